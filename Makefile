@@ -1,0 +1,44 @@
+# `make demo` and `make test` work from a fresh clone; everything else is for developers.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.installed
+FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo gpu || echo cpu)
+
+.PHONY: demo test lint format bench clean setup
+
+setup: $(SETUP)
+
+# The constraints pin torch: without the pin, pip takes the newest build with several GB of CUDA packages.
+$(SETUP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, found {v[0]}.{v[1]}: set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(FAISS),test,lint]'
+	@touch $(SETUP)
+
+demo: $(SETUP)
+	$(BIN)/python -m pretrain.run run=demo
+	$(BIN)/python -m prerank.fit run=demo
+	$(BIN)/python -m index.audit run=demo
+	@echo
+	@echo "Embedding quality:   runs/demo/reports/embeddings.html"
+	@echo "Long-tail dashboard: runs/demo/reports/segments.html"
+	@echo "All figures:         runs/demo/prerank/grace/metrics.json"
+
+test: $(SETUP)
+	$(BIN)/python -m pytest
+
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(SETUP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(SETUP)
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

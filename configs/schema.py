@@ -1,0 +1,299 @@
+"""The typed configuration: every key, its default, its unit and its meaning. ``--help`` is printed from here.
+
+One dataclass a stage. A YAML file under ``configs/data``, ``configs/model`` or ``configs/experiment`` only states
+what differs from these defaults, so there is one place to look a default up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+def key(default: Any, help: str) -> Any:
+    """A configuration key with its help text; mutable defaults are copied for each instance."""
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata={"help": help})
+    if isinstance(default, type):
+        return field(default_factory=default, metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+class Backend(StrEnum):
+    pyg = "pyg"
+    dgl = "dgl"
+
+
+class Engine(StrEnum):
+    duckdb = "duckdb"
+    spark = "spark"
+
+
+class SplitBy(StrEnum):
+    auto = "auto"
+    day = "day"
+    session = "session"
+
+
+class FeatureKind(StrEnum):
+    id = "id"
+    number = "number"
+    text = "text"
+    list = "list"
+
+
+class Side(StrEnum):
+    item = "item"
+    request = "request"
+    pair = "pair"
+
+
+class RankHead(StrEnum):
+    none = "none"
+    shared = "shared"
+    per_k = "per_k"
+    ordinal = "ordinal"
+
+
+class ConversionSpace(StrEnum):
+    impression = "impression"
+    click = "click"
+    esmm = "esmm"
+
+
+class Contrast(StrEnum):
+    none = "none"
+    phi_phi = "phi_phi"
+    phi_psi = "phi_psi"
+    literal = "literal"
+    relational = "relational"
+    mse = "mse"
+    cosine = "cosine"
+
+
+class Reduction(StrEnum):
+    mean = "mean"
+    sum = "sum"
+
+
+class ContrastOn(StrEnum):
+    all = "all"
+    clicked = "clicked"
+
+
+class Hashing(StrEnum):
+    single = "single"
+    double = "double"
+    quotient_remainder = "quotient_remainder"
+
+
+class GraphObjective(StrEnum):
+    softmax = "softmax"
+    graphsage = "graphsage"
+
+
+@dataclass
+class FeatureConfig:
+    """One column that the models may see."""
+
+    column: str = key("", "name of the column in the log or in the items, users or queries table")
+    kind: FeatureKind = key(FeatureKind.id, "id (hashed), number, text (hashed n-grams), list (of ids, mean-pooled)")
+    side: Side = key(Side.item, "item, request (query, user, context) or pair (of this item in this request)")
+    table: str | None = key(None, "share the embedding table of this other column (a list of items: item_id)")
+
+
+@dataclass
+class SplitConfig:
+    """Which requests train, validate and test: by time, never at random."""
+
+    by: SplitBy = key(SplitBy.auto, "day (whole days), session (whole sessions by their start), or auto: days if >= 3")
+    shares: list[float] = key([0.7, 0.1, 0.2], "shares of requests for train, validation, test, in order of time")
+    train: list[str] = key([], "explicit days, e.g. [2024-01-01..2024-01-14]; overrides shares")
+    validation: list[str] = key([], "explicit days for validation")
+    test: list[str] = key([], "explicit days for test")
+
+
+@dataclass
+class DataConfig:
+    """Which log is read and how its columns are used."""
+
+    name: str = key("marketplace", "marketplace, contract, trivago, expedia: a file of configs/data")
+    path: str | None = key(None, "file or folder of the log; not used by the marketplace")
+    world: str = key("default", "marketplace only: a file of configs/world")
+    rejected_share: float = key(0.01, "share of bad rows above which reading stops with an error")
+    split: SplitConfig = key(SplitConfig, "train, validation, test")
+    features: list[FeatureConfig] = key(
+        [], "the columns models may see; empty: ids, and every attribute column of items, users and queries"
+    )
+    attributes: list[str] = key(
+        [], "item columns that become nodes where graph.attributes is empty; empty: brand, shop, category"
+    )
+    cutoffs: list[int] = key([10, 30, 50, 100], "K of eq. 6: page size and browsing depth of this platform, ascending")
+
+
+@dataclass
+class GraphConfig:
+    """Logs to the query-item-attribute co-engagement graph."""
+
+    days: list[str] = key([], "training days to use, as in data.split.train; empty: all training days")
+    weight_click: float = key(1.0, "weight of a clicked impression")
+    weight_order: float = key(4.0, "weight of an ordered impression, in place of the click's")
+    weight_touch: float = key(0.5, "weight of an item touched in the session before the request (history)")
+    half_life_days: float = key(14.0, "days after which an event's weight halves")
+    degree_cap: int = key(100, "heaviest edges kept per node and relation")
+    item_item_window: int = key(20, "engaged items of one session that are paired with each other at most")
+    attributes: list[str] = key(
+        [], "item columns that become nodes; empty: brand, shop, category where the log has them"
+    )
+    memory_limit_gb: float = key(4.0, "memory DuckDB may use before it spills to disk, in GB")
+
+
+@dataclass
+class PretrainConfig:
+    """GraphSAGE by link prediction: the embeddings psi."""
+
+    dimension: int = key(32, "length of psi")
+    hidden: int = key(64, "width of the hidden layer")
+    fan_out: list[int] = key([15, 10], "neighbours sampled per relation type, one number a layer")
+    objective: GraphObjective = key(
+        GraphObjective.softmax, "softmax (in-batch, logQ-corrected) or graphsage (degree^0.75)"
+    )
+    temperature: float = key(0.1, "of the in-batch softmax over cosines")
+    negatives: int = key(5, "graphsage objective: negatives per positive")
+    hard_negatives: int = key(1, "same-category negatives per positive after the warm-up; 0 turns them off")
+    warmup_epochs: int = key(2, "epochs before hard negatives are used")
+    max_epochs: int = key(20, "epochs at most; early stopping usually ends before")
+    patience: int = key(3, "validations without a better MRR before training stops")
+    batch_size: int = key(1024, "target edges a step")
+    learning_rate: float = key(0.003, "of Adam")
+    validation_share: float = key(0.05, "share of query-item edges held out to validate psi")
+    text_buckets: int = key(50_000, "hash buckets of n-grams and attribute values")
+    text_dimension: int = key(32, "length of an n-gram's or attribute's embedding")
+    min_engagement: float = key(2.0, "engaged events an item needs to belong to P, the items psi is kept for")
+    threads: int = key(2, "CPU threads")
+
+
+@dataclass
+class ItemNetworkConfig:
+    """phi: hashed id and attributes to one vector."""
+
+    hash_vocabulary: int = key(300_000, "rows of the hash-id table (paper: 3,000,000)")
+    hash_dimension: int = key(32, "length of a hash-id embedding (paper: 32)")
+    hashing: Hashing = key(Hashing.single, "single, double (sum of two hashes) or quotient_remainder")
+    use_hash_id: bool = key(True, "False: attributes only (the paper's ablation 'w/o hash id')")
+    hidden: list[int] = key([64], "hidden layers between the concatenated embeddings and phi")
+
+
+@dataclass
+class ExpertsConfig:
+    """Progressive layered extraction (Tang et al. 2020)."""
+
+    levels: int = key(1, "extraction levels")
+    shared: int = key(2, "shared experts per level")
+    specific: int = key(2, "own experts of each task per level")
+    hidden: list[int] = key([128, 64], "layers of an expert")
+    tower: list[int] = key([64], "hidden layers of a task's tower")
+    dropout: float = key(0.0, "after each hidden layer")
+
+
+@dataclass
+class RankConfig:
+    """Rank-consistency heads, eqs. 6-9."""
+
+    head: RankHead = key(RankHead.none, "none, shared (one y_rank for every k, as eq. 8 says), per_k or ordinal")
+    weight: float = key(0.1, "lambda_1 of eq. 11")
+    k_weights: list[float] = key([], "w_k of eq. 9; empty: 1/|K| each")
+
+
+@dataclass
+class ContrastConfig:
+    """The generalisation loss, eq. 10, its variants and controls."""
+
+    loss: Contrast = key(
+        Contrast.none, "none, eq. 10: phi_phi (with L2), literal; phi_psi, relational; controls: mse, cosine"
+    )
+    weight: float = key(0.1, "lambda_2 of eq. 11")
+    temperature: float = key(0.1, "tau of eq. 10")
+    reduction: Reduction = key(Reduction.mean, "mean over the anchors, or sum as eq. 10 is printed")
+    on: ContrastOn = key(ContrastOn.all, "anchors: all items of the batch that are in P, or only clicked ones")
+    mask_above: float = key(0.9, "psi-cosine above which a pair is no negative; 1 turns the mask off")
+
+
+@dataclass
+class LightGBMConfig:
+    """The boosted trees a user would pick instead."""
+
+    trees: int = key(1000, "trees at most; validation AUC stops earlier")
+    leaves: int = key(31, "leaves of a tree")
+    learning_rate: float = key(0.05, "shrinkage")
+    min_rows: int = key(20, "rows in a leaf at least")
+    patience: int = key(50, "trees without a better validation AUC before it stops")
+
+
+@dataclass
+class ModelConfig:
+    """One pre-ranking system: a file of configs/model."""
+
+    name: str = key("grace", "grace, ple, lightgbm, popularity: a file of configs/model")
+    dimension: int = key(16, "length of the embeddings of attributes, queries, users and numbers' buckets")
+    buckets: int = key(20_000, "rows of the hashed table of each id column other than the item's id")
+    item: ItemNetworkConfig = key(ItemNetworkConfig, "phi")
+    experts: ExpertsConfig = key(ExpertsConfig, "PLE")
+    conversion_space: ConversionSpace = key(ConversionSpace.impression, "eq. 3: impression (literal), click or esmm")
+    rank: RankConfig = key(RankConfig, "rank consistency")
+    contrast: ContrastConfig = key(ContrastConfig, "generalisation")
+    lightgbm: LightGBMConfig = key(LightGBMConfig, "model=lightgbm only")
+
+
+@dataclass
+class PrerankConfig:
+    """Training of a pre-ranking system."""
+
+    max_epochs: int = key(3, "epochs at most; the best validation within them is kept")
+    batch_size: int = key(1024, "rows a step")
+    learning_rate: float = key(0.05, "of Adagrad")
+    validations_per_epoch: int = key(8, "validations within an epoch, evenly spaced")
+    patience: int = key(8, "validations without a better one before training stops")
+    precision: str = key("32-true", "of the trainer: 32-true or bf16-mixed")
+    threads: int = key(2, "CPU threads")
+
+
+@dataclass
+class EvaluationConfig:
+    """Metrics, segments and intervals."""
+
+    recall_at: list[int] = key([3, 10, 20, 50, 100], "k of Recall@k; those that the lists cannot tell are left out")
+    draws: int = key(1000, "bootstrap draws by request")
+    confidence: float = key(0.95, "of the intervals")
+    tail_share: float = key(0.1, "share of training impressions that the tail holds")
+    head_share: float = key(0.5, "share of training impressions that the head holds")
+
+
+@dataclass
+class IndexConfig:
+    """FAISS audit of psi and phi."""
+
+    neighbours: list[int] = key([10, 50], "k of overlap@k")
+    queries: int = key(20_000, "items whose neighbours are searched at most; drawn with the run's seed")
+    hold_out: float = key(0.1, "share of P held out for the cold-start protocol")
+    hold_out_max_epochs: int = key(10, "epochs of the hold-out's psi at most")
+
+
+@dataclass
+class Config:
+    """Everything a command can be told."""
+
+    run: str = key("default", "name of the run: its folder under runs_folder")
+    runs_folder: str = key("runs", "folder of all runs")
+    experiment: str | None = key(None, "a file of configs/experiment, merged over data and model; paper: GRACE 3.1.4")
+    seed: int = key(0, "of everything random")
+    backend: Backend = key(Backend.pyg, "graph library that trains psi: pyg or dgl")
+    engine: Engine = key(Engine.duckdb, "engine that turns logs into edges: duckdb or spark")
+    data: DataConfig = key(DataConfig, "the log")
+    graph: GraphConfig = key(GraphConfig, "the co-engagement graph")
+    pretrain: PretrainConfig = key(PretrainConfig, "psi")
+    model: ModelConfig = key(ModelConfig, "the pre-ranking system")
+    prerank: PrerankConfig = key(PrerankConfig, "its training")
+    evaluation: EvaluationConfig = key(EvaluationConfig, "its evaluation")
+    index: IndexConfig = key(IndexConfig, "the audit of embeddings")

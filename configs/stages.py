@@ -1,0 +1,189 @@
+"""The run folder and the rules of writing it: nothing half-written is ever read, a finished stage is not run again.
+
+Every stage owns one folder. ``manifest.json`` is written last and by renaming, so its presence means *finished*; it
+holds the identity of the work (settings, seed, fingerprints of the inputs), so a stage whose identity has changed is
+recognised as stale. A stage that was killed leaves ``started.json``: the same identity may resume from the partial
+files, another one starts over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.errors import InputError
+
+VERSIONED_PACKAGES = ("torch", "torch-geometric", "dgl", "pytorch-lightning", "numpy", "pyarrow", "duckdb")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write ``path`` under a temporary name beside it and rename on success.
+
+    A reader sees the old file or the whole new one. On an error the temporary file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write strict JSON (no NaN: an undefined figure is ``null``) under a temporary name, then rename."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, allow_nan=False, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON that a stage wrote.
+
+    Raises:
+        InputError: if the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: the stage that writes it has not finished") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not readable JSON ({error}): delete its folder and run the stage again") from None
+
+
+def fingerprint(value: Any) -> str:
+    """A short digest of any JSON-like value, the same on every machine."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def source_fingerprint(path: Path) -> str:
+    """A digest of a file's or folder's names, sizes and modification times, without reading the data."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    facts = [(str(f.relative_to(path)), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+    return fingerprint(facts)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the parts of one run lie. ``root`` is ``runs/<run>``."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def graph(self) -> Path:
+        return self.root / "graph"
+
+    @property
+    def pretrain(self) -> Path:
+        return self.root / "pretrain"
+
+    @property
+    def psi(self) -> Path:
+        return self.pretrain / "psi"
+
+    @property
+    def encoded(self) -> Path:
+        return self.root / "prerank" / "encoded"
+
+    def system(self, name: str) -> Path:
+        return self.root / "prerank" / name
+
+    @property
+    def index(self) -> Path:
+        return self.root / "index"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+
+class Stage:
+    """One stage's folder: finished, partly done by the same work, or to be started over.
+
+    Args:
+        folder: the stage's own folder.
+        settings: what determines the result besides the inputs (config sections, seed); JSON-like.
+        inputs: name → identity of the stages or files that this one reads.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.settings = dict(settings)
+        self.inputs = dict(inputs or {})
+        self.identity = fingerprint({"settings": self.settings, "inputs": self.inputs})
+
+    @property
+    def finished(self) -> bool:
+        """Whether this very work was finished here before."""
+        manifest = self.folder / "manifest.json"
+        return manifest.exists() and read_json(manifest)["identity"] == self.identity
+
+    def start(self) -> bool:
+        """Prepare the folder; return whether partial files of the same work lie there to resume from."""
+        started = self.folder / "started.json"
+        resumable = started.exists() and read_json(started)["identity"] == self.identity
+        if not resumable and self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "manifest.json").unlink(missing_ok=True)
+        write_json(started, {"identity": self.identity})
+        return resumable
+
+    def finish(self, **facts: Any) -> None:
+        """Write the manifest: from here on the folder may be read."""
+        write_json(
+            self.folder / "manifest.json",
+            {
+                "identity": self.identity,
+                "settings": self.settings,
+                "inputs": self.inputs,
+                "versions": package_versions(),
+                **facts,
+            },
+        )
+        (self.folder / "started.json").unlink(missing_ok=True)
+
+
+def identity_of(folder: Path, made_by: str) -> str:
+    """The identity of a finished stage, to be named as an input of the next.
+
+    Raises:
+        InputError: if the stage has not finished; ``made_by`` is the command that the user should run.
+    """
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        state = "is unfinished (it was interrupted)" if (folder / "started.json").exists() else "does not exist"
+        raise InputError(f"{folder} {state}: run `{made_by}` first")
+    identity: str = read_json(manifest)["identity"]
+    return identity
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    versions = {"python": platform.python_version()}
+    for name in VERSIONED_PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,136 @@
+"""``python -m graph.build``: from the checked log's training days to the co-engagement graph of a run.
+
+The graph sees training rows only; that is asserted against the log before an edge is made.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from configs.command import Request, main, save, settings
+from configs.console import say
+from configs.errors import InputError
+from configs.schema import GraphConfig
+from configs.stages import Stage
+from graph.coengagement import session_key, training_rows
+from graph.engines import workbench
+from graph.logs.log import SearchLog
+from graph.logs.prepare import prepare_log
+from graph.logs.split import days_of
+from graph.relations import Built, build_relations
+from graph.store import Graph, finish_graph, stored_relations
+from graph.summary import component_facts, degree_facts, isolated_facts, print_summary
+
+
+def build_graph(request: Request, log: SearchLog) -> Graph:
+    """The run's graph; built unless this very graph is finished already.
+
+    Args:
+        request: ``config.graph`` says weights, decay, caps and days, ``config.engine`` who computes.
+        log: the checked log.
+
+    Raises:
+        InputError: for settings that fit no graph or not this log, if nothing was engaged, or if the log's training
+            rows are not what its ``log.json`` says.
+    """
+    config = request.config.graph
+    _check(config)
+    # Neither the engine nor its memory changes the graph, so a change of them does not start the stage over.
+    determining = {k: v for k, v in settings(config).items() if k != "memory_limit_gb"}
+    stage = Stage(request.run.graph, determining, {"log": log.identity})
+    if stage.finished:
+        say(f"graph: finished before, {stage.folder}")
+        return Graph.open(stage.folder)
+    if stage.start():
+        shutil.rmtree(stage.folder / "edges", ignore_errors=True)
+    training = log.facts["splits"]["train"]["days"]
+    days = days_of(config.days, training, "graph.days (training days only)") if config.days else sorted(training)
+    end = datetime.combine(date.fromisoformat(days[-1]) + timedelta(days=1), time(), UTC)
+    say(f"graph: building from {len(days)} training days with {request.config.engine}")
+    with workbench(request.config.engine, stage.folder / "scratch", config.memory_limit_gb) as bench:
+        impressions = bench.impressions(log.folder / "impressions")
+        rows = training_rows(impressions, days)
+        used = rows_used(rows)
+        assert_training_only(impressions, rows, used, days, log)
+        built = build_relations(stage.folder, bench, rows, log.items(), config, end)
+    facts = {"catalogue": log.catalogue, "log": log.identity, "settings": determining, "days": days, "end": end} | used
+    return finish_graph(stage, built.nodes, facts | _describe(stage, built))
+
+
+def rows_used(rows: Any) -> dict[str, Any]:
+    """Number of rows, their first and last time and days, of an expression of training rows."""
+    counted = rows.agg(rows=rows.count(), first=rows.timestamp.min(), last=rows.timestamp.max()).to_pyarrow()
+    found = rows.select("day").distinct().to_pyarrow()["day"].to_pylist()
+    return {**counted.to_pylist()[0], "days_with_rows": sorted(found)}
+
+
+def assert_training_only(
+    impressions: Any, rows: Any, used: dict[str, Any], days: Sequence[str], log: SearchLog
+) -> None:
+    """No row of the graph is of a day or a session outside the training split.
+
+    Raises:
+        InputError: if one is, or if the rows are not those that ``log.json`` counted.
+    """
+    train = log.facts["splits"]["train"]
+    training = impressions.split == "train"
+    if set(days) == set(train["days"]) and used["rows"] != train["rows"]:
+        _refuse(log, f"log.json counts {train['rows']:,} training rows, the impressions hold {used['rows']:,}")
+    if not set(used["days_with_rows"]) <= set(train["days"]):
+        _refuse(log, f"rows of the days {used['days_with_rows']} are marked as training, log.json says {train['days']}")
+    unit = "day" if log.facts["split_by"] == "day" else "session"
+    keys = {"day": lambda table: table.day.cast("string"), "session": session_key}
+    ours, later = (table.select(unit=keys[unit](table)).distinct() for table in (rows, impressions.filter(~training)))
+    shared = ours.semi_join(later, "unit").limit(3).to_pyarrow()["unit"].to_pylist()
+    if shared:
+        _refuse(log, f"the {unit} {shared[0]} lies in the training split and in a later one")
+
+
+def _refuse(log: SearchLog, what: str) -> None:
+    raise InputError(
+        f"{log.folder}: {what}; the graph must see training rows only. The checked log was changed after it was "
+        "written: delete the folder and run the command again"
+    )
+
+
+def _check(config: GraphConfig) -> None:
+    for name in ("weight_click", "weight_order", "weight_touch"):
+        if getattr(config, name) < 0:
+            raise InputError(f"graph.{name} must be at least 0, found {getattr(config, name)}")
+    if config.weight_click == config.weight_order == config.weight_touch == 0:
+        raise InputError("graph.weight_click, weight_order and weight_touch are all 0: no event would make an edge")
+    if config.item_item_window < 2:
+        raise InputError(f"graph.item_item_window must be at least 2 to pair items, found {config.item_item_window}")
+    if config.memory_limit_gb <= 0:
+        raise InputError(f"graph.memory_limit_gb must be above 0, found {config.memory_limit_gb}")
+
+
+def _describe(stage: Stage, built: Built) -> dict[str, Any]:
+    """Everything that ``graph.json`` says about the stored relations."""
+    counts = {node_type: table.num_rows for node_type, table in built.nodes.items()}
+    relations = stored_relations(stage.folder)
+    return {
+        "events": built.events,
+        "events_on_unknown_items": built.unknown_items,
+        "edges_before_cap": built.edges_before_cap,
+        "degrees": {"__".join(key): degree_facts(relation, counts[key[0]]) for key, relation in relations.items()},
+        "components": component_facts(counts, relations),
+        "isolated": isolated_facts(counts, relations),
+    }
+
+
+def build(request: Request) -> None:
+    """The command: log, graph, summary."""
+    if not request.run.config.exists():
+        save(request.config, request.run.config)
+    graph = build_graph(request, prepare_log(request))
+    print_summary(graph.facts)
+    say(f"graph: {graph.folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(build, __doc__ or ""))

@@ -1,0 +1,216 @@
+"""The contract's checks on impressions: set-based, in DuckDB, some days at a time.
+
+Every bad row is named once, by the first check that it fails: first the checks of a row by itself, then those of a
+row within its request, among the rows that are left. Where rows of a request contradict each other, the first in
+order of files and rows is kept. A checked log therefore passes again with nothing rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from configs.console import progress, say, warn
+from graph.logs.columns import FILE, ROW, SourceTable
+from graph.logs.contract import RANKED_STAGES, RESERVED, STAGES
+from graph.logs.database import batches_of_days, name, reading, text
+
+BATCH_ROWS = 2_000_000
+"""Rows of whole days that are checked or written at a time."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One reason to reject a row: ``bad`` is the SQL condition on the canonical columns."""
+
+    reason: str
+    bad: str
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """The impressions to be checked, and the files of each day."""
+
+    table: SourceTable
+    days: dict[str, list[Path]]
+
+    def batches(self) -> list[list[str]]:
+        """Days in order, put together until they hold `BATCH_ROWS` rows."""
+        rows_of_day = {day: sum(self.table.rows_of[file] for file in files) for day, files in self.days.items()}
+        return batches_of_days(rows_of_day, BATCH_ROWS)
+
+    def rows(self, days: Sequence[str], extra: bool = False) -> str:
+        """The SQL of the canonical rows of some days, with day, file and row; the other columns where ``extra``."""
+        columns = {**self.table.contract, **(self.extra if extra else {})}
+        chosen = ", ".join(f"{expression} AS {name(column)}" for column, expression in columns.items())
+        files = [file for day in days for file in self.days[day]]
+        return f"SELECT {chosen}, day, {FILE}, {ROW} FROM {self.table.scan(files)} JOIN day_of_file USING ({FILE})"
+
+    @property
+    def extra(self) -> dict[str, str]:
+        """The columns beside the contract's, without those that we write ourselves."""
+        return {column: sql for column, sql in self.table.extra.items() if column.lower() not in RESERVED}
+
+
+def row_checks(table: SourceTable) -> list[Check]:
+    """The checks of a row by itself, for the columns that the log has."""
+    has = table.contract
+    checks = [
+        Check(f"{column} is null" + ("" if column == "query" else " or empty"), f"{column} IS NULL")
+        for column in ("request_id", "user_id", "query", "item_id")
+    ]
+    checks.append(Check("timestamp is null", "timestamp IS NULL"))
+    checks.append(Check("timestamp is not of its folder's day", "strftime(timestamp, '%Y-%m-%d') <> day"))
+    for column in ("clicked", "ordered"):
+        if column in has:
+            checks.append(Check(f"{column} is neither true nor false", f"{column} IS NULL"))
+    if "stage" in has:
+        known = ", ".join(text(stage) for stage in STAGES)
+        checks.append(Check(f"stage is none of {', '.join(STAGES)}", f"stage IS NULL OR stage NOT IN ({known})"))
+    if "position" in has:
+        checks.append(Check("position is below 1", "position < 1"))
+        checks.append(
+            Check("position is not a whole number", "NOT isfinite(position) OR position <> floor(position)")
+        )
+        checks.append(Check("position is above 2147483647", "position > 2147483647"))
+        if "stage" in has:
+            ranked = ", ".join(text(stage) for stage in RANKED_STAGES)
+            checks.append(
+                Check(
+                    "position without rank (stage is passed, recalled or random)",
+                    f"position IS NOT NULL AND stage NOT IN ({ranked})",
+                )
+            )
+    if "price" in has:
+        checks.append(Check("price is negative", "price < 0 AND isfinite(price)"))
+    for column in ("price", "rank_score"):
+        if column in has:
+            checks.append(Check(f"{column} is not finite", f"abs({column}) > 3.4e38"))
+    if "propensity" in has:
+        checks.append(Check("propensity is outside of (0, 1]", "propensity <= 0 OR propensity > 1"))
+    checks.append(Check("item_id is not in the items table", "item_id NOT IN (SELECT item_id FROM items)"))
+    return checks
+
+
+def request_checks(table: SourceTable) -> list[Check]:
+    """The checks of a row against the first row of its request."""
+    of_request = [c for c in ("user_id", "query", "session_id", "timestamp") if c in table.contract]
+    return [
+        Check("request_id occurs on an earlier day", "earlier_day IS NOT NULL AND day <> earlier_day"),
+        *(Check(f"{c} differs within the request", f"{c} IS DISTINCT FROM first_{c}") for c in of_request),
+    ]
+
+
+DUPLICATE = "item_id repeats in the request"
+REPEATED_POSITION = "position repeats in the request"
+
+
+def check(connection: duckdb.DuckDBPyConnection, impressions: Impressions) -> None:
+    """Add to the table ``rejected`` (file, row, reason) and make ``requests`` (one row a good request).
+
+    The tables ``items`` and ``rejected`` must be there. Days are read in batches, so memory does not grow with the log.
+    """
+    id_type = {"integer": "BIGINT", "string": "VARCHAR"}
+    families = impressions.table.families
+    session = id_type[families["session_id"]] if "session_id" in families else "VARCHAR"
+    connection.execute(
+        f"CREATE TABLE requests (request_id {id_type[families['request_id']]}, user_id "
+        f"{id_type[families['user_id']]}, session_id {session}, timestamp TIMESTAMP, day VARCHAR)"
+    )
+    connection.execute(f"CREATE TABLE day_of_file ({FILE} VARCHAR, day VARCHAR)")
+    files = [(str(file), day) for day, files in impressions.days.items() for file in files]
+    connection.executemany("INSERT INTO day_of_file VALUES (?, ?)", files)
+    _find_earlier_days(connection, impressions)
+    contradictions = {"ordered without clicked": 0, "clicked or ordered without being exposed": 0}
+    batches = impressions.batches()
+    with progress() as bar:
+        task = bar.add_task("checking days", total=len(impressions.days), note="")
+        for days in batches:
+            _check_days(connection, impressions, days, contradictions)
+            bar.advance(task, len(days))
+    for contradiction, count in contradictions.items():
+        if count:
+            warn(f"{count:,} rows are {contradiction}: kept as they are")
+    (requests,) = connection.sql("SELECT count(*) FROM requests").fetchall()[0]
+    say(f"checked {impressions.table.rows:,} rows of {len(impressions.days)} days: {requests:,} requests")
+
+
+def _find_earlier_days(connection: duckdb.DuckDBPyConnection, impressions: Impressions) -> None:
+    """Requests whose rows lie in several days' folders; only the first day's rows are kept."""
+    rows = impressions.rows(sorted(impressions.days))
+    with reading(impressions.table.root):
+        connection.execute(
+            "CREATE TABLE earlier_days AS SELECT request_id, min(day) AS earlier_day "
+            f"FROM ({rows}) WHERE request_id IS NOT NULL GROUP BY request_id HAVING min(day) <> max(day)"
+        )
+
+
+def _check_days(
+    connection: duckdb.DuckDBPyConnection, impressions: Impressions, days: Sequence[str], contradictions: dict[str, int]
+) -> None:
+    """Judge the rows of some days and add to ``rejected``, ``requests`` and the counts of contradictions."""
+    table = impressions.table
+    first = [c for c in ("user_id", "query", "session_id", "timestamp") if c in table.contract]
+    firsts = "".join(f", first_value({c}) OVER request AS first_{c}" for c in first)
+    position = (
+        f"CASE WHEN position IS NOT NULL AND row_number() OVER (PARTITION BY request_id, position ORDER BY {FILE}, {ROW}) "
+        f"> 1 THEN {text(REPEATED_POSITION)} END"
+        if "position" in table.contract
+        else "CAST(NULL AS VARCHAR)"
+    )
+    with reading(table.root):
+        connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE judged AS
+            WITH alone AS (
+                SELECT *, {_first_reason(row_checks(table))} AS reason FROM ({impressions.rows(days)})
+            ), beside AS (
+                SELECT alone.*, earlier_day {firsts}
+                FROM alone LEFT JOIN earlier_days USING (request_id) WHERE reason IS NULL
+                WINDOW request AS (PARTITION BY request_id ORDER BY {FILE}, {ROW} ROWS UNBOUNDED PRECEDING)
+            ), within AS (
+                SELECT * REPLACE ({_first_reason(request_checks(table))} AS reason) FROM beside
+            ), numbered AS (
+                SELECT *, row_number() OVER (PARTITION BY request_id, item_id ORDER BY {FILE}, {ROW}) AS occurrence
+                FROM within WHERE reason IS NULL
+            ), placed AS (
+                SELECT * REPLACE ({position} AS reason) FROM numbered WHERE occurrence = 1
+            )
+            SELECT {_kept(table)} FROM alone WHERE reason IS NOT NULL
+            UNION ALL SELECT {_kept(table)} FROM within WHERE reason IS NOT NULL
+            UNION ALL SELECT {_kept(table)}
+                FROM (SELECT * REPLACE ({text(DUPLICATE)} AS reason) FROM numbered WHERE occurrence > 1)
+            UNION ALL SELECT {_kept(table)} FROM placed
+        """)
+    connection.execute(f"INSERT INTO rejected SELECT {FILE}, {ROW}, reason FROM judged WHERE reason IS NOT NULL")
+    connection.execute(
+        "INSERT INTO requests SELECT request_id, any_value(user_id), any_value(session_id), any_value(timestamp), "
+        "any_value(day) FROM judged WHERE reason IS NULL GROUP BY request_id"
+    )
+    for contradiction, condition in _contradictions(table).items():
+        counted = f"SELECT count(*) FROM judged WHERE reason IS NULL AND {condition}"
+        contradictions[contradiction] += connection.sql(counted).fetchall()[0][0]
+    connection.execute("DROP TABLE judged")
+
+
+def _kept(table: SourceTable) -> str:
+    """The columns of a judged row that are needed once its reason is known."""
+    defaults = {"session_id": "NULL", "stage": "'exposed'", "ordered": "false"}
+    columns = [FILE, ROW, "reason", "day", "request_id", "user_id", "timestamp", "clicked"]
+    return ", ".join(columns + [c if c in table.contract else f"{d} AS {c}" for c, d in defaults.items()])
+
+
+def _contradictions(table: SourceTable) -> dict[str, str]:
+    found = {}
+    if "ordered" in table.contract:
+        found["ordered without clicked"] = "ordered AND NOT clicked"
+    if "stage" in table.contract:
+        found["clicked or ordered without being exposed"] = "(clicked OR ordered) AND stage <> 'exposed'"
+    return found
+
+
+def _first_reason(checks: Sequence[Check]) -> str:
+    cases = " ".join(f"WHEN {check.bad} THEN {text(check.reason)}" for check in checks)
+    return f"CASE {cases} END"

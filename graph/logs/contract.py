@@ -1,0 +1,226 @@
+"""The search-log contract: its columns, the types accepted for each, and what a reader hands over.
+
+One row per (request, item), in ``impressions/day=YYYY-MM-DD/*.parquet``; one row per item in ``items.parquet``;
+optional ``users.parquet`` and ``queries.parquet``. Any other column is kept. ``docs/data.md`` is the user's page.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import pyarrow as pa
+
+from configs.errors import InputError
+from configs.schema import DataConfig
+
+STAGES = ("exposed", "ranked", "passed", "recalled", "random")
+"""How far an item got: shown; ranked, not shown; passed by the pre-ranker; recalled; a negative from the catalogue."""
+
+RANKED_STAGES = ("exposed", "ranked")
+"""The stages in which the ranking model gave the item a position."""
+
+SPLITS = ("train", "validation", "test")
+
+
+class Kind(StrEnum):
+    """What a contract column holds, whatever its physical type."""
+
+    id = "id"
+    timestamp = "timestamp"
+    stage = "stage"
+    flag = "flag"
+    whole = "whole"
+    number = "number"
+
+
+ACCEPTED = {
+    Kind.id: {"integer", "string"},
+    Kind.timestamp: {"timestamp", "date"},
+    Kind.stage: {"string"},
+    Kind.flag: {"boolean", "integer"},
+    Kind.whole: {"integer", "float"},
+    Kind.number: {"integer", "float", "decimal"},
+}
+"""Families of Arrow types (see `family_of`) that are read as each kind."""
+
+ADVICE = {
+    Kind.id: "write it as int64 or string",
+    Kind.timestamp: "write it as timestamp[ms, UTC], e.g. pandas.to_datetime(seconds, unit='s', utc=True)",
+    Kind.stage: f"write it as a string, one of {', '.join(STAGES)}",
+    Kind.flag: "write it as bool",
+    Kind.whole: "write it as int32, null where the item was not ranked",
+    Kind.number: "write it as float32",
+}
+
+CANONICAL = {
+    Kind.timestamp: pa.timestamp("ms", tz="UTC"),
+    Kind.stage: pa.string(),
+    Kind.flag: pa.bool_(),
+    Kind.whole: pa.int32(),
+    Kind.number: pa.float32(),
+}
+"""Types of the checked log; an id stays int64 or string, as in the source."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One contract column; ``assumed`` says what is read where the whole column is missing."""
+
+    name: str
+    kind: Kind
+    required: bool = False
+    nullable: bool = False
+    assumed: str = ""
+
+
+IMPRESSION_COLUMNS = (
+    Column("request_id", Kind.id, required=True),
+    Column("user_id", Kind.id, required=True),
+    Column("query", Kind.id, required=True),
+    Column("item_id", Kind.id, required=True),
+    Column("timestamp", Kind.timestamp, required=True),
+    Column("stage", Kind.stage, assumed="every row is taken as exposed"),
+    Column("position", Kind.whole, nullable=True, assumed="the position is unknown: the rank task is switched off"),
+    Column("rank_score", Kind.number, nullable=True),
+    Column("clicked", Kind.flag, required=True),
+    Column("ordered", Kind.flag, assumed="nothing is taken as ordered: the order task is switched off"),
+    Column("price", Kind.number, nullable=True),
+    Column("propensity", Kind.number, nullable=True),
+    Column("session_id", Kind.id, nullable=True),
+)
+ALWAYS_WRITTEN = tuple(c.name for c in IMPRESSION_COLUMNS if c.name not in ("propensity", "session_id"))
+ITEM_COLUMNS = (
+    Column("item_id", Kind.id, required=True),
+    Column("price", Kind.number, nullable=True),
+    Column("listed_at", Kind.timestamp, nullable=True),
+)
+USER_COLUMNS = (Column("user_id", Kind.id, required=True),)
+QUERY_COLUMNS = (Column("query", Kind.id, required=True),)
+
+RESERVED = ("day", "split")
+"""Written by us: ``day`` is the folder's name and ``split`` follows from ``data.split``."""
+
+REJECTED_SCHEMA = pa.schema(
+    [("source", pa.string()), ("row", pa.int64()), ("reason", pa.string()), ("content", pa.string())]
+)
+"""``rejected.parquet``: file, row in it counted from 0, why, and the row as JSON."""
+
+
+@dataclass(frozen=True)
+class RawLog:
+    """What a reader hands over: files in the contract's form, not checked yet.
+
+    Args:
+        impressions: folder that holds ``day=YYYY-MM-DD/*.parquet``.
+        items: a Parquet file, or a folder of Parquet files.
+        users: the same, where the log has user attributes.
+        queries: the same, where the log has query attributes.
+        rejected: Parquet of `REJECTED_SCHEMA`: source rows that could not be turned into impressions.
+        simulated: whether the log comes from a simulator; every report then says so.
+    """
+
+    impressions: Path
+    items: Path
+    users: Path | None = None
+    queries: Path | None = None
+    rejected: Path | None = None
+    simulated: bool = False
+
+
+def family_of(type_: pa.DataType) -> str:
+    """The family of an Arrow type, as named in `ACCEPTED`; a dictionary counts as its values."""
+    tests = {
+        "string": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t),
+        "integer": pa.types.is_integer,
+        "boolean": pa.types.is_boolean,
+        "float": pa.types.is_floating,
+        "decimal": pa.types.is_decimal,
+        "timestamp": pa.types.is_timestamp,
+        "date": pa.types.is_date,
+        "null": pa.types.is_null,
+    }
+    if pa.types.is_dictionary(type_):
+        return family_of(type_.value_type)
+    return next((name for name, test in tests.items() if test(type_)), str(type_))
+
+
+def source_path(data: DataConfig, purpose: str) -> Path:
+    """The file or folder that ``data.path`` names.
+
+    Raises:
+        InputError: if ``data.path`` is not set or does not exist; ``purpose`` says what belongs there.
+    """
+    if data.path is None:
+        raise InputError(f"data={data.name} needs data.path=... ({purpose})")
+    path = Path(data.path).expanduser()
+    if not path.exists():
+        raise InputError(f"data.path={data.path} does not exist: expected {purpose}")
+    return path
+
+
+def parse_day(text: str, where: str) -> datetime.date:
+    """A day written ``YYYY-MM-DD``.
+
+    Raises:
+        InputError: for any other text; ``where`` says where it was found.
+    """
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        try:
+            return datetime.date.fromisoformat(text)
+        except ValueError:
+            pass
+    raise InputError(f"{where}: expected a day as YYYY-MM-DD, found {text!r}")
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """The Parquet files of a table: the file itself, or those in the folder, by name; hidden ones are skipped.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if path.is_file():
+        return [path]
+    found = sorted(f for f in path.glob("*.parquet") if f.is_file() and not f.name.startswith((".", "_")))
+    if not found:
+        raise InputError(f"{path} holds no *.parquet file")
+    return found
+
+
+def day_files(impressions: Path) -> dict[str, list[Path]]:
+    """The files of each day, in order of days.
+
+    Raises:
+        InputError: if the folder is missing, holds no day, or holds Parquet files outside of day folders.
+    """
+    if not impressions.is_dir():
+        raise InputError(
+            f"{impressions} is missing: the contract expects {impressions.parent.name}/impressions/day=YYYY-MM-DD/"
+            f"*.parquet and items.parquet; found {_listing(impressions.parent)}"
+        )
+    flat = [f.name for f in sorted(impressions.glob("*.parquet"))]
+    if flat:
+        raise InputError(
+            f"{impressions / flat[0]} lies outside of a day folder: expected {impressions.name}/day=YYYY-MM-DD/"
+            "*.parquet, one folder for each UTC day; write with partition_by the day"
+        )
+    days = {}
+    for folder in sorted(f for f in impressions.iterdir() if f.is_dir() and not f.name.startswith((".", "_"))):
+        name, _, value = folder.name.partition("=")
+        if name != "day":
+            raise InputError(f"{folder}: expected a folder named day=YYYY-MM-DD, found {folder.name!r}")
+        days[parse_day(value, str(folder)).isoformat()] = parquet_files(folder)
+    if not days:
+        raise InputError(
+            f"{impressions} holds no day: expected day=YYYY-MM-DD/*.parquet, found {_listing(impressions)}"
+        )
+    return days
+
+
+def _listing(folder: Path, most: int = 5) -> str:
+    names: Sequence[str] = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "nothing"

@@ -1,0 +1,149 @@
+"""The engine's first two stages: recall, and the simple pre-ranker that was in service while the log was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int32, Int64
+from numba import njit
+
+from graph.logs.marketplace.catalogue import DAY_MS, Catalogue
+from graph.logs.marketplace.demand import HiddenIntents, Requests
+from graph.logs.marketplace.noise import counter_key, normals, uniform
+from graph.logs.marketplace.shoppers import Queries
+from graph.logs.marketplace.state import HiddenState
+
+FRESH_DAYS = 7
+OVERLAP_WEIGHT = 2.0
+"""Of the share of the query's words that the title has, in recall and in the pre-ranker."""
+PRIOR_IMPRESSIONS = 20.0
+"""Of the smoothed click rate that the pre-ranker uses."""
+POPULARITY_WEIGHT, NOISE_WEIGHT = 0.15, 0.3
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Recalled items, one row a request; -1 pads where fewer were found."""
+
+    items: Int32[np.ndarray, "r m"]
+    overlap: Float64[np.ndarray, "r m"]
+    """Share of the query's words that the title has."""
+
+
+class Recall:
+    """Text match, attention and freshness with noise, within the wanted category, and some items from anywhere."""
+
+    def __init__(self, state: HiddenState) -> None:
+        self._state = state
+        self._key = counter_key(state.seed, "recall")
+        catalogue = state.seen.catalogue
+        leaves = len(catalogue.shelves.categories)
+        # Within a leaf, items stay in order of listing: those on sale are the first of each pool.
+        self._pool = np.argsort(catalogue.leaf, kind="stable").astype(np.int32)
+        self._starts = np.searchsorted(catalogue.leaf[self._pool], np.arange(leaves + 1))
+
+    def __call__(self, requests: Requests, intents: HiddenIntents) -> Candidates:
+        """Recall up to M items for each request; only items listed by then."""
+        world, seen = self._state.world, self._state.seen
+        items = np.full((len(requests), world.recalled), -1, dtype=np.int32)
+        overlap = np.zeros(items.shape)
+        _recall(
+            self._key, requests.request_id, seen.catalogue.on_sale(requests.timestamp),
+            requests.timestamp - FRESH_DAYS * DAY_MS, intents.leaf,
+            seen.queries.words[requests.query], seen.queries.word_count[requests.query],
+            self._starts, self._pool, seen.catalogue.leaf, seen.catalogue.listed_at, seen.catalogue.title_words,
+            self._state.items.attention, world.fresh_boost, round(world.recall_noise * world.recalled), items, overlap,
+        )  # fmt: skip
+        return Candidates(items, overlap)
+
+
+class LoggingPreRanker:
+    """Text match, smoothed click rate and popularity, learned from the clicks up to yesterday."""
+
+    def __init__(self, seed: int, items: int) -> None:
+        self._key = counter_key(seed, "pre-ranker")
+        self._impressions = np.zeros(items)
+        self._clicks = np.zeros(items)
+
+    def score(self, numbers: Int64[np.ndarray, " r"], candidates: Candidates) -> Float64[np.ndarray, "r m"]:
+        """Scores of the candidates; padding gets -inf."""
+        shown, clicks = self._impressions, self._clicks
+        rate = max(clicks.sum(), 1.0) / max(shown.sum(), 1.0)
+        smoothed = np.log((clicks + PRIOR_IMPRESSIONS * rate) / (shown + PRIOR_IMPRESSIONS) / rate)
+        known = smoothed + POPULARITY_WEIGHT * np.log1p(shown)
+        noise = normals(self._key, numbers, candidates.items)
+        scores = OVERLAP_WEIGHT * candidates.overlap + known[candidates.items] + NOISE_WEIGHT * noise
+        return np.where(candidates.items >= 0, scores, -np.inf)
+
+    def learn(self, shown: Int32[np.ndarray, " n"], clicked: Int32[np.ndarray, " c"]) -> None:
+        """Take in a day's exposed and clicked items."""
+        self._impressions += np.bincount(shown, minlength=len(self._impressions))
+        self._clicks += np.bincount(clicked, minlength=len(self._clicks))
+
+
+def text_match(
+    queries: Queries, catalogue: Catalogue, query: Int64[np.ndarray, " n"], items: Int32[np.ndarray, " n"]
+) -> Float32[np.ndarray, " n"]:
+    """Share of the query's words that the item's title has, pair by pair; a mistyped word matches nothing."""
+    out = np.empty(len(items), np.float32)
+    _match(queries.words[query], catalogue.title_words[items], queries.word_count[query], out)
+    return out
+
+
+@njit(cache=True)
+def _match(words: Any, titles: Any, word_count: Any, out: Any) -> None:
+    for row in range(len(out)):
+        out[row] = _overlap(words[row], titles[row], word_count[row])
+
+
+@njit(cache=True)
+def _overlap(words: Any, title: Any, word_count: Any) -> Any:
+    found = 0
+    for word in words:
+        if word >= 0:
+            for other in title:
+                if other == word:
+                    found += 1
+                    break
+    return found / max(word_count, 1)
+
+
+@njit(cache=True)
+def _recall(
+    key: Any, numbers: Any, on_sale: Any, fresh_since: Any, leaf: Any, words: Any, word_count: Any,
+    starts: Any, pool: Any, item_leaf: Any, listed_at: Any, title_words: Any,
+    attention: Any, fresh_boost: Any, stray: Any, items: Any, overlap: Any,
+) -> None:  # fmt: skip
+    """Fill ``items`` and ``overlap``: the best of the leaf by weight + Gumbel noise, then strays from anywhere."""
+    wanted = items.shape[1] - stray
+    for row in range(items.shape[0]):
+        first = starts[leaf[row]]
+        last = first + np.searchsorted(pool[first : starts[leaf[row] + 1]], on_sale[row])
+        weights = np.empty(last - first)
+        matches = np.empty(last - first)
+        for place in range(first, last):
+            item = pool[place]
+            match = _overlap(words[row], title_words[item], word_count[row])
+            gumbel = -np.log(-np.log(uniform(key, numbers[row], item)))
+            fresh = fresh_boost if listed_at[item] > fresh_since[row] else 0.0
+            matches[place - first] = match
+            weights[place - first] = attention[item] + OVERLAP_WEIGHT * match + fresh + gumbel
+        bar = -np.inf
+        if len(weights) > wanted:
+            bar = np.partition(weights, len(weights) - wanted)[len(weights) - wanted]
+        filled = 0
+        for at in range(len(weights)):
+            if weights[at] >= bar and filled < wanted:
+                items[row, filled] = pool[first + at]
+                overlap[row, filled] = matches[at]
+                filled += 1
+        enough = filled + stray
+        for attempt in range(20 * stray):
+            item = np.int32(uniform(~key, numbers[row], attempt) * on_sale[row])
+            if filled == enough or item_leaf[item] == leaf[row] or np.any(items[row, :filled] == item):
+                continue
+            items[row, filled] = item
+            overlap[row, filled] = _overlap(words[row], title_words[item], word_count[row])
+            filled += 1

@@ -1,0 +1,197 @@
+"""Read or simulate the log, check it, split it, write it: the first stage of every run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from configs.command import Request, settings
+from configs.console import progress, say, warn
+from configs.errors import InputError
+from configs.schema import DataConfig, GraphConfig
+from configs.stages import Stage, fingerprint, source_fingerprint, write_json
+from graph.logs.checks import Impressions, check
+from graph.logs.columns import FILE, ROW, inspect, tell_absent
+from graph.logs.contract import (
+    ALWAYS_WRITTEN,
+    CANONICAL,
+    IMPRESSION_COLUMNS,
+    ITEM_COLUMNS,
+    QUERY_COLUMNS,
+    USER_COLUMNS,
+    Kind,
+    RawLog,
+    day_files,
+)
+from graph.logs.database import name, reading, scratch_database, write_days
+from graph.logs.facts import log_facts, tell_facts
+from graph.logs.log import SearchLog
+from graph.logs.readers import SEEDED, reader
+from graph.logs.rejected import collect_rejected, tell_rejected
+from graph.logs.split import assign_splits
+from graph.logs.tables import KeyedTable, check_table, write_keyed
+
+USED_LATER = ("features", "attributes", "cutoffs")
+"""Keys of ``data`` that later stages read: the log itself does not depend on them."""
+
+FORMAT = 1
+"""Of the checked log; a change makes every older log stale."""
+
+
+def prepare_log(request: Request) -> SearchLog:
+    """Write the run's checked log, or open it where this very log was written before.
+
+    Raises:
+        InputError: if the source is missing or damaged, or too many of its rows are bad.
+    """
+    config = request.config
+    stage = _stage(config.data, config.seed, request.run.logs)
+    if stage.finished:
+        say(f"log: {request.run.logs} is up to date")
+        return SearchLog.open(request.run.logs)
+    stage.start()
+    _read_check_write(config.data, config.seed, stage, config.graph.memory_limit_gb, whole="")
+    return SearchLog.open(request.run.logs)
+
+
+def check_new_log(data: DataConfig, folder: Path) -> SearchLog:
+    """Check a log that a fitted model is to be evaluated on and write it to ``folder``; every row is of ``test``.
+
+    Raises:
+        InputError: as `prepare_log`.
+    """
+    stage = _stage(data, 0, folder, whole="test")
+    if not stage.finished:
+        stage.start()
+        _read_check_write(data, 0, stage, GraphConfig().memory_limit_gb, whole="test")
+    return SearchLog.open(folder)
+
+
+def _stage(data: DataConfig, seed: int, folder: Path, whole: str = "") -> Stage:
+    """The stage's identity: what is read and how it is checked and split, but not how columns are used later."""
+    about = {key: value for key, value in settings(data).items() if key not in USED_LATER}
+    about |= {"format": FORMAT, "whole": whole, "seed": seed if data.name in SEEDED else None}
+    inputs = {}
+    if data.path is not None:
+        path = Path(data.path).expanduser()
+        inputs["source"] = source_fingerprint(path) if path.exists() else "missing"
+    world = Path(__file__).parents[2] / "configs" / "world" / f"{data.world}.yaml"
+    if data.name in SEEDED and world.exists():
+        inputs["world"] = fingerprint(world.read_text(encoding="utf-8"))
+    return Stage(folder, about, inputs)
+
+
+def _read_check_write(data: DataConfig, seed: int, stage: Stage, memory_limit_gb: float, whole: str) -> None:
+    """The stage's story: read, check tables and rows, split, write, count. ``whole``: the one split of all rows."""
+    folder = stage.folder
+    for partial in ("raw", "impressions"):
+        shutil.rmtree(folder / partial, ignore_errors=True)
+    raw = reader(data.name)(data, seed, folder / "raw")
+    with scratch_database(folder / "scratch", memory_limit_gb) as connection:
+        impressions, tables = _check_all(connection, raw)
+        checked = [impressions.table, *(table.source for table in tables.values())]
+        rejected = collect_rejected(connection, checked, raw.rejected, folder / "rejected.parquet")
+        before = sum(rejected.values()) - connection.sql("SELECT count(*) FROM rejected").fetchall()[0][0]
+        read = before + sum(table.rows for table in checked)
+        where = Path(data.path) if data.path is not None else folder
+        tell_rejected(rejected, read, data.rejected_share, folder / "rejected.parquet", where)
+        if whole:
+            connection.execute(f"CREATE TABLE assigned AS SELECT request_id, '{whole}' AS split FROM requests")
+            split_by = "day"
+        else:
+            split_by = assign_splits(connection, data.split, "session_id" in impressions.table.contract)
+        _write_impressions(connection, impressions, folder / "impressions")
+        for called, table in tables.items():
+            write_keyed(connection, table, called, folder / f"{called}.parquet")
+        facts = log_facts(connection, folder, split_by, rejected, raw.simulated)
+    write_json(folder / "log.json", facts)
+    tell_facts(facts)
+    shutil.rmtree(folder / "raw", ignore_errors=True)
+    stage.finish(rows=facts["rows"], catalogue=facts["catalogue"])
+
+
+def _check_all(connection: duckdb.DuckDBPyConnection, raw: RawLog) -> tuple[Impressions, dict[str, KeyedTable]]:
+    """Check every table of the log; bad rows are named in the DuckDB table ``rejected``."""
+    connection.execute("CREATE TABLE rejected (file VARCHAR, row BIGINT, reason VARCHAR)")
+    days = day_files(raw.impressions)
+    files = [file for of_day in days.values() for file in of_day]
+    table = inspect(connection, files, IMPRESSION_COLUMNS, raw.impressions.parent)
+    for day, of_day in days.items():
+        if set(of_day) <= set(table.empty):
+            raise InputError(f"{of_day[0]}: day {day} has no rows: remove its folder, or write the day again")
+    tell_absent(table, "the log")
+    filled = {day: [file for file in of_day if file not in table.empty] for day, of_day in days.items()}
+    sources = {"items": (raw.items, ITEM_COLUMNS), "users": (raw.users, USER_COLUMNS)}
+    sources["queries"] = (raw.queries, QUERY_COLUMNS)
+    tables = {
+        called: check_table(connection, path, columns, called)
+        for called, (path, columns) in sources.items()
+        if path is not None
+    }
+    for called, keyed in tables.items():
+        families = (keyed.source.families[keyed.key], table.families[keyed.key])
+        if families[0] != families[1]:
+            raise InputError(
+                f"{keyed.key} is {families[0]} in {called}.parquet and {families[1]} in the impressions "
+                f"({files[0]}): write both as int64 or both as string"
+            )
+    impressions = Impressions(table, filled)
+    if set(impressions.table.extra) - set(impressions.extra):
+        warn("columns day and split of the log are not used: the folder names the day and data.split the split")
+    check(connection, impressions)
+    _tell_unknown(connection, tables)
+    return impressions, tables
+
+
+def _tell_unknown(connection: duckdb.DuckDBPyConnection, tables: dict[str, KeyedTable]) -> None:
+    """Users of the log that the users table does not know keep their rows: their attributes are missing."""
+    if "users" in tables:
+        unknown = "SELECT count(DISTINCT user_id) FROM requests WHERE user_id NOT IN (SELECT user_id FROM users)"
+        (count,) = connection.sql(unknown).fetchall()[0]
+        if count:
+            warn(f"{count:,} users of the log are not in the users table: their attributes are missing")
+
+
+def _write_impressions(connection: duckdb.DuckDBPyConnection, impressions: Impressions, folder: Path) -> None:
+    """Write the good rows with their split, some days at a time, in the checked log's order and types."""
+    columns = _output_columns(impressions)
+    chosen = ", ".join(f"{expression} AS {name(column)}" for column, expression in columns.items())
+    with progress() as bar:
+        task = bar.add_task("writing days", total=len(impressions.days), note="")
+        for days in impressions.batches():
+            query = f"""
+                SELECT {chosen}, split, strftime(timestamp, '%Y-%m-%d') AS day
+                FROM ({impressions.rows(days, extra=True)}) AS source
+                JOIN assigned USING (request_id)
+                ANTI JOIN rejected ON rejected.file = source.{FILE} AND rejected.row = source.{ROW}
+                ORDER BY source.timestamp, request_id, source.position NULLS LAST, item_id
+            """
+            if "position" not in impressions.table.contract:
+                query = query.replace("source.position NULLS LAST, ", "")
+            with reading(impressions.table.root):
+                batches = connection.sql(query).to_arrow_reader(65_536)
+                write_days(batches, folder, _output_schema(batches.schema))
+            bar.advance(task, len(days))
+
+
+def _output_columns(impressions: Impressions) -> dict[str, str]:
+    """Column → SQL over the canonical rows; a missing contract column gets what it is assumed to be."""
+    assumed = {"stage": "'exposed'", "ordered": "false"}
+    columns = {}
+    for column in IMPRESSION_COLUMNS:
+        if column.name in impressions.table.contract:
+            columns[column.name] = f"source.{column.name}"
+        elif column.name in ALWAYS_WRITTEN:
+            columns[column.name] = assumed.get(column.name, "NULL")
+    columns["request_id"] = "request_id"
+    return columns | {column: f"source.{name(column)}" for column in impressions.extra}
+
+
+def _output_schema(schema: pa.Schema) -> pa.Schema:
+    """The batches' columns with the contract's types, without ``day``."""
+    kinds: dict[str, Any] = {c.name: CANONICAL[c.kind] for c in IMPRESSION_COLUMNS if c.kind is not Kind.id}
+    return pa.schema([pa.field(f.name, kinds.get(f.name, f.type)) for f in schema if f.name != "day"])

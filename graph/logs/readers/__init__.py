@@ -1,0 +1,37 @@
+"""Readers of log formats, by the name that ``data=`` gives: one file and one YAML each, imported only when chosen."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Protocol, cast
+
+from configs.errors import InputError
+from configs.schema import DataConfig
+from graph.logs.contract import RawLog
+
+READERS = {
+    "contract": "graph.logs.readers.contract",
+    "trivago": "graph.logs.readers.trivago",
+    "expedia": "graph.logs.readers.expedia",
+    "marketplace": "graph.logs.readers.marketplace",
+}
+SEEDED = frozenset({"marketplace"})
+"""Readers whose log depends on the seed."""
+
+
+class Read(Protocol):
+    """A reader: turn the source into files in the contract's form under ``folder``, a day at a time."""
+
+    def __call__(self, data: DataConfig, seed: int, folder: Path) -> RawLog: ...
+
+
+def reader(name: str) -> Read:
+    """The reader of a log format.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    if name not in READERS:
+        raise InputError(f"data.name={name!r} has no reader; there are: {', '.join(READERS)}")
+    return cast(Read, importlib.import_module(READERS[name]).read)

@@ -1,0 +1,29 @@
+"""``data=marketplace``: the embedded simulated marketplace, ``data.world`` names a file of ``configs/world``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from configs.schema import DataConfig
+from configs.worlds import load_world
+from graph.logs.contract import RawLog
+from graph.logs.marketplace.simulate import simulate
+
+
+def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
+    """Simulate the world ``data.world`` under ``folder``; its ``world.json`` goes beside ``folder``.
+
+    ``folder`` holds raw files, which are removed once the checked log is written; the figures stay with that.
+
+    Raises:
+        InputError: if there is no such world or its file is wrong.
+    """
+    simulate(load_world(data.world), seed, folder)
+    (folder / "world.json").replace(folder.parent / "world.json")
+    return RawLog(
+        impressions=folder / "impressions",
+        items=folder / "items.parquet",
+        users=folder / "users.parquet",
+        queries=folder / "queries.parquet",
+        simulated=True,
+    )

@@ -1,0 +1,211 @@
+"""Training rows to stored relations: index the nodes, evaluate the edge expressions, stream each relation to disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.console import say, warn
+from configs.errors import InputError
+from configs.schema import GraphConfig
+from graph import coengagement
+from graph.engines import Workbench
+from graph.store import EdgeBatch, Key, write_relation
+
+DEFAULT_ATTRIBUTES = ("brand", "shop", "category")
+
+
+@dataclass
+class Built:
+    """What building found, for ``graph.json`` and the summary."""
+
+    nodes: dict[str, pa.Table] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
+    unknown_items: dict[str, int] = field(default_factory=dict)
+    edges_before_cap: dict[str, int] = field(default_factory=dict)
+
+
+def attributes_of(items: pa.Table, wanted: Sequence[str]) -> list[str]:
+    """The item columns that become node types: those wanted, or brand, shop and category where they exist.
+
+    Raises:
+        InputError: for a column that is not in the items table, is a list, or whose name no node type may have.
+    """
+    if not wanted:
+        return [name for name in DEFAULT_ATTRIBUTES if name in items.column_names]
+    for name in wanted:
+        if name not in items.column_names or name == "item_id":
+            raise InputError(
+                f"graph.attributes names {name!r}; the items table has the attributes "
+                f"{[c for c in items.column_names if c != 'item_id']}"
+            )
+        if pa.types.is_nested(items.schema.field(name).type):
+            raise InputError(
+                f"graph.attributes names {name!r} of type {items.schema.field(name).type}; nodes are made of single "
+                "values: write one column per value that should be a node"
+            )
+        if name in ("item", "query") or "__" in name or not re.fullmatch(r"\w+", name):
+            raise InputError(f"graph.attributes: {name!r} cannot name a node type; rename the column")
+    return list(dict.fromkeys(wanted))
+
+
+def build_relations(
+    folder: Path, bench: Workbench, rows: Any, items: pa.Table, config: GraphConfig, end: datetime
+) -> Built:
+    """Write every relation of the graph.
+
+    Args:
+        folder: of the graph.
+        bench: the engine.
+        rows: training rows of the days used, as an expression.
+        items: the checked log's items table, in catalogue order.
+        config: weights, decay, caps.
+        end: the end of the days used.
+
+    Raises:
+        InputError: if nothing was engaged at all.
+    """
+    built = Built()
+    attributes = attributes_of(items, config.attributes)
+    item_table = _index_items(bench, rows, items, attributes, end, built)
+    query_table = _index_queries(bench, rows, built)
+    events = _index_events(bench, rows, item_table, query_table, config, end, built)
+
+    query_items = bench.keep(coengagement.query_item(events), "query_item")
+    _write_pair(folder, bench, "query_item", ("query", "engaged", "item"), "engaged_by", config, built)
+    for name in attributes:
+        bench.keep(coengagement.item_attribute(item_table, name), f"item_{name}")
+        _write_pair(folder, bench, f"item_{name}", ("item", f"has_{name}", name), f"{name}_of", config, built)
+        if not bench.rows(f"item_{name}"):
+            del built.nodes[name]
+    if "category" in attributes:
+        bench.keep(coengagement.query_category(query_items, item_table), "query_category")
+        key = ("query", "in_category", "category")
+        _write_pair(folder, bench, "query_category", key, "category_of_query", config, built)
+    bench.keep(coengagement.item_item(events, config.item_item_window), "item_item")
+    _write_symmetric(folder, bench, "item_item", ("item", "co_engaged", "item"), config, built)
+    return built
+
+
+def _index_items(
+    bench: Workbench, rows: Any, items: pa.Table, attributes: Sequence[str], end: datetime, built: Built
+) -> Any:
+    """item_id, item (its row number), known, and a column of node indices for each attribute."""
+    built.nodes["item"] = pa.table({"key": items["item_id"]})
+    indexed = pa.table({"item_id": items["item_id"], "item": np.arange(len(items), dtype=np.int64)})
+    for name in attributes:
+        values = _values(items[name])
+        keys = pc.unique(values.drop_null()).sort()
+        built.nodes[name] = pa.table({"key": keys})
+        indexed = indexed.append_column(name, pc.index_in(values, keys).cast(pa.int64()))
+    indexed = indexed.append_column("listed", _listed(items, end))
+    table = bench.put(indexed, "items_by_id")
+    seen = rows.select("item_id").distinct().mutate(seen=True)
+    joined = table.left_join(seen, "item_id")
+    known = joined.listed | joined.seen.notnull()
+    return bench.keep(joined.select("item_id", "item", *attributes, known=known), "items")
+
+
+def _values(column: pa.ChunkedArray) -> pa.Array:
+    """An attribute's values as one array; NaN is a missing value, not a node."""
+    values = column.combine_chunks()
+    return pc.if_else(pc.is_nan(values), None, values) if pa.types.is_floating(values.type) else values
+
+
+def _listed(items: pa.Table, end: datetime) -> pa.Array:
+    """Whether an item was on sale by the end of training, as far as ``listed_at`` says."""
+    if "listed_at" not in items.column_names:
+        return pa.array(np.zeros(len(items), dtype=bool))
+    listed_at = items["listed_at"].combine_chunks().cast(pa.timestamp("ms", tz="UTC"))
+    return pc.fill_null(pc.less_equal(listed_at, pa.scalar(end, pa.timestamp("ms", tz="UTC"))), False)
+
+
+def _index_queries(bench: Workbench, rows: Any, built: Built) -> Any:
+    """query_text (its value), query (its index): the distinct training queries, ascending."""
+    bench.keep(rows.select(key=rows.query).distinct().order_by("key"), "query_keys")
+    keys = bench.read("query_keys")
+    built.nodes["query"] = keys
+    return bench.put(
+        pa.table({"query_value": keys["key"], "query": np.arange(len(keys), dtype=np.int64)}), "queries_by_value"
+    )
+
+
+def _index_events(
+    bench: Workbench, rows: Any, items: Any, queries: Any, config: GraphConfig, end: datetime, built: Built
+) -> Any:
+    """session, query and item (indices), kind, weight: all events whose item the catalogue knows."""
+    by_id = coengagement.engagement(rows, config, end)
+    by_id = bench.keep(by_id.rename(query_value="query"), "events_by_id")
+    indexed = by_id.join(items.select("item_id", "item"), "item_id").join(queries, "query_value")
+    events = bench.keep(indexed.select("session", "query", "item", "kind", "weight"), "events")
+    found = _counts(by_id)
+    built.events = _counts(events)
+    built.unknown_items = {k: n - built.events.get(k, 0) for k, n in found.items() if n != built.events.get(k, 0)}
+    if built.unknown_items:
+        warn(f"events on items that are not in items.parquet, left out of the graph: {built.unknown_items}")
+    if not built.events:
+        raise InputError(
+            "the training days hold no click, no order and no history item of weight above 0 (graph.weight_click, "
+            "weight_order, weight_touch): there is nothing to build a graph from; check the columns clicked, ordered "
+            "and history of the log, and graph.days"
+        )
+    return events
+
+
+def _counts(events: Any) -> dict[str, int]:
+    counted = events.group_by("kind").agg(events=events.count()).to_pyarrow().to_pylist()
+    return {row["kind"]: row["events"] for row in sorted(counted, key=lambda row: row["kind"])}
+
+
+def _write_pair(
+    folder: Path, bench: Workbench, name: str, key: Key, reverse: str, config: GraphConfig, built: Built
+) -> None:
+    """A relation and its reverse, each with at most ``degree_cap`` edges per target of its own."""
+    if not _has_edges(bench, name, [key, (key[2], reverse, key[0])], built):
+        return
+    edges = bench.keep(coengagement.normalised(bench.table(name)), f"{name}_normalised")
+    _store(folder, bench, key, coengagement.capped(edges, config.degree_cap), built)
+    back = coengagement.reversed_edges(edges)
+    _store(folder, bench, (key[2], reverse, key[0]), coengagement.capped(back, config.degree_cap), built)
+
+
+def _write_symmetric(folder: Path, bench: Workbench, name: str, key: Key, config: GraphConfig, built: Built) -> None:
+    """A relation that is its own reverse: an edge stays if it is among the heaviest of both its ends."""
+    if not _has_edges(bench, name, [key], built):
+        return
+    edges = coengagement.normalised(bench.table(name))
+    kept = bench.keep(coengagement.capped(edges, config.degree_cap), f"{name}_capped")
+    _store(folder, bench, key, coengagement.mutual(kept), built)
+
+
+def _has_edges(bench: Workbench, name: str, keys: Sequence[Key], built: Built) -> bool:
+    edges = bench.rows(name)
+    if edges:
+        built.edges_before_cap.update({"__".join(key): edges for key in keys})
+    else:
+        say(f"graph: no edge joins {keys[0][0]} and {keys[0][2]}: the relation {keys[0][1]} is left out")
+    return edges > 0
+
+
+def _store(folder: Path, bench: Workbench, key: Key, edges: Any, built: Built) -> None:
+    name = "__".join(key)
+    bench.keep(edges.order_by(["target", "source"]), name)
+    counts = {node_type: table.num_rows for node_type, table in built.nodes.items()}
+    write_relation(folder, key, counts, bench.rows(name), _edge_batches(bench, name))
+
+
+def _edge_batches(bench: Workbench, name: str) -> Iterator[EdgeBatch]:
+    for batch in bench.batches(name):
+        yield (
+            batch["target"].to_numpy().astype(np.int64),
+            batch["source"].to_numpy().astype(np.int64),
+            batch["weight"].to_numpy().astype(np.float32),
+        )

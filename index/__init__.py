@@ -1,0 +1,1 @@
+"""Nearest-neighbour indexes of psi and phi, what they show about the embeddings, and the reports."""

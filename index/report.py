@@ -1,0 +1,156 @@
+"""``reports/embeddings.html``: one file that works from a disk, offline, and shows what ``audit.json`` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from configs.stages import replacing, write_json
+from index import charts
+from index.charts import Bar, Series, count, interval, percent
+from index.figures import Figure
+from index.verdict import WORDS, findings, read_figure
+
+PLAIN_UNITS = ("k_occurrence_skew", "effective_rank", "uniformity", "mean_cosine", "alignment", "linear_cka", "cosine")
+"""Measures that are no shares and are shown as numbers."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table of all figures."""
+
+    section: str
+    name: str
+    figure: Figure
+    chance: Figure | None
+
+    @property
+    def is_share(self) -> bool:
+        return not any(unit in self.name for unit in PLAIN_UNITS)
+
+
+def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -> Path:
+    """Write ``embeddings.html`` and, beside it, ``embeddings.json`` with all that the page shows.
+
+    Args:
+        folder: ``runs/<run>/reports``.
+        audit: as in ``audit.json``.
+        browser: from :func:`index.browser.neighbour_lists`.
+
+    Returns:
+        The page's path.
+    """
+    write_json(folder / "embeddings.json", {"audit": audit, "browser": browser})
+    page = folder / "embeddings.html"
+    with replacing(page) as temporary:
+        temporary.write_text(render(audit, browser), encoding="utf-8")
+    return page
+
+
+def render(audit: dict[str, Any], browser: dict[str, Any]) -> str:
+    """The page. Titles and names are untrusted: autoescape is on, and data are embedded as escaped JSON."""
+    environment = Environment(
+        loader=PackageLoader("index"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(percent=percent, interval=interval, shown=_shown, span=_span)
+    return environment.get_template("embeddings.html.jinja").render(
+        audit=audit,
+        browser=browser,
+        findings=findings(audit),
+        pictures=_pictures(audit),
+        lines=list(_lines(audit)),
+    )
+
+
+def _pictures(audit: dict[str, Any]) -> dict[str, Markup]:
+    k, rows = audit["neighbours"][0], audit["popularity"]
+    groups = [f"≥{count(row['fewest_impressions'])}" for row in rows]
+    axis = "fewest training impressions in the group"
+    chance = read_figure(audit["overlap"][f"overlap@{k}_chance"])
+    pictures = {
+        "overlap": charts.trend(
+            f"Overlap of φ with ψ at {k} by popularity",
+            axis,
+            groups,
+            [Series("overlap", "phi", _column(rows, "overlap")), Series("chance", "chance", [chance] * len(rows))],
+        ),
+        "cold_start": charts.bars("Overlap on held-out items", _cold_start_bars(audit["cold_start"])),
+        "hubness": _hubness(audit["occurrence"]),
+    }
+    if audit["main_attribute"] is not None:
+        series = [
+            Series(name, style, _column(rows, f"purity_{style}"))
+            for name, style in (("ψ", "psi"), ("φ", "phi"), ("random", "chance"))
+        ]
+        pictures["purity"] = charts.trend(f"Purity by {audit['main_attribute']} by popularity", axis, groups, series)
+    return pictures
+
+
+def _cold_start_bars(cold_start: dict[str, Any]) -> list[Bar]:
+    k, found = cold_start["neighbours"][0], cold_start["figures"]
+    chance = found[f"overlap@{k}_chance"]["value"]
+    bars = []
+    for name, words in WORDS.items():
+        if f"{name}/overlap@{k}" in found:
+            style = "phi" if name == "student_infonce" else "psi" if name == "retrained_psi" else "other"
+            bars.append(Bar(words, style, read_figure(found[f"{name}/overlap@{k}"]), chance))
+    return bars
+
+
+def _hubness(rows: list[dict[str, Any]]) -> Markup:
+    labels = []
+    for row in rows:
+        first, last = row["from"], row["to"]
+        labels.append(f"{first}+" if last is None else str(first) if first == last else f"{first}–{last}")
+    series = [
+        Series(name, style, [Figure.exact(row[style], 0) for row in rows])
+        for name, style in (("ψ", "psi"), ("φ", "phi"), ("random", "chance"))
+    ]
+    return charts.columns("Items by how many lists they are in", "lists that hold the item", labels, series)
+
+
+def _column(rows: list[dict[str, Any]], name: str) -> list[Figure]:
+    return [read_figure(row.get(name)) for row in rows]
+
+
+def _lines(audit: dict[str, Any]) -> Iterator[Line]:
+    """Every figure of the audit, each with its chance level beside it rather than below it."""
+    sections = [("φ and ψ", audit["overlap"])]
+    sections += [(f"purity, {name}", figures) for name, figures in audit["purity"].items()]
+    sections += [(f"geometry, {name}", figures) for name, figures in audit["geometry"].items()]
+    sections += [(f"approximate search, {name}", figures) for name, figures in audit["approximate"].items()]
+    sections += [("cold start", audit["cold_start"]["figures"])]
+    for section, figures in sections:
+        for name, found in figures.items():
+            if not name.endswith("_chance"):
+                yield Line(section, name, read_figure(found), _chance_of(name, figures))
+
+
+def _chance_of(name: str, figures: dict[str, Any]) -> Figure | None:
+    """The chance level that a figure is read against; a difference has none, its interval is read against 0."""
+    if "_less_" in name or "_minus_" in name:
+        return None
+    stem = name.removesuffix("_matched").removesuffix("_centred").removesuffix("_attributes")
+    for candidate in (f"{stem}_chance", f"{stem.rsplit('/', maxsplit=1)[-1]}_chance"):
+        if candidate in figures:
+            return read_figure(figures[candidate])
+    return None
+
+
+def _shown(figure: Figure | None, is_share: bool) -> str:
+    if figure is None:
+        return ""
+    if figure.value is None:
+        return f"undefined: {figure.reason}"
+    return percent(figure.value) if is_share else f"{figure.value:.3g}"
+
+
+def _span(figure: Figure, is_share: bool) -> str:
+    if figure.low is None or figure.high is None:
+        return "exact" if figure.value is not None else ""
+    return interval(figure) if is_share else f"{figure.low:.3g} to {figure.high:.3g}"

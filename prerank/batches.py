@@ -1,0 +1,395 @@
+"""Encoded columns as batches: memory-mapped arrays, gathered by row number; no Python code runs per row.
+
+The shuffle of an epoch is a function of (seed, epoch) alone, so the place within it is two integers. They are what a
+checkpoint keeps, and what lets a killed training go on with exactly the rows that are left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor
+
+from configs.errors import InputError
+from configs.stages import identity_of
+from prerank.arrays import load_array
+from prerank.schema import ITEM_TABLE, SIDES, STAGES, EncodedSchema, SideSchema, list_file
+
+EXPOSED, RANDOM = STAGES.index("exposed"), STAGES.index("random")
+Rows = npt.NDArray[np.int64]
+"""Row numbers of a split, of its requests or of the items."""
+
+
+@dataclass
+class SideFeatures:
+    """The features of one side for the rows of a batch, in the order of :class:`~prerank.schema.SideSchema`.
+
+    Shapes: ``ids`` int64 [batch, ids], ``numbers`` float32 [batch, numbers] (NaN = missing), ``lists`` name → int64
+    [batch, length] (0 = padding).
+    """
+
+    ids: Int64[Tensor, "batch ids"]
+    numbers: Float32[Tensor, "batch numbers"]
+    lists: dict[str, Int64[Tensor, "batch length"]]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> SideFeatures:
+        """A copy on a device."""
+        return SideFeatures(
+            self.ids.to(device, non_blocking=non_blocking),
+            self.numbers.to(device, non_blocking=non_blocking),
+            {name: values.to(device, non_blocking=non_blocking) for name, values in self.lists.items()},
+        )
+
+
+# Not frozen: Lightning's mixed precision copies dataclasses field by field and refuses frozen ones.
+@dataclass
+class Batch:
+    """Some rows of a split: impressions with their labels and features.
+
+    Attributes:
+        item: row of the item in items.parquet.
+        item_hash: 64-bit hash of the item id, what φ's hash table is looked up with.
+        sides: features by side: item, request, pair.
+        clicked, ordered: 0 or 1.
+        position: 1-based position by the ranking model; inf for a random negative, NaN where unknown.
+        list_length: ranked rows of the row's request.
+        stage: index into ``prerank.schema.STAGES``.
+        request: row of the request among the split's requests.
+        rank_score: the ranking model's score; NaN where unknown.
+        row: row number within the split.
+    """
+
+    item: Int64[Tensor, " batch"]
+    item_hash: Int64[Tensor, " batch"]
+    sides: dict[str, SideFeatures]
+    clicked: Float32[Tensor, " batch"]
+    ordered: Float32[Tensor, " batch"]
+    position: Float32[Tensor, " batch"]
+    list_length: Float32[Tensor, " batch"]
+    stage: Int64[Tensor, " batch"]
+    request: Int64[Tensor, " batch"]
+    rank_score: Float32[Tensor, " batch"]
+    row: Int64[Tensor, " batch"]
+
+    def __len__(self) -> int:
+        return self.row.shape[0]
+
+    @property
+    def has_feedback(self) -> Bool[Tensor, " batch"]:
+        """Rows whose clicks are known: shown to the user, or a random negative (GRACE, section 3.1.1)."""
+        return (self.stage == EXPOSED) | (self.stage == RANDOM)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """A copy on a device."""
+        moved = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        sides = {name: side.to(device, non_blocking) for name, side in moved.pop("sides").items()}
+        return Batch(
+            sides=sides, **{name: values.to(device, non_blocking=non_blocking) for name, values in moved.items()}
+        )
+
+
+@dataclass(frozen=True)
+class SideArrays:
+    """The arrays of one side, memory-mapped, and their gathering by row number."""
+
+    ids: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.float32]
+    lists: Mapping[str, npt.NDArray[np.int64]]
+
+    @classmethod
+    def open(cls, folder: Path, schema: SideSchema) -> SideArrays:
+        """Map the files ``ids.npy``, ``numbers.npy`` and one per list, of a folder."""
+        return cls(
+            load_array(folder / "ids.npy"),
+            load_array(folder / "numbers.npy"),
+            {column.name: load_array(folder / list_file(column.name)) for column in schema.lists},
+        )
+
+    def take(self, rows: Rows) -> SideFeatures:
+        """The features of some rows, in their order."""
+        return SideFeatures(
+            torch.from_numpy(self.ids.take(rows, axis=0)),
+            torch.from_numpy(self.numbers.take(rows, axis=0)),
+            {name: torch.from_numpy(values.take(rows, axis=0)) for name, values in self.lists.items()},
+        )
+
+
+@dataclass(frozen=True)
+class TrainingCounts:
+    """How often each item was exposed, clicked and ordered on training days. Shapes: int64 [items]."""
+
+    impressions: npt.NDArray[np.int64]
+    clicks: npt.NDArray[np.int64]
+    orders: npt.NDArray[np.int64]
+
+
+class EncodedItems:
+    """The item side: one row per row of items.parquet.
+
+    Args:
+        folder: ``prerank/encoded/items``.
+        schema: of the encoded log.
+    """
+
+    def __init__(self, folder: Path, schema: EncodedSchema) -> None:
+        self.folder = folder
+        self.features = SideArrays.open(folder, schema.sides["item"])
+        self.item_hash: npt.NDArray[np.int64] = load_array(folder / "item_hash.npy")
+        self.counts = TrainingCounts(
+            load_array(folder / "training_impressions.npy"),
+            load_array(folder / "training_clicks.npy"),
+            load_array(folder / "training_orders.npy"),
+        )
+
+    def __len__(self) -> int:
+        return len(self.item_hash)
+
+    @cached_property
+    def item_id(self) -> pa.Array:
+        """The item ids in the log's own type."""
+        return pq.read_table(self.folder / "item_id.parquet").column(0).combine_chunks()
+
+
+class EncodedSplit:
+    """The rows of one split.
+
+    Args:
+        folder: ``prerank/encoded/<split>``.
+        schema: of the encoded log.
+        items: the item side that the rows refer to.
+    """
+
+    def __init__(self, folder: Path, schema: EncodedSchema, items: EncodedItems) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.schema = schema
+        self.items = items
+        self.item: npt.NDArray[np.int32] = load_array(folder / "item.npy")
+        self.request: npt.NDArray[np.int32] = load_array(folder / "request.npy")
+        self.clicked: npt.NDArray[np.uint8] = load_array(folder / "clicked.npy")
+        self.ordered: npt.NDArray[np.uint8] = load_array(folder / "ordered.npy")
+        self.position: npt.NDArray[np.float32] = load_array(folder / "position.npy")
+        self.stage: npt.NDArray[np.uint8] = load_array(folder / "stage.npy")
+        self.price: npt.NDArray[np.float32] = load_array(folder / "price.npy")
+        self.rank_score: npt.NDArray[np.float32] = load_array(folder / "rank_score.npy")
+        self.list_length: npt.NDArray[np.int32] = load_array(folder / "requests" / "list_length.npy")
+        self.pair_features = SideArrays.open(folder, schema.sides["pair"])
+        self.request_features = SideArrays.open(folder / "requests", schema.sides["request"])
+
+    @property
+    def rows(self) -> int:
+        return len(self.item)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @cached_property
+    def requests(self) -> pa.Table:
+        """request_id, user_id, query, timestamp (and session_id if the log has it), a row per request."""
+        return pq.read_table(self.folder / "requests" / "requests.parquet")
+
+    def feedback_rows(self) -> Rows:
+        """Numbers of the rows whose clicks are known (see :attr:`Batch.has_feedback`)."""
+        return np.flatnonzero((self.stage == EXPOSED) | (self.stage == RANDOM))
+
+    def batch(self, rows: Rows) -> Batch:
+        """Gather rows, in the given order.
+
+        Raises:
+            IndexError: for a row number outside the split.
+        """
+        item = self.item.take(rows).astype(np.int64)
+        request = self.request.take(rows).astype(np.int64)
+        return Batch(
+            item=torch.from_numpy(item),
+            item_hash=torch.from_numpy(self.items.item_hash.take(item)),
+            sides={
+                "item": self.items.features.take(item),
+                "request": self.request_features.take(request),
+                "pair": self.pair_features.take(rows),
+            },
+            clicked=torch.from_numpy(self.clicked.take(rows).astype(np.float32)),
+            ordered=torch.from_numpy(self.ordered.take(rows).astype(np.float32)),
+            position=torch.from_numpy(self.position.take(rows)),
+            list_length=torch.from_numpy(self.list_length.take(request).astype(np.float32)),
+            stage=torch.from_numpy(self.stage.take(rows).astype(np.int64)),
+            request=torch.from_numpy(request),
+            rank_score=torch.from_numpy(self.rank_score.take(rows)),
+            row=torch.from_numpy(rows),
+        )
+
+    def raw_ids(self, rows: Rows) -> dict[str, npt.NDArray[np.int64]]:
+        """``side:column`` → hashes int64 [rows] of every id column, and of the item id itself."""
+        found = {f"item:{ITEM_TABLE}": self.items.item_hash.take(self.item.take(rows))}
+        for side, arrays, index in self._sides(rows):
+            for place, name in enumerate(self.schema.sides[side].ids):
+                found[f"{side}:{name}"] = arrays.ids[:, place].take(index)
+        return found
+
+    def raw_numbers(self, rows: Rows) -> dict[str, npt.NDArray[np.float32]]:
+        """``side:column`` → values float32 [rows] of every number column; NaN where missing."""
+        return {
+            f"{side}:{number.name}": arrays.numbers[:, place].take(index)
+            for side, arrays, index in self._sides(rows)
+            for place, number in enumerate(self.schema.sides[side].numbers)
+        }
+
+    def raw_lists(self, rows: Rows) -> dict[str, npt.NDArray[np.int64]]:
+        """``side:column`` → hashes int64 [rows, length] of every list and text column; 0 is padding."""
+        return {
+            f"{side}:{name}": values.take(index, axis=0)
+            for side, arrays, index in self._sides(rows)
+            for name, values in arrays.lists.items()
+        }
+
+    def _sides(self, rows: Rows) -> list[tuple[str, SideArrays, npt.NDArray[Any]]]:
+        """Each side's arrays and the rows of them that the split's rows refer to."""
+        arrays = (self.items.features, self.request_features, self.pair_features)
+        return list(zip(SIDES, arrays, (self.item.take(rows), self.request.take(rows), rows), strict=True))
+
+
+class EncodedLog:
+    """A log's encoded columns on disk.
+
+    Args:
+        folder: ``runs/<run>/prerank/encoded``.
+        schema: what lies there.
+        identity: of the encoding, to be named as an input of later stages.
+    """
+
+    def __init__(self, folder: Path, schema: EncodedSchema, identity: str) -> None:
+        self.folder = folder
+        self.schema = schema
+        self.identity = identity
+        self.items = EncodedItems(folder / "items", schema)
+
+    @classmethod
+    def open(cls, folder: Path) -> EncodedLog:
+        """Map the arrays of a finished encoding.
+
+        Raises:
+            InputError: if it has not finished or a file of it is damaged.
+        """
+        identity = identity_of(folder, "python -m prerank.fit")
+        return cls(folder, EncodedSchema.load(folder / "schema.json"), identity)
+
+    def split(self, name: str) -> EncodedSplit:
+        """The rows of train, validation or test.
+
+        Raises:
+            InputError: if the log has no such split.
+        """
+        if name not in self.schema.splits:
+            raise InputError(f"{self.folder} has no split {name!r}; it has: {', '.join(self.schema.splits)}")
+        return EncodedSplit(self.folder / name, self.schema, self.items)
+
+    @property
+    def item_ids(self) -> pa.Array:
+        """The item ids in the catalogue's order."""
+        return self.items.item_id
+
+    @property
+    def training_counts(self) -> TrainingCounts:
+        """Exposures, clicks and orders of each item on training days."""
+        return self.items.counts
+
+    def item_features(self, items: Rows) -> tuple[Int64[Tensor, " items"], SideFeatures]:
+        """Hash and item side of some items, the inputs of φ."""
+        return torch.from_numpy(self.items.item_hash.take(items)), self.items.features.take(items)
+
+
+class BatchLoader:
+    """Batches of a split, in order or shuffled by (seed, epoch); the last one holds what is left.
+
+    Lightning takes it as a dataloader as it is: it calls ``set_epoch`` through :attr:`sampler` at the start of each
+    epoch, and keeps ``state_dict`` in its checkpoints. Because ``len`` is known, Lightning fetches no batch ahead, so
+    the batches handed out are the batches trained on.
+
+    Args:
+        split: the rows.
+        batch_size: rows of a batch, at least 1.
+        seed: of the shuffle; None: rows in the split's order.
+    """
+
+    batch_sampler = None
+    """Lightning asks a validation loader that has a sampler for it."""
+
+    def __init__(self, split: EncodedSplit, batch_size: int, seed: int | None = None) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.split = split
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+        self._handed_out = 0
+        self._first = 0
+
+    @property
+    def rows(self) -> int:
+        return self.split.rows
+
+    @property
+    def sampler(self) -> BatchLoader:
+        """Itself: Lightning looks for ``set_epoch`` on a dataloader's sampler."""
+        return self
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose shuffle comes next; another epoch than the current one starts at its first batch."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self._handed_out = self._first = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The epoch's batches: all of them, or after ``load_state_dict`` those that are left.
+
+        A generator, so that nothing is decided before the first batch is asked for: Lightning makes the iterator
+        before it sets the epoch.
+        """
+        first, self._first = self._first, 0
+        order = self._order()
+        for number in range(first, len(self)):
+            rows = order[number * self.batch_size : (number + 1) * self.batch_size]
+            self._handed_out = number + 1
+            # Ascending within the batch: the order there means nothing to a model, and memory is read forwards.
+            yield self.split.batch(rows if self.seed is None else np.sort(rows))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place within the epoch, and what it depends on; plain values, so checkpoints load with weights only."""
+        return {"epoch": self.epoch, "handed_out": self._handed_out, **self._identity()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken.
+
+        Raises:
+            InputError: if the rows, the batch size or the seed differ: rows would be repeated and skipped.
+        """
+        saved = {name: state[name] for name in self._identity()}
+        if saved != self._identity():
+            raise InputError(
+                f"the checkpoint was made with {saved}, now it is {self._identity()}: resume with the same log, "
+                "prerank.batch_size and seed, or delete the checkpoint to start over"
+            )
+        self.epoch = state["epoch"]
+        self._handed_out = self._first = state["handed_out"]
+
+    def _identity(self) -> dict[str, int | None]:
+        return {"rows": self.rows, "batch_size": self.batch_size, "seed": self.seed}
+
+    def _order(self) -> Rows:
+        if self.seed is None:
+            return np.arange(self.rows)
+        return np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)

@@ -1,0 +1,288 @@
+"""From predictions to ``metrics.json``: every metric in every segment, with n and a bootstrap interval."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Float32
+
+from configs.console import say, table, warn
+from configs.errors import InputError
+from configs.schema import EvaluationConfig
+from configs.stages import read_json, replacing, write_json
+from prerank.batches import EncodedLog
+from prerank.definitions import define
+from prerank.measures import SplitMeasures, SplitRows, split_rows
+from prerank.metrics import LOG_LOSS_CLIP
+from prerank.segments import Segments, SegmentSources, bucket_loads, say_left_out, segments_of
+from prerank.significance import Resampler, difference, figure
+
+SPLITS = ("validation", "test")
+RECALL_ON_FULL = "full recalled set"
+RECALL_ON_LIST = "ranked list"
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """What an evaluation needs besides the predictions.
+
+    Attributes:
+        sources: what segments are made from.
+        cutoffs: K of eq. 6, as clipped to the log's lists.
+        settings: the ``evaluation`` section.
+        seed: of the bootstrap.
+        tasks_off: task (click, order, rank) → why this log cannot have it.
+    """
+
+    sources: SegmentSources
+    cutoffs: Sequence[int]
+    settings: EvaluationConfig
+    seed: int
+    tasks_off: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of one system.
+
+    Attributes:
+        metrics: ``{split: {segment: {metric: {value, low, high, n}}}}``, strict JSON.
+        protocol: how they were measured (units drawn, seed, segments, definitions), strict JSON.
+        draws: the bootstrap draws of each metric, in the order of ``protocol["bootstrap"]``; NaN where undefined.
+            Systems with the same ``pairing`` were resampled alike, so their draws can be subtracted.
+    """
+
+    metrics: dict[str, dict[str, dict[str, dict[str, Any]]]]
+    protocol: dict[str, Any]
+    draws: Float32[np.ndarray, "figures draws"]
+
+    def write(self, folder: Path) -> None:
+        """Write ``metrics.json``, ``evaluation.json`` and ``bootstrap.npy``."""
+        with replacing(folder / "bootstrap.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, self.draws, allow_pickle=False)
+        write_json(folder / "evaluation.json", self.protocol)
+        write_json(folder / "metrics.json", self.metrics)
+
+
+def evaluation_context(
+    encoded: EncodedLog,
+    settings: EvaluationConfig,
+    seed: int,
+    in_p: Bool[np.ndarray, " items"] | None,
+    buckets: int | None,
+) -> EvaluationContext:
+    """The context of a fitted run.
+
+    Args:
+        encoded: the run's encoded log; segments come from its training split.
+        settings: the ``evaluation`` section.
+        seed: of the bootstrap.
+        in_p: whether ψ has a row for each item; None without ψ.
+        buckets: rows of the system's hash-id table; None for a system without one.
+    """
+    sources = SegmentSources(
+        training_impressions=encoded.training_counts.impressions,
+        in_p=in_p,
+        bucket_load=None if buckets is None else bucket_loads(encoded.items.item_hash % buckets),
+        training_queries=encoded.split("train").requests["query"],
+    )
+    tasks = encoded.schema.tasks
+    tasks_off = {name: str(task["reason"]) for name, task in tasks.items() if not task["available"]}
+    return EvaluationContext(sources, encoded.schema.cutoffs, settings, seed, tasks_off)
+
+
+def evaluate_predictions(predictions: pa.Table, context: EvaluationContext) -> Evaluation:
+    """Measure every metric in every segment of validation and test, and print the main ones.
+
+    Raises:
+        InputError: if a column is missing or a score is not finite.
+    """
+    metrics: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    facts: dict[str, Any] = {}
+    index: list[list[str]] = []
+    draws: list[Float32[np.ndarray, " draws"]] = []
+    for split in SPLITS:
+        part = predictions.filter(pc.equal(predictions["split"].cast(pa.string()), split)).combine_chunks()
+        if not len(part):
+            continue
+        rows, measures, segments = _measures(part, context)
+        resampler = Resampler(rows.clusters, context.settings.draws, context.seed)
+        metrics[split] = {}
+        for segment, mask in segments.masks.items():
+            metrics[split][segment] = made = {}
+            for name, statistic in measures.statistics(mask).items():
+                drawn = statistic.draws(resampler)
+                made[name] = figure(statistic, drawn, rows.clusters, context.settings.confidence)
+                index.append([split, segment, name])
+                draws.append(drawn.astype(np.float32))
+        facts[split] = _split_facts(part, rows, measures, segments, context)
+    if not metrics:
+        raise InputError("predictions: no row of the validation or the test split, so there is nothing to evaluate")
+    protocol = _protocol(context, facts, index, metrics)
+    print_evaluation(metrics, protocol)
+    return Evaluation(metrics, protocol, np.stack(draws))
+
+
+def paired_difference(
+    predictions_a: pa.Table,
+    predictions_b: pa.Table,
+    metric: str,
+    context: EvaluationContext,
+    split: str = "test",
+    segment: str = "all",
+) -> dict[str, Any]:
+    """System a less system b on the same rows, with both resampled alike.
+
+    Args:
+        predictions_a: of one system; rows in any order. Likewise ``predictions_b``.
+        metric: a name of ``metrics.json``.
+        context: of the evaluation.
+        split: validation or test.
+        segment: a name of ``prerank.segments.SEGMENTS``.
+
+    Returns:
+        ``value``, ``low``, ``high``, two-sided ``p``, ``visible`` (the smallest true difference that such data show
+        with 80 % power) and ``n``.
+
+    Raises:
+        InputError: if the tables hold different rows, or the metric or segment does not exist.
+    """
+    statistics = []
+    tables = [_sorted_split(predictions, split) for predictions in (predictions_a, predictions_b)]
+    for column in ("request_id", "item_id"):
+        if not tables[0][column].equals(tables[1][column]):
+            raise InputError(
+                f"paired difference on {split}: the two systems must have predicted the same rows, "
+                f"found {len(tables[0])} and {len(tables[1])} that differ in {column}: evaluate both on one log"
+            )
+    for predictions in tables:
+        rows, measures, segments = _measures(predictions, context)
+        if segment not in segments.masks:
+            raise InputError(f"segment {segment!r} is not one of: {', '.join(segments.masks)}")
+        found = measures.statistics(segments.masks[segment])
+        if metric not in found:
+            raise InputError(f"metric {metric!r} is not one of: {', '.join(found)}")
+        statistics.append((found[metric], rows))
+    (a, rows), (b, _) = statistics
+    resampler = Resampler(rows.clusters, context.settings.draws, context.seed)
+    return difference(a, b, a.draws(resampler), b.draws(resampler), context.settings.confidence)
+
+
+def print_evaluation(metrics: Mapping[str, Any], protocol: Mapping[str, Any]) -> None:
+    """Print the main metrics of each split (by segment on test), and warn about everything that is undefined."""
+    for task, reason in protocol["tasks_off"].items():
+        warn(f"task {task} is off: {reason}")
+    for split, segments in metrics.items():
+        facts = protocol["splits"][split]
+        recall = [f"recall_at_{k}" for k in (10, *facts["recall_at"]) if k in facts["recall_at"]][:1]
+        shown = ["auc_click", "auc_order", "gauc_click", *recall]
+        title = (
+            f"{split}: {facts['rows']:,} rows, {facts['requests']:,} requests; "
+            f"{protocol['confidence']:.0%} intervals, {facts['clusters']:,} {facts['unit']}s resampled"
+        )
+        wanted = segments if split == "test" else {"all": segments["all"]}
+        lines = [[segment, *(_cell(found, name) for name in shown)] for segment, found in wanted.items()]
+        table(title, ["segment", *shown], lines)
+        for name, found in segments["all"].items():
+            if found["value"] is None and "one class" in found["reason"]:
+                warn(f"{split}: {name} is undefined: {found['reason']}")
+        if facts["recall_left_out"]:
+            left = ", ".join(str(k) for k in facts["recall_left_out"])
+            say(f"{split}: Recall@k is left out for k = {left}: no list is longer ({facts['longest_list']} items)")
+        say(f"{split}: Recall@k is measured on the {facts['recall_on']}")
+    say_left_out(protocol["segments_left_out"])
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read what ``Evaluation.write`` wrote.
+
+    Raises:
+        InputError: if a file is missing or unreadable.
+    """
+    metrics, protocol = read_json(folder / "metrics.json"), read_json(folder / "evaluation.json")
+    try:
+        draws = np.load(folder / "bootstrap.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / 'bootstrap.npy'} is not readable ({error}): evaluate the system again") from None
+    return Evaluation(metrics, protocol, draws)
+
+
+def _measures(predictions: pa.Table, context: EvaluationContext) -> tuple[SplitRows, SplitMeasures, Segments]:
+    rows = split_rows(predictions)
+    settings = context.settings
+    segments = segments_of(predictions, context.sources, settings.head_share, settings.tail_share)
+    return rows, SplitMeasures(rows, context.tasks_off, context.cutoffs, settings.recall_at), segments
+
+
+def _sorted_split(predictions: pa.Table, split: str) -> pa.Table:
+    part = predictions.filter(pc.equal(predictions["split"].cast(pa.string()), split))
+    return part.sort_by([("request", "ascending"), ("item", "ascending")]).combine_chunks()
+
+
+def _split_facts(
+    predictions: pa.Table, rows: SplitRows, measures: SplitMeasures, segments: Segments, context: EvaluationContext
+) -> dict[str, Any]:
+    digest = hashlib.sha256(f"{context.seed} {context.settings.draws}".encode())
+    for column in (rows.request, rows.cluster, predictions["item"].to_numpy()):
+        digest.update(np.ascontiguousarray(column, dtype=np.int64).tobytes())
+    first = (measures.by_score.better == 0) & measures.ranked
+    return {
+        "rows": len(predictions),
+        "requests": rows.requests,
+        "exposed": int(rows.exposed.sum()),
+        "random": int(rows.random.sum()),
+        "clicks": int(rows.clicked.sum()),
+        "orders": int(rows.ordered.sum()),
+        "unit": rows.cluster_unit.removesuffix("_id"),
+        "clusters": rows.clusters,
+        "longest_list": measures.longest_ranked,
+        "recall_on": RECALL_ON_FULL if rows.beyond_ranked else RECALL_ON_LIST,
+        "recall_at": measures.recall_at,
+        "recall_left_out": measures.recall_left_out,
+        "share_of_first_places_tied": float((measures.by_score.tied[first] > 1).mean()) if first.any() else None,
+        "segments": {
+            name: {**facts, "rows": int(segments.masks[name].sum())} for name, facts in segments.facts.items()
+        },
+        "segments_left_out": segments.left_out,
+        "pairing": digest.hexdigest()[:16],
+    }
+
+
+def _protocol(
+    context: EvaluationContext,
+    facts: Mapping[str, Any],
+    index: list[list[str]],
+    metrics: Mapping[str, Mapping[str, Mapping[str, Any]]],
+) -> dict[str, Any]:
+    names = dict.fromkeys(name for split in metrics.values() for found in split.values() for name in found)
+    return {
+        "draws": context.settings.draws,
+        "confidence": context.settings.confidence,
+        "interval": "percentile bootstrap; widened to hold the value where the draws miss it",
+        "seed": context.seed,
+        "log_loss_clip": LOG_LOSS_CLIP,
+        "ties": "half a pair in an AUC; Recall@k and hit rates are expectations over random tie-breaking",
+        "tasks_off": dict(context.tasks_off),
+        "cutoffs": list(context.cutoffs),
+        "segments_left_out": {k: v for split in facts.values() for k, v in split["segments_left_out"].items()},
+        "splits": dict(facts),
+        "definitions": {name: define(name) for name in names},
+        "bootstrap": index,
+    }
+
+
+def _cell(found: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """Value, interval, n and, where a metric has one, its chance level, on two lines."""
+    shown = found.get(name, {"value": None, "n": 0})
+    if shown["value"] is None:
+        return f"–\nn {shown['n']:,}"
+    interval = "" if shown["low"] is None else f" ({shown['low']:.3f}–{shown['high']:.3f})"
+    chance = found.get(f"{name}_chance", {}).get("value")
+    return f"{shown['value']:.3f}{interval}\nn {shown['n']:,}" + ("" if chance is None else f", chance {chance:.3f}")

@@ -1,0 +1,272 @@
+"""From the checked log to encoded columns: a stage that streams the log once and writes flat arrays.
+
+::
+
+    prerank/encoded/
+      schema.json                                   EncodedSchema: columns, statistics, tasks, cutoffs
+      items/{ids,numbers,lists_*,item_hash,training_*}.npy, item_id.parquet      a row per row of items.parquet
+      <split>/{item,request,clicked,...}.npy, {ids,numbers,lists_*}.npy          a row per impression (pair side)
+      <split>/requests/{ids,numbers,lists_*,list_length}.npy, requests.parquet   a row per request
+      manifest.json                                 written last
+
+Statistics come from training rows alone. Ids and words are kept as 64-bit hashes, numbers as they are: how many buckets
+and which scale a model wants is the model's business, so that all systems share one encoding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from configs.command import Request, settings
+from configs.console import say, warn
+from configs.errors import InputError
+from configs.stages import Stage, replacing
+from graph.hashing import hash_values
+from graph.logs.contract import day_files
+from graph.logs.log import SearchLog
+from prerank.arrays import load_array
+from prerank.batches import EXPOSED, EncodedLog, TrainingCounts
+from prerank.columns import KEYS, Sources, automatic_columns, named_columns, require_columns, say_columns
+from prerank.encode import SideWriter, Tally, as_array, encode_side, number_statistics
+from prerank.impressions import Lookup, SplitWriter, whole_requests
+from prerank.schema import SIDES, SPLITS, Column, EncodedSchema, NumberStatistics, of_side, side_schema
+
+FORMAT = 1
+"""Raised when the arrays' meaning changes, so that older encodings are made again."""
+ITEM_ROWS = 200_000
+"""Items encoded at a time."""
+NUMBER_FOLDERS = {"item": "items", "request": "train/requests", "pair": "train"}
+"""Where the numbers lie that a side's statistics are taken from."""
+
+
+def encode_log(request: Request, log: SearchLog) -> EncodedLog:
+    """Encode a run's log into ``prerank/encoded``; a finished encoding of the same log and settings is kept.
+
+    Args:
+        request: ``data.features`` and ``data.cutoffs`` are what counts.
+        log: the checked log.
+
+    Raises:
+        InputError: if a named feature does not fit the log, or a request-side column varies within a request.
+    """
+    data = request.config.data
+    asked = {name: settings(data)[name] for name in ("features", "cutoffs")}
+    stage = Stage(request.run.encoded, {**asked, "format": FORMAT}, {"log": log.identity})
+    if stage.finished:
+        say(f"encoded columns: {stage.folder} is up to date")
+        return EncodedLog.open(stage.folder)
+    tables = _tables(log)
+    sources = _sources(log, tables)
+    if data.features:
+        columns = named_columns(data.features, sources)
+    else:
+        columns = automatic_columns(sources, tables, _filled(log, ("user_id", "price")))
+    say_columns(columns)
+    _start(stage)
+    counts, seen = _write_splits(stage.folder, log, tables, columns)
+    _write_items(stage.folder / "items", tables["items"], columns, counts)
+    cutoffs, tasks = _cutoffs(log, data.cutoffs, stage.folder)
+    schema = EncodedSchema(
+        columns=columns,
+        sides={side: side_schema(columns, side, _statistics(stage.folder, columns, side, seen)) for side in SIDES},
+        n_items=len(tables["items"]),
+        catalogue=log.catalogue,
+        tasks=tasks,
+        cutoffs=cutoffs,
+        log=log.identity,
+        splits=_announced(log),
+    )
+    schema.save(stage.folder / "schema.json")
+    stage.finish()
+    return EncodedLog.open(stage.folder)
+
+
+def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path) -> EncodedLog:
+    """Encode another log with the columns, statistics and cutoffs that a model was trained with.
+
+    Args:
+        trained: the run's encoded log; training counts are taken over by item id, 0 for items that it lacks.
+        log: checked, every row of it in the split ``test``.
+        folder: to write to; a finished encoding of the same logs is kept.
+
+    Raises:
+        InputError: if the log lacks a column that the model was trained with.
+    """
+    stage = Stage(folder, {"format": FORMAT}, {"log": log.identity, "trained": trained.identity})
+    if stage.finished:
+        return EncodedLog.open(folder)
+    tables, schema = _tables(log), trained.schema
+    require_columns(schema.columns, _sources(log, tables))
+    _start(stage)
+    _write_splits(folder, log, tables, schema.columns)
+    _write_items(folder / "items", tables["items"], schema.columns, _counts_by_id(trained, tables["items"]))
+    tasks = dict(log.facts["tasks"])
+    if not schema.tasks["rank"]["available"]:
+        tasks["rank"] = schema.tasks["rank"]
+    made = dataclasses.replace(
+        schema,
+        n_items=len(tables["items"]),
+        catalogue=log.catalogue,
+        tasks=tasks,
+        log=log.identity,
+        splits=_announced(log),
+    )
+    made.save(folder / "schema.json")
+    stage.finish()
+    return EncodedLog.open(folder)
+
+
+def _start(stage: Stage) -> None:
+    """Start over: half an encoding, left by a killed command, cannot be continued."""
+    if stage.start():
+        for left in stage.folder.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+
+
+def _tables(log: SearchLog) -> dict[str, pa.Table]:
+    found = {"items": log.items(), "users": log.users(), "queries": log.queries()}
+    return {name: table.combine_chunks() for name, table in found.items() if table is not None}
+
+
+def _sources(log: SearchLog, tables: Mapping[str, pa.Table]) -> Sources:
+    first_day = next(iter(day_files(log.folder / "impressions").values()))
+    return {"impressions": pq.read_schema(first_day[0]), **{name: table.schema for name, table in tables.items()}}
+
+
+def _filled(log: SearchLog, names: Sequence[str]) -> list[str]:
+    """Those of the impressions' columns that hold any value; what is left out is said."""
+    rows = log.dataset()
+    filled = [n for n in names if rows.scanner(columns=[n], filter=pc.field(n).is_valid()).head(1).num_rows]
+    for name in names:
+        if name not in filled:
+            say(f"impressions: column {name} holds no value and is no feature")
+    return filled
+
+
+def _announced(log: SearchLog) -> dict[str, dict[str, int]]:
+    """Rows and requests of the splits that have any, from log.json."""
+    facts = log.facts["splits"]
+    return {
+        name: {what: facts[name][what] for what in ("rows", "requests")}
+        for name in SPLITS
+        if name in facts and facts[name]["rows"]
+    }
+
+
+def _write_splits(
+    folder: Path, log: SearchLog, tables: Mapping[str, pa.Table], columns: tuple[Column, ...]
+) -> tuple[TrainingCounts, npt.NDArray[np.bool_]]:
+    """Stream the impressions once; return what training rows say of each item, and which items occur in them."""
+    tally: Tally = Counter()
+    lookups = {name: Lookup(table, KEYS[name]) for name, table in tables.items()}
+    size = len(tables["items"])
+    counts = TrainingCounts(*(np.zeros(size, np.int64) for _ in range(3)))
+    seen = np.zeros(size, np.bool_)
+    with ExitStack() as opened:
+        writers = {}
+        for name, announced in _announced(log).items():
+            temporary = opened.enter_context(replacing(folder / name))
+            writers[name] = opened.enter_context(SplitWriter(temporary, announced, columns, lookups, tally))
+        for chunk in whole_requests(log, columns):
+            for name, writer in writers.items():
+                rows = chunk.filter(pc.equal(chunk["split"], name))
+                if not len(rows):
+                    continue
+                arrays = writer.append(rows)
+                if True:
+                    _count(arrays, counts)
+                    seen[arrays["item"]] = True
+    _say_tally(tally)
+    return counts, seen
+
+
+def _count(arrays: Mapping[str, npt.NDArray[Any]], counts: TrainingCounts) -> None:
+    """Add exposures, and the clicks and orders on them."""
+    exposed = arrays["stage"] == EXPOSED
+    item = arrays["item"][exposed]
+    np.add.at(counts.impressions, item, 1)
+    np.add.at(counts.clicks, item, arrays["clicked"][exposed].astype(np.int64))
+    np.add.at(counts.orders, item, arrays["ordered"][exposed].astype(np.int64))
+
+
+def _write_items(folder: Path, items: pa.Table, columns: tuple[Column, ...], counts: TrainingCounts) -> None:
+    tally: Tally = Counter()
+    with replacing(folder) as temporary:
+        writer = SideWriter(temporary, columns, "item", len(items))
+        for start in range(0, len(items), ITEM_ROWS):
+            part = items.slice(start, ITEM_ROWS)
+
+            def values(column: Column, part: pa.Table = part) -> pa.Array:
+                return as_array(part[column.name])
+
+            writer.append(encode_side(columns, "item", len(part), values, tally))
+        writer.close()
+        np.save(temporary / "item_hash.npy", hash_values(items["item_id"]))
+        np.save(temporary / "training_impressions.npy", counts.impressions)
+        np.save(temporary / "training_clicks.npy", counts.clicks)
+        np.save(temporary / "training_orders.npy", counts.orders)
+        pq.write_table(items.select(["item_id"]), temporary / "item_id.parquet")
+    _say_tally(tally)
+
+
+def _counts_by_id(trained: EncodedLog, items: pa.Table) -> TrainingCounts:
+    """The trained log's counts in the order of another item table; 0 for items that training did not have."""
+    known, asked = trained.item_ids, as_array(items["item_id"])
+    if known.type != asked.type:
+        raise InputError(
+            f"items.parquet: item_id has type {asked.type}, the log that the model was trained on has {known.type}: "
+            "write both in one type"
+        )
+    found = pc.index_in(asked, value_set=known)
+    counts = trained.training_counts
+    say(f"{len(asked) - found.null_count:,} of the new log's {len(asked):,} items are in the trained catalogue")
+    row = found.fill_null(0).to_numpy(zero_copy_only=False)
+    new = found.is_null().to_numpy(zero_copy_only=False)
+    return TrainingCounts(
+        *(np.where(new, 0, each.take(row)) for each in (counts.impressions, counts.clicks, counts.orders))
+    )
+
+
+def _statistics(
+    folder: Path, columns: tuple[Column, ...], side: str, seen: npt.NDArray[np.bool_]
+) -> tuple[NumberStatistics, ...]:
+    """Statistics of a side's numbers: over items seen in training, training requests, or training rows."""
+    numbers = load_array(folder / NUMBER_FOLDERS[side] / "numbers.npy")
+    return number_statistics(of_side(columns, side, "number"), numbers[seen] if side == "item" else numbers)
+
+
+def _cutoffs(log: SearchLog, asked: Sequence[int], folder: Path) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """The tasks, and the cutoffs k that training lists can tell: all of a list of k or fewer is in its top k."""
+    tasks = dict(log.facts["tasks"])
+    if not tasks["rank"]["available"]:
+        warn(f"rank labels are off: {tasks['rank']['reason']}")
+        return (), tasks
+    longest = int(load_array(folder / "train" / "requests" / "list_length.npy").max(initial=0))
+    kept = tuple(k for k in asked if k < longest)
+    dropped = [k for k in asked if k >= longest]
+    if dropped:
+        say(f"data.cutoffs: dropped {dropped}: the longest ranked list of a training request has {longest} items")
+    if not kept:
+        reason = f"no training request has more than {min(asked)} ranked items: lower data.cutoffs {list(asked)}"
+        warn(f"rank labels are off: {reason}")
+        tasks["rank"] = {"available": False, "reason": reason}
+    return kept, tasks
+
+
+def _say_tally(tally: Tally) -> None:
+    for (column, what), count in tally.items():
+        if count:
+            say(f"{column}: {count:,} {what}")

@@ -1,0 +1,142 @@
+"""``python -m prerank.fit``: fit a pre-ranking system on a run's log, graph and ψ, then evaluate it.
+
+Encode the log's columns → train with validation within the epoch → choose the fusion weights on validation → predict
+validation and test → metrics with intervals, φ of every item, and the long-tail dashboard.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytorch_lightning as lightning
+
+from configs.command import Request, main, run_config, save, settings
+from configs.console import say
+from configs.errors import InputError
+from configs.schema import Config
+from configs.stages import Run, Stage, identity_of
+from graph.logs.log import SearchLog
+from prerank import systems
+from prerank.batches import EncodedLog
+from prerank.dashboard import write_dashboard
+from prerank.evaluation import Evaluation, EvaluationContext, evaluate_predictions, evaluation_context
+from prerank.features import encode_log
+from prerank.scoring import choose_fusion, prediction_table, write_fusion, write_predictions
+from prerank.systems import FittedSystem, Work
+from pretrain.embeddings import EmbeddingTable
+
+PURPOSE = "Fit a pre-ranking system (model=grace, ple, lightgbm, popularity) on a run made by pretrain.run."
+
+
+def fit(request: Request) -> Path:
+    """Fit and evaluate ``config.model`` on ``config.run``.
+
+    Returns:
+        The system's folder.
+
+    Raises:
+        InputError: if the run has no log or ψ, or belongs to other data.
+    """
+    config, run, name = request.config, request.run, request.config.model.name
+    log = open_log(request)
+    encoded = encode_log(request, log)
+    work = open_work(config, run, encoded)
+    stage = system_stage(config, run, work)
+    if stage.finished:
+        say(f"{name} is fitted already: {run.system(name)}")
+        return run.system(name)
+    stage.start()
+    save(config, run.system(name) / "config.yaml")
+    lightning.seed_everything(config.seed, verbose=False)
+    started = time.monotonic()
+    system = systems.find(name).fit(work)
+    seconds = time.monotonic() - started
+    say(f"{name}: {system.parameters:,} parameters, fitted in {seconds:.0f} s")
+    evaluation = predict_and_evaluate(config, run, work, system)
+    evaluation.write(run.system(name))
+    stage.finish(parameters=system.parameters, fit_seconds=round(seconds, 1))
+    say(f"figures: {run.system(name) / 'metrics.json'}")
+    say(f"long-tail dashboard: {write_dashboard(run)}")
+    return run.system(name)
+
+
+def open_log(request: Request) -> SearchLog:
+    """The run's checked log.
+
+    Raises:
+        InputError: if there is none, or if the command names other data than the run holds.
+    """
+    run, asked = request.run, request.config.data
+    identity_of(run.logs, f"python -m pretrain.run run={request.config.run}")
+    held = run_config(run).data
+    for key in ("name", "path", "world", "split"):
+        if getattr(held, key) != getattr(asked, key):
+            raise InputError(
+                f"run={request.config.run} holds data={held.name} with data.{key}={getattr(held, key)}, asked for "
+                f"{getattr(asked, key)}: leave data keys out, or make another run with `python -m pretrain.run`"
+            )
+    return SearchLog.open(run.logs)
+
+
+def open_work(config: Config, run: Run, encoded: EncodedLog) -> Work:
+    """What the system is fitted from: with ψ, checked against the catalogue, if the system needs it."""
+    name = config.model.name
+    psi = None
+    if systems.find(name).NEEDS_PSI:
+        psi = EmbeddingTable.load(run.psi)
+        psi.require_catalogue(encoded.schema.catalogue)
+    return Work(config=config, encoded=encoded, psi=psi, folder=run.system(name))
+
+
+def system_stage(config: Config, run: Run, work: Work) -> Stage:
+    """The stage of a fitted system: what it depends on."""
+    inputs = {"encoded": work.encoded.identity}
+    if work.psi is not None:
+        inputs["pretrain"] = identity_of(run.pretrain, f"python -m pretrain.run run={config.run}")
+    parts = {
+        "model": settings(config.model),
+        "prerank": settings(config.prerank),
+        "evaluation": settings(config.evaluation),
+        "cutoffs": list(config.data.cutoffs),
+        "seed": config.seed,
+    }
+    return Stage(work.folder, parts, inputs)
+
+
+def predict_and_evaluate(config: Config, run: Run, work: Work, system: FittedSystem) -> Evaluation:
+    """Predict validation and test with fusion weights from validation, write them and φ, and measure."""
+    splits = {name: work.encoded.split(name) for name in ("validation", "test")}
+    predictions = {name: system.predict(split) for name, split in splits.items()}
+    weights = choose_fusion(work.encoded, predictions["validation"])
+    say(f"ranking score: {weights.click:g}·click + {weights.order:g}·order + {weights.rank:g}·rank, in logits")
+    write_fusion(weights, run, config.model)
+    tables = [prediction_table(split, name, predictions[name], weights) for name, split in splits.items()]
+    table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+    write_predictions(table, run, config.model)
+    vectors = system.item_vectors(work.encoded)
+    if vectors is not None:
+        phi = EmbeddingTable(work.encoded.item_ids, vectors, work.encoded.schema.catalogue, "phi")
+        phi.save(work.folder / "phi")
+    return evaluate_predictions(table, context_of(config, run, work.encoded))
+
+
+def context_of(config: Config, run: Run, encoded: EncodedLog) -> EvaluationContext:
+    """What evaluation needs besides predictions: segments, tasks that are off, seed."""
+    in_p = EmbeddingTable.load(run.psi).rows_of(encoded.item_ids) >= 0 if run.psi.exists() else None
+    return evaluation_context(encoded, config.evaluation, config.seed, in_p, hash_buckets(config))
+
+
+def hash_buckets(config: Config) -> int | None:
+    """Rows of the hash-id table, by which collisions are counted; None for a system without one."""
+    return config.model.item.hash_vocabulary if config.model.item.use_hash_id else None
+
+
+def _body(request: Request) -> None:
+    fit(request)
+
+
+if __name__ == "__main__":
+    sys.exit(main(_body, PURPOSE))

@@ -1,0 +1,41 @@
+"""PLE on click and order: the paper's baseline (GRACE, section 2.2, eqs. 1-4).
+
+The item network is GRACE's, hashed id and attributes, but nothing pulls it towards ψ; there is no rank head.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from prerank.batches import Batch
+from prerank.losses import conversion_loss, masked_cross_entropy
+from prerank.network import Outputs
+from prerank.systems import FittedSystem, Work
+from prerank.training import PreRanker, fit_network, load_network
+
+NEEDS_PSI = False
+
+
+class PLE(PreRanker):
+    """Feedback losses only."""
+
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+        """Eq. 4, ``L_feedback = L_ctr + L_cvr``, over the rows whose feedback is known."""
+        terms: dict[str, Tensor] = {}
+        if outputs.click is not None:
+            terms["click"] = masked_cross_entropy(outputs.click, batch.clicked, batch.has_feedback)
+        if outputs.order is not None:
+            click = torch.zeros_like(outputs.order) if outputs.click is None else outputs.click
+            terms["order"] = conversion_loss(
+                click, outputs.order, batch.clicked, batch.ordered, batch.has_feedback, self.model.conversion_space
+            )
+        return terms
+
+
+def fit(work: Work) -> FittedSystem:
+    return fit_network(PLE(work), work)
+
+
+def load(work: Work) -> FittedSystem:
+    return load_network(PLE(work), work)

@@ -1,0 +1,242 @@
+"use strict";
+// Names and reasons come from logs and folders: they only ever become text nodes or attributes, never markup.
+const content = JSON.parse(document.getElementById("content").textContent);
+const SHAPES = ["circle", "square", "diamond", "triangle", "cross", "down", "bar", "ring"];
+const at = (object, ...keys) => keys.reduce(
+  (found, key) => (found !== undefined && found !== null && Object.hasOwn(found, key) ? found[key] : undefined), object);
+
+function make(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+function draw(name, attributes = {}, text = "") {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text) made.textContent = text;
+  return made;
+}
+
+const number = value => value.toFixed(3).replace("-", "−");
+const signed = value => (value > 0 ? "+" : "") + value.toFixed(4).replace("-", "−");
+const count = value => value.toLocaleString("en-US");
+const share = value => (100 * value).toFixed(1) + " %";
+const colour = system => `var(--system-${content.systems.indexOf(system) % 8})`;
+const figure = (system, segment) => at(content.figures, system, chosen.split, segment, chosen.metric);
+const gap = (system, segment) => at(content.differences, chosen.baseline, system, chosen.split, segment, chosen.metric);
+const described = () => content.metrics.find(metric => metric.name === chosen.metric);
+const hasValue = cell => cell !== undefined && cell.value !== null;
+const few = cell => cell.n < content.minimum_n;
+const isClear = difference => difference !== undefined && difference.p_holm !== undefined && difference.p_holm < 0.05;
+
+function chanceOf(segment) {
+  if (chosen.metric.includes("auc")) return 0.5;
+  for (const system of content.systems) {
+    const cell = at(content.figures, system, chosen.split, segment, chosen.metric + "_chance");
+    if (hasValue(cell)) return cell.value;
+  }
+  return null;
+}
+
+const preferred = ["gauc_click", "auc_click"].find(name => content.metrics.some(metric => metric.name === name));
+const chosen = {
+  metric: preferred || at(content.metrics, 0, "name"),
+  split: content.splits[0],
+  baseline: content.baselines.includes("ple") ? "ple" : content.baselines[0],
+  systems: new Set(content.systems.slice(0, 8)),
+};
+
+function fillControls() {
+  const lists = {metric: content.metrics.map(metric => metric.name), split: content.splits, baseline: content.baselines};
+  for (const [name, values] of Object.entries(lists)) {
+    const select = document.getElementById(name);
+    for (const value of values) select.append(make("option", {value}, value));
+    select.value = chosen[name];
+    select.addEventListener("change", () => { chosen[name] = select.value; show(); });
+  }
+  const box = document.getElementById("systems");
+  for (const system of content.systems) {
+    const input = make("input", {type: "checkbox"});
+    input.checked = chosen.systems.has(system);
+    input.addEventListener("change", () => {
+      if (input.checked) chosen.systems.add(system); else chosen.systems.delete(system);
+      show();
+    });
+    box.append(make("label", {}, input, system));
+  }
+  document.getElementById("controls").addEventListener("submit", event => event.preventDefault());
+}
+
+function mark(system, x, y) {
+  const shape = SHAPES[content.systems.indexOf(system) % SHAPES.length];
+  const fill = {fill: colour(system), stroke: "var(--ground)", "stroke-width": 1};
+  const paths = {
+    diamond: `M${x} ${y - 7}L${x + 7} ${y}L${x} ${y + 7}L${x - 7} ${y}Z`,
+    triangle: `M${x} ${y - 6}L${x + 6} ${y + 5}L${x - 6} ${y + 5}Z`,
+    down: `M${x} ${y + 6}L${x + 6} ${y - 5}L${x - 6} ${y - 5}Z`,
+    cross: `M${x - 5} ${y - 5}L${x + 5} ${y + 5}M${x + 5} ${y - 5}L${x - 5} ${y + 5}`,
+    bar: `M${x - 3} ${y - 7}H${x + 3}V${y + 7}H${x - 3}Z`,
+  };
+  if (shape === "circle") return draw("circle", {cx: x, cy: y, r: 5.5, ...fill});
+  if (shape === "ring") return draw("circle", {cx: x, cy: y, r: 5, fill: "var(--ground)", stroke: colour(system), "stroke-width": 2.5});
+  if (shape === "square") return draw("rect", {x: x - 5, y: y - 5, width: 10, height: 10, ...fill});
+  if (shape === "cross") return draw("path", {d: paths.cross, fill: "none", stroke: colour(system), "stroke-width": 3});
+  return draw("path", {d: paths[shape], ...fill});
+}
+
+function showLegend(systems) {
+  const legend = document.getElementById("legend");
+  legend.replaceChildren(...systems.map(system => {
+    const icon = draw("svg", {width: 16, height: 16});
+    icon.append(mark(system, 8, 8));
+    return make("span", {}, icon, system);
+  }));
+  const icon = draw("svg", {width: 16, height: 16});
+  icon.append(draw("line", {x1: 8, x2: 8, y1: 0, y2: 16, class: "chance"}));
+  if (content.segments.some(segment => chanceOf(segment) !== null)) legend.append(make("span", {}, icon, "chance"));
+}
+
+function ticksBetween(low, high, most) {
+  const step = [1, 2, 2.5, 5, 10].map(part => part * 10 ** Math.floor(Math.log10((high - low) / most)))
+    .find(part => (high - low) / part <= most);
+  const ticks = [];
+  for (let tick = Math.ceil(low / step) * step; tick <= high + step * 1e-6; tick += step) ticks.push(tick);
+  return {ticks, decimals: Math.max(0, Math.min(4, Math.ceil(-Math.log10(step) - 1e-9) + (step.toString().includes("25") ? 1 : 0)))};
+}
+
+function showPlot(systems) {
+  const plot = document.getElementById("plot");
+  const cells = systems.flatMap(system => content.segments.map(segment => figure(system, segment))).filter(hasValue);
+  if (!cells.length) { plot.replaceChildren(make("p", {class: "note"}, "Nothing to draw: the metric is undefined here.")); return; }
+  const solid = cells.filter(cell => !few(cell));
+  const ends = (solid.length ? solid : cells).flatMap(cell => [cell.value, cell.low ?? cell.value, cell.high ?? cell.value]);
+  const chances = content.segments.map(chanceOf).filter(value => value !== null);
+  let low = Math.min(...ends, ...chances), high = Math.max(...ends, ...chances);
+  const margin = (high - low || 0.1) * 0.04;
+  low -= margin; high += margin;
+
+  const width = Math.max(320, plot.clientWidth || 900), left = width < 600 ? 96 : 130, right = 16, top = 8;
+  const lane = 16, row = systems.length * lane + 14, height = top + row * content.segments.length + 28;
+  const x = value => left + (Math.min(Math.max(value, low), high) - low) / (high - low) * (width - left - right);
+  const picture = draw("svg", {viewBox: `0 0 ${width} ${height}`, role: "img",
+    "aria-label": `${chosen.metric} on ${chosen.split} by segment; the table below has the same figures`});
+  const {ticks, decimals} = ticksBetween(low, high, width < 600 ? 4 : 8);
+  for (const tick of ticks) {
+    picture.append(draw("line", {x1: x(tick), x2: x(tick), y1: top, y2: height - 24, class: "grid"}));
+    picture.append(draw("text", {x: x(tick), y: height - 8, "text-anchor": "middle", class: "tick"}, tick.toFixed(decimals)));
+  }
+  content.segments.forEach((segment, place) => {
+    const y = top + place * row;
+    picture.append(draw("line", {x1: 0, x2: width, y1: y + row, y2: y + row, class: "grid"}));
+    picture.append(draw("text", {x: 0, y: y + row / 2 + 4}, segment));
+    const chance = chanceOf(segment);
+    if (chance !== null) picture.append(draw("line", {x1: x(chance), x2: x(chance), y1: y + 3, y2: y + row - 3, class: "chance"}));
+    systems.forEach((system, index) => {
+      const cell = figure(system, segment);
+      if (!hasValue(cell)) return;
+      const group = draw("g", few(cell) ? {class: "few"} : {}), middle = y + 7 + index * lane + lane / 2;
+      group.append(draw("title", {}, `${system}, ${segment}: ${words(cell)}`));
+      if (cell.low !== null) group.append(draw("line", {x1: x(cell.low), x2: x(cell.high), y1: middle, y2: middle, stroke: colour(system), "stroke-width": 2.5}));
+      group.append(mark(system, x(cell.value), middle));
+      picture.append(group);
+    });
+  });
+  plot.replaceChildren(picture);
+}
+
+const words = cell => `${number(cell.value)}${cell.low === null ? "" : ` (${number(cell.low)} to ${number(cell.high)})`}, n ${count(cell.n)}`;
+const pWords = difference => difference.p_holm === undefined ? "p undefined" : difference.p_holm < 0.001 ? "p < 0.001" : `p ${difference.p_holm.toFixed(3)}`;
+
+function cellOf(system, segment) {
+  const cell = figure(system, segment), made = make("td", {"data-label": system});
+  if (cell === undefined) { made.className = "none"; made.append(make("span", {class: "reason"}, "not measured")); return made; }
+  if (cell.value === null) {
+    made.className = "none";
+    made.append(make("span", {class: "value"}, "–"), make("span", {class: "reason"}, cell.reason || "undefined"));
+    return made;
+  }
+  if (few(cell)) made.className = "few";
+  made.append(make("span", {class: "value"}, number(cell.value)));
+  const details = make("div", {class: "details"},
+    make("span", {class: "interval"}, cell.low === null ? "no interval" : `${number(cell.low)} – ${number(cell.high)}`),
+    make("span", {class: "n"}, `n ${count(cell.n)}`));
+  const difference = gap(system, segment);
+  if (difference !== undefined) details.append(make("span", {class: isClear(difference) ? "gap clear" : "gap"}, `${signed(difference.value)}, ${pWords(difference)}`));
+  made.append(details);
+  return made;
+}
+
+function showTable(systems) {
+  const chance = content.segments.some(segment => chanceOf(segment) !== null);
+  const head = make("tr", {}, make("th", {scope: "col"}, "segment"));
+  for (const system of systems) head.append(make("th", {scope: "col"}, system));
+  if (chance) head.append(make("th", {scope: "col"}, "chance"));
+  const body = make("tbody");
+  for (const segment of content.segments) {
+    const row = make("tr", {}, make("th", {scope: "row"}, segment));
+    for (const system of systems) row.append(cellOf(system, segment));
+    const level = chanceOf(segment);
+    if (chance) row.append(make("td", {"data-label": "chance"}, make("span", {class: "n"}, level === null ? "–" : number(level))));
+    body.append(row);
+  }
+  document.getElementById("table").replaceChildren(make("thead", {}, head), body);
+  document.getElementById("table-note").textContent =
+    `Value, interval, n, and the difference to ${chosen.baseline} with its p-value (paired, Holm-corrected over all ` +
+    `systems and segments of this metric; bold below 0.05). Grey: n below ${content.minimum_n}, too few to compare on.`;
+}
+
+function showVerdict(systems) {
+  const lines = [], lower = described().lower_is_better;
+  for (const system of systems.filter(name => name !== chosen.baseline)) {
+    const whole = gap(system, "all");
+    if (whole === undefined) { lines.push(`${system}: no paired difference to ${chosen.baseline} (undefined, or evaluated on other rows).`); continue; }
+    const better = lower ? whole.value < 0 : whole.value > 0;
+    const interval = whole.low === null ? "" : ` (${signed(whole.low)} to ${signed(whole.high)}, ${pWords(whole)})`;
+    const visible = whole.visible ? `; a true difference of ${whole.visible.toFixed(4)} would be seen four times in five` : "";
+    const clear = content.segments.filter(segment => segment !== "all" && isClear(gap(system, segment)));
+    const start = isClear(whole) ? `${system} is ${better ? "better" : "worse"} than ${chosen.baseline} by ${Math.abs(whole.value).toFixed(4)}`
+      : `${system} cannot be told from ${chosen.baseline}: ${signed(whole.value)}`;
+    lines.push(`${start}${interval}${visible}. Clear in: ${clear.length ? clear.join(", ") : "no single segment"}.`);
+  }
+  if (!lines.length) lines.push("Choose a second system to compare.");
+  document.getElementById("verdict").replaceChildren(...lines.map(line => make("li", {}, line)));
+}
+
+function showProtocol() {
+  const protocol = content.protocols[content.systems.find(system => at(content.protocols, system, "splits", chosen.split)) || content.systems[0]];
+  const facts = at(protocol, "splits", chosen.split) || {};
+  const off = Object.entries(protocol.tasks_off || {}).map(([task, reason]) => `${task} is off: ${reason}`);
+  const left = Object.entries(protocol.segments_left_out || {}).map(([segment, reason]) => `${segment}: ${reason}`);
+  const entries = [
+    ["Tasks", off.length ? off.join("; ") : "click, order and rank are all on"],
+    ["Data", `${chosen.split}: ${count(facts.rows ?? 0)} rows, ${count(facts.requests ?? 0)} requests, ${count(facts.clicks ?? 0)} clicks, ${count(facts.orders ?? 0)} orders`],
+    ["Interval", `${share(protocol.confidence).replace(".0", "")} ${protocol.interval}; ${count(protocol.draws)} draws of ${count(facts.clusters ?? 0)} ${facts.unit}s, seed ${protocol.seed}`],
+    ["Recall@k", `measured on the ${facts.recall_on}` + ((facts.recall_left_out || []).length ? `; left out, because no list is longer: k = ${facts.recall_left_out.join(", ")}` : "")],
+    ["Ties", protocol.ties],
+    ["Left out", left.length ? left.join("; ") : "no segment"],
+  ];
+  document.getElementById("protocol").replaceChildren(...entries.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, String(text))]));
+  const described = content.segments.flatMap(segment => {
+    const holder = content.systems.find(system => at(content.protocols, system, "splits", chosen.split, "segments", segment));
+    const about = holder ? content.protocols[holder].splits[chosen.split].segments[segment] : {definition: "not in this split"};
+    const size = about.items === undefined ? "" : ` · ${count(about.items)} items, ${about.share_of_training_impressions === null ? "–" : share(about.share_of_training_impressions)} of training impressions`;
+    return [make("dt", {}, segment), make("dd", {}, about.definition + size + (about.rows === undefined ? "" : ` · ${count(about.rows)} rows here`))];
+  });
+  document.getElementById("segment-list").replaceChildren(...described);
+}
+
+function show() {
+  const systems = content.systems.filter(system => chosen.systems.has(system));
+  document.getElementById("definition").textContent = described().definition;
+  showVerdict(systems);
+  showLegend(systems);
+  showPlot(systems);
+  showTable(systems);
+  showProtocol();
+}
+
+fillControls();
+show();
+window.addEventListener("resize", () => showPlot(content.systems.filter(system => chosen.systems.has(system))));

@@ -1,0 +1,256 @@
+"""Training of the neural systems with Lightning: losses by name, validation within the epoch, best and last kept.
+
+A run may be killed at any step: ``last.ckpt`` holds weights, optimiser, and the position in the epoch's shuffle, so
+that the rest of the epoch is trained on the rows that are left, each once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+
+from configs.console import say
+from configs.errors import InputError
+from prerank.batches import Batch, BatchLoader, EncodedLog, EncodedSplit
+from prerank.losses import conversion_logit
+from prerank.metrics import auc, gauc
+from prerank.network import Outputs, PreRankingNetwork
+from prerank.systems import Predictions, Work
+
+SCORING_ROWS = 8192
+"""Rows scored at once: large enough for the matrix products, small enough for the cache."""
+
+MONITOR = "validation/objective"
+
+
+class PreRanker(lightning.LightningModule, ABC):
+    """A network and its losses; a system overrides :meth:`losses`.
+
+    Args:
+        work: configuration, encoded log, ψ and folder.
+    """
+
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self.model = work.config.model
+        self.learning_rate = work.config.prerank.learning_rate
+        dimension = work.config.pretrain.dimension if work.psi is None else work.psi.vectors.shape[1]
+        self.network = PreRankingNetwork(work.encoded.schema, work.config.model, dimension)
+        self.scored: list[tuple[Tensor, ...]] = []
+
+    @abstractmethod
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+        """The weighted terms of the loss, by name; their sum is minimised."""
+
+    def forward(self, batch: Batch) -> Outputs:
+        outputs: Outputs = self.network(batch)
+        return outputs
+
+    def training_step(self, batch: Batch, _index: int) -> Tensor:
+        terms = self.losses(batch, self(batch))
+        total = torch.stack(list(terms.values())).sum()
+        self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=len(batch))
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch))
+        return total
+
+    def validation_step(self, batch: Batch, _index: int) -> None:
+        outputs = self(batch)
+        click, order = task_logits(outputs, self)
+        nothing = torch.zeros(len(batch))
+        kept = batch.has_feedback
+        columns = (
+            nothing if click is None else click,
+            nothing if order is None else order,
+            batch.clicked,
+            batch.ordered,
+            batch.request,
+        )
+        self.scored.append(tuple(column[kept].cpu() for column in columns))
+
+    def on_validation_epoch_end(self) -> None:
+        click, order, clicked, ordered, request = (
+            torch.cat(columns).float().numpy() if index < 4 else torch.cat(columns).numpy()
+            for index, columns in enumerate(zip(*self.scored, strict=True))
+        )
+        self.scored.clear()
+        figures = {}
+        if "click" in self.network.ple.tasks:
+            figures["auc_click"], figures["gauc_click"] = auc(clicked, click), gauc(clicked, click, request)
+        if "order" in self.network.ple.tasks:
+            figures["auc_order"], figures["gauc_order"] = auc(ordered, order), gauc(ordered, order, request)
+        for name, value in figures.items():
+            if value is not None:
+                self.log(f"validation/{name}", value)
+        self.log(MONITOR, validation_objective(figures), prog_bar=True)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        # torch's Adagrad updates only the rows that a sparse gradient names.
+        return torch.optim.Adagrad(self.parameters(), lr=self.learning_rate)
+
+
+def validation_objective(figures: dict[str, float | None]) -> float:
+    """What stopping and checkpoints look at: the mean over tasks of GAUC, or of AUC where no request has both classes.
+
+    The same for every system, so that none is stopped at a point that suits another. 0.5 where nothing is defined.
+    """
+    tasks = []
+    for task in ("click", "order"):
+        value = figures.get(f"gauc_{task}")
+        value = figures.get(f"auc_{task}") if value is None else value
+        if value is not None:
+            tasks.append(value)
+    return sum(tasks) / len(tasks) if tasks else 0.5
+
+
+def task_logits(outputs: Outputs, module: PreRanker) -> tuple[Tensor | None, Tensor | None]:
+    """The logits of P(click | impression) and P(order | impression)."""
+    if outputs.order is None or outputs.click is None:
+        return outputs.click, outputs.order
+    return outputs.click, conversion_logit(outputs.click, outputs.order, module.model.conversion_space)
+
+
+class FittedNetwork:
+    """A trained network that scores rows.
+
+    Args:
+        module: with the weights to use.
+    """
+
+    def __init__(self, module: PreRanker) -> None:
+        self.module = module.eval()
+        self.parameters = sum(parameter.numel() for parameter in module.parameters())
+
+    @torch.inference_mode()
+    def predict(self, split: EncodedSplit) -> Predictions:
+        """Logits of every row of the split, in order."""
+        clicks, orders, ranks = [], [], []
+        for batch in BatchLoader(split, SCORING_ROWS):
+            outputs = self.module(batch)
+            click, order = task_logits(outputs, self.module)
+            clicks.append(click)
+            orders.append(order)
+            ranks.append(outputs.rank)
+        return Predictions(click=_joined(clicks), order=_joined(orders), rank=_joined(ranks))
+
+    @torch.inference_mode()
+    def item_vectors(self, encoded: EncodedLog) -> np.ndarray:
+        """φ of every catalogue item, un-normalised."""
+        items = self.module.network.item_network
+        made = []
+        for start in range(0, encoded.schema.n_items, SCORING_ROWS):
+            rows = np.arange(start, min(start + SCORING_ROWS, encoded.schema.n_items))
+            item_hash, features = encoded.item_features(rows)
+            made.append(items(item_hash, features).float())
+        vectors: np.ndarray = torch.cat(made).numpy()
+        return vectors
+
+
+def _joined(parts: list[Tensor | None]) -> np.ndarray | None:
+    present = [part.float().numpy() for part in parts if part is not None]
+    return np.concatenate(present) if present else None
+
+
+def fit_network(module: PreRanker, work: Work) -> FittedNetwork:
+    """Train with validation several times within an epoch, and return the best of them.
+
+    Resumes from ``checkpoints/last.ckpt`` where the folder has one.
+
+    Raises:
+        InputError: if the log has no task that this system can learn.
+    """
+    if not module.network.ple.tasks:
+        raise InputError(f"model={work.config.model.name}: the log has none of the tasks that it learns")
+    quiet_lightning()
+    settings = work.config.prerank
+    torch.set_num_threads(settings.threads)
+    train = BatchLoader(work.encoded.split("train"), settings.batch_size, seed=work.config.seed)
+    validation = BatchLoader(work.encoded.split("validation"), SCORING_ROWS)
+    trainer = make_trainer(work, every=max(len(train) // settings.validations_per_epoch, 1))
+    last = work.folder / "checkpoints" / "last.ckpt"
+    if last.exists():
+        say(f"resuming from {last}")
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    steps = f"{train.rows:,} rows, {len(train):,} steps an epoch"
+    say(f"training {work.config.model.name}: {parameters:,} parameters, {steps}")
+    trainer.fit(module, train, validation, ckpt_path=last if last.exists() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return load_network(module, work)
+
+
+def make_trainer(work: Work, every: int) -> lightning.Trainer:
+    """The Lightning trainer of a system: best and last checkpoints, early stopping, CSV and TensorBoard logs."""
+    settings, folder = work.config.prerank, work.folder
+    interactive = sys.stdout.isatty()
+    best = ModelCheckpoint(
+        folder / "checkpoints", "best", monitor=MONITOR, mode="max", save_last=True, enable_version_counter=False
+    )
+    return lightning.Trainer(
+        accelerator="auto",
+        devices=1,
+        precision=settings.precision,  # type: ignore[arg-type]
+        max_epochs=settings.max_epochs,
+        val_check_interval=every,
+        num_sanity_val_steps=0,
+        log_every_n_steps=max(every // 4, 1),
+        callbacks=[
+            best,
+            EarlyStopping(MONITOR, mode="max", patience=settings.patience),
+            *([RichProgressBar()] if interactive else []),
+        ],
+        # A resumed training adds a version: CSVLogger would clear a folder that it finds files in.
+        logger=[CSVLogger(folder / "log", "curve"), TensorBoardLogger(folder / "log", "tensorboard", version="")],
+        enable_progress_bar=interactive,
+        enable_model_summary=False,
+    )
+
+
+def load_network(module: PreRanker, work: Work) -> FittedNetwork:
+    """The network with its best weights.
+
+    Raises:
+        InputError: if the checkpoint is missing, damaged or of another configuration.
+    """
+    path = work.folder / "checkpoints" / "best.ckpt"
+    load_weights(module, path)
+    return FittedNetwork(module)
+
+
+def load_weights(module: PreRanker, path: Path) -> None:
+    """Read a checkpoint's weights into a module of the same shape.
+
+    Raises:
+        InputError: if the file is missing, damaged, or its weights have other names or shapes.
+    """
+    again = "fit the system again with `python -m prerank.fit`"
+    if not path.exists():
+        raise InputError(f"{path} is missing: {again}")
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:
+        raise InputError(f"{path} is not a readable checkpoint ({type(error).__name__}: {error}): {again}") from None
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise InputError(f"{path} is a checkpoint of another configuration: {reason} {again}") from None
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's advice out of what a user reads; its errors are raised all the same."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec.*")
+

@@ -1,0 +1,1 @@
+"""GraphSAGE by link prediction over the query-item-attribute graph: the embeddings psi."""

@@ -1,0 +1,144 @@
+"""Heterogeneous GraphSAGE with weights per relation (Hamilton et al. 2017, Algorithm 1; relations as in R-GCN).
+
+The encoder knows nothing of PyG or DGL: a ``Block`` aggregates messages, each backend brings its own, and the
+parameters are the same for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graph.store import Key
+from pretrain.sparse import SparseRows
+
+Vectors = dict[str, Float32[Tensor, "nodes width"]]
+
+
+class Block(Protocol):
+    """One layer's messages in a batch. In training, the targets of a type are the first of its sources."""
+
+    @property
+    def target_counts(self) -> Mapping[str, int]:
+        """Targets of each type."""
+        ...
+
+    def aggregate(self, relation: Key, sources: Float32[Tensor, "sources width"]) -> Float32[Tensor, "targets width"]:
+        r"""Weighted mean of the neighbours, :math:`\sum_u w_{uv} h_u / \sum_u w_{uv}`; 0 where there are none."""
+        ...
+
+
+class NodeEncoder(nn.Module):
+    r"""The vectors before any message: h_v = ReLU(W_type [mean text; mean values] + b_type).
+
+    Args:
+        kinds: node types.
+        buckets: rows of the embedding table.
+        embedding: length of one embedding.
+        hidden: length of the result.
+    """
+
+    def __init__(self, kinds: Sequence[str], buckets: int, embedding: int, hidden: int) -> None:
+        super().__init__()
+        # A batch touches most rows and the table is small: dense gradients cost less than sorting sparse ones.
+        self.table = nn.Embedding(buckets, embedding)
+        self.project = nn.ModuleDict({kind: nn.Linear(2 * embedding, hidden) for kind in kinds})
+
+    def forward(self, features: Mapping[str, SparseRows]) -> Vectors:
+        """One vector per node.
+
+        Args:
+            features: of every type that has nodes, the matrix of means over the table: a row per node's text, then a
+                row per node's values.
+        """
+        made: Vectors = {}
+        for kind, bags in features.items():
+            text, values = (bags @ self.table.weight).chunk(2)
+            made[kind] = F.relu(self.project[kind](torch.cat([text, values], dim=1)))
+        return made
+
+
+class SageLayer(nn.Module):
+    r"""One round of messages:
+
+    .. math:: h'_v = W_{type(v)} h_v + b_{type(v)} + \sum_r W_r \sum_{u \in N_r(v)} w_{uv} h_u / \sum_u w_{uv}
+
+    Args:
+        kinds: node types.
+        relations: (source, relation, target).
+        width: of h.
+        out: of h'.
+    """
+
+    def __init__(self, kinds: Sequence[str], relations: Sequence[Key], width: int, out: int) -> None:
+        super().__init__()
+        self.own = nn.ModuleDict({kind: nn.Linear(width, out) for kind in kinds})
+        self.neighbours = nn.ModuleDict({"__".join(key): nn.Linear(width, out, bias=False) for key in relations})
+        self.relations = list(relations)
+
+    def forward(self, block: Block, sources: Vectors, targets: Vectors) -> Vectors:
+        """The targets' new vectors from their own and the sources'; types without targets are left out."""
+        made = {kind: self.own[kind](own) for kind, own in targets.items() if len(own)}
+        for key in self.relations:
+            if key[2] in made and key[0] in sources:
+                message = self.neighbours["__".join(key)]
+                made[key[2]] = made[key[2]] + message(block.aggregate(key, sources[key[0]]))
+        return made
+
+
+class GraphEncoder(nn.Module):
+    """Node features and graph to one unit vector per node.
+
+    Every layer but the last ends in ReLU; the last is divided by its length (Algorithm 1, line 7), so that inner
+    products are cosines. A node whose last layer is exactly 0 keeps the zero vector.
+
+    Args:
+        kinds: node types.
+        relations: (source, relation, target), in a fixed order.
+        buckets: rows of the embedding table.
+        embedding: length of an n-gram's or an attribute's embedding.
+        hidden: width of the hidden layers.
+        dimension: of the result.
+        layers: rounds of messages, at least 1.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[str],
+        relations: Sequence[Key],
+        buckets: int,
+        embedding: int,
+        hidden: int,
+        dimension: int,
+        layers: int,
+    ) -> None:
+        super().__init__()
+        self.nodes = NodeEncoder(kinds, buckets, embedding, hidden)
+        self.widths = [hidden] * layers + [dimension]
+        self.layers = nn.ModuleList(SageLayer(kinds, relations, width, out) for width, out in pairwise(self.widths))
+
+    def forward(self, features: Mapping[str, SparseRows], blocks: Sequence[Block]) -> Vectors:
+        """Vectors of the last block's targets.
+
+        Args:
+            features: of the first block's sources.
+            blocks: one per layer, the seeds' own last.
+        """
+        vectors = self.nodes(features)
+        for number, block in enumerate(blocks):
+            targets = {kind: vectors[kind][:count] for kind, count in block.target_counts.items() if count}
+            vectors = self.round(number, block, vectors, targets)
+        return vectors
+
+    def round(self, number: int, block: Block, sources: Vectors, targets: Vectors) -> Vectors:
+        """One layer with what follows it: ReLU, or after the last one the division by the length."""
+        made: Vectors = self.layers[number](block, sources, targets)
+        if number < len(self.layers) - 1:
+            return {kind: F.relu(rows) for kind, rows in made.items()}
+        return {kind: F.normalize(rows, dim=1) for kind, rows in made.items()}

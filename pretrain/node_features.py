@@ -1,0 +1,180 @@
+"""What a node is before any message: hashed n-grams of its text and hashed attribute values; never its own id.
+
+Titles, queries and textual attribute values share one space of n-grams, so that a word means the same on both sides of
+a query-item edge. Every other attribute is a value hashed together with its column's name. Numbers become one of
+``PRICE_BUCKETS`` quantile buckets. Index 0 is padding; the others are rows of one table of ``text_buckets`` embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int64
+
+from configs.console import say
+from configs.schema import DataConfig, FeatureKind, PretrainConfig, Side
+from graph.hashing import hash_ngrams, hash_values
+from graph.logs.log import SearchLog
+from graph.store import Graph
+from pretrain.sparse import SparseRows, gather_rows
+
+NGRAMS = 24
+"""Words and 3-grams kept per text."""
+LIST_VALUES = 12
+"""Values kept per list attribute."""
+NUMBER_BUCKETS = 20
+TEXT_COLUMN = "title"
+NOT_FEATURES = ("item_id", "query", "listed_at", "key", "degree")
+
+Buckets = Int64[np.ndarray, "nodes slots"]
+
+
+class NodeFeatures:
+    """Rows of the embedding table for every node of one type.
+
+    Args:
+        text: n-grams [nodes, slots], 1 + row; 0 is padding.
+        values: attribute values [nodes, slots], 1 + row; 0 is padding. Either may have no slots.
+        buckets: rows of the embedding table.
+    """
+
+    def __init__(self, text: Buckets, values: Buckets, buckets: int) -> None:
+        self._bags = [_compressed(text), _compressed(values)]
+        self.buckets = buckets
+
+    def __len__(self) -> int:
+        return len(self._bags[0][0]) - 1
+
+    @property
+    def empty(self) -> bool:
+        """Whether no node has any feature."""
+        return not any(len(rows) for _, rows in self._bags)
+
+    def take(self, nodes: Int64[np.ndarray, " nodes"]) -> SparseRows:
+        """The matrix of means for some nodes: a row per node's text, then a row per node's values."""
+        (text_ends, text), (value_ends, values) = (gather_rows(*bag, nodes) for bag in self._bags)
+        indptr = np.concatenate([text_ends, value_ends[1:] + text_ends[-1]])
+        return SparseRows.means(indptr, np.concatenate([text, values]), None, self.buckets)
+
+
+def _compressed(slots: Buckets) -> tuple[Int64[np.ndarray, " nodes_plus_1"], Int64[np.ndarray, " entries"]]:
+    used = slots > 0
+    return np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int64), slots[used] - 1
+
+
+def node_features(graph: Graph, log: SearchLog, data: DataConfig, config: PretrainConfig) -> dict[str, NodeFeatures]:
+    """The features of every node type.
+
+    Items: every column of the items table, or those that ``data.features`` names. Queries: the query's text, and the
+    columns of the queries table. Attribute nodes: the value itself.
+    """
+    kinds = {f.column: f.kind for f in data.features if f.side is Side.item} if data.features else None
+    buckets = config.text_buckets
+    made = {"item": NodeFeatures(*_of_table(log.items(), kinds, buckets), buckets)}
+    for kind in graph.node_counts:
+        if kind == "item":
+            continue
+        keys = graph.nodes(kind)["key"]
+        parts = [_of_keys(keys, kind, buckets)]
+        attributes = log.queries() if kind == "query" else None
+        if attributes is not None:
+            rows = pc.index_in(keys, value_set=attributes["query"].combine_chunks())
+            parts.append(_of_table(attributes.take(rows), None, buckets))
+        texts, values = zip(*parts, strict=True)
+        made[kind] = NodeFeatures(np.hstack(texts), np.hstack(values), buckets)
+    bare = [kind for kind, features in made.items() if features.empty]
+    if bare:
+        say(f"psi: nodes without features of their own, known by their neighbours only: {', '.join(sorted(bare))}")
+    return made
+
+
+def _of_keys(keys: pa.ChunkedArray, kind: str, buckets: int) -> tuple[Buckets, Buckets]:
+    """Text and values of a query (n-grams where it is text, else its key) or an attribute value (both)."""
+    none: Buckets = np.zeros((len(keys), 0), np.int64)
+    if not _is_text(keys.type):
+        return none, _hashed(keys, kind, buckets)[:, None]
+    return _ngrams(keys, buckets), none if kind == "query" else _hashed(keys, kind, buckets)[:, None]
+
+
+def _of_table(table: pa.Table, kinds: Mapping[str, FeatureKind] | None, buckets: int) -> tuple[Buckets, Buckets]:
+    texts: list[Buckets] = [np.zeros((len(table), 0), np.int64)]
+    values: list[Buckets] = [np.zeros((len(table), 0), np.int64)]
+    for name in table.column_names:
+        if name in NOT_FEATURES or (kinds is not None and name not in kinds):
+            continue
+        column = table[name]
+        kind = kinds[name] if kinds is not None else kind_of(name, column.type)
+        if kind is FeatureKind.text:
+            texts.append(_ngrams(column, buckets))
+        elif kind is FeatureKind.list:
+            values.append(_lists(column, name, buckets))
+        elif kind is FeatureKind.number:
+            values.append(_quantiles(column, name, buckets)[:, None])
+        else:
+            values.append(_hashed(column, name, buckets)[:, None])
+            if _is_text(column.type):
+                texts.append(_ngrams(column, buckets))
+    return np.hstack(texts), np.hstack(values)
+
+
+def kind_of(name: str, kind: pa.DataType) -> FeatureKind:
+    """The kind of a column that the configuration does not name."""
+    if name == TEXT_COLUMN:
+        return FeatureKind.text
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return FeatureKind.list
+    return FeatureKind.number if pa.types.is_floating(kind) else FeatureKind.id
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _rows(hashes: npt.NDArray[np.int64], buckets: int) -> npt.NDArray[np.int64]:
+    """Hashes to rows 1 ... buckets; a hash of 0 is padding and stays 0."""
+    return np.where(hashes == 0, 0, 1 + hashes % buckets)
+
+
+def _ngrams(column: pa.ChunkedArray, buckets: int) -> Buckets:
+    return _rows(hash_ngrams(column, NGRAMS), buckets)
+
+
+def _hashed(column: pa.ChunkedArray, name: str, buckets: int) -> Int64[np.ndarray, " nodes"]:
+    """Values hashed together with the column's name; a missing value is padding."""
+    return _rows(_salted(hash_values(column), name, pc.is_null(column)), buckets)
+
+
+def _salted(hashes: Int64[np.ndarray, " values"], name: str, missing: pa.ChunkedArray) -> Int64[np.ndarray, " values"]:
+    salt = hash_values(pa.array([name]))[0]
+    mixed = hash_values(pa.array(hashes ^ salt))
+    mixed[missing.to_numpy(zero_copy_only=False) if isinstance(missing, pa.Array) else missing.to_numpy()] = 0
+    return mixed
+
+
+def _lists(column: pa.ChunkedArray, name: str, buckets: int) -> Buckets:
+    """The first values of each list."""
+    lists = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy().astype(np.int64)
+    flat = pc.list_flatten(lists)
+    hashes = _salted(hash_values(flat), name, pc.is_null(flat))
+    slots: Buckets = np.zeros((len(lists), LIST_VALUES), np.int64)
+    row = np.repeat(np.arange(len(lists)), lengths)
+    place = np.arange(len(hashes)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    kept = place < LIST_VALUES
+    slots[row[kept], place[kept]] = hashes[kept]
+    return _rows(slots, buckets)
+
+
+def _quantiles(column: pa.ChunkedArray, name: str, buckets: int) -> Int64[np.ndarray, " nodes"]:
+    """Numbers as the hash of their quantile bucket; missing and infinite ones as padding."""
+    numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
+    known = np.isfinite(numbers)
+    if not known.any():
+        return np.zeros(len(numbers), np.int64)
+    edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, NUMBER_BUCKETS + 1)[1:-1]))
+    bucket = np.searchsorted(edges, np.nan_to_num(numbers), side="right")
+    return _rows(_salted(hash_values(pa.array(bucket)), f"{name} quantile", pa.array(~known)), buckets)

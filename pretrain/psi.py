@@ -1,0 +1,241 @@
+"""Training psi on a graph: split, learn, compare with the baselines, embed the subset P."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float32, Int64
+
+from configs.command import settings
+from configs.console import say
+from configs.errors import InputError
+from configs.schema import Config, GraphObjective
+from configs.stages import Stage, write_json
+from graph.coengagement import engagement, training_rows
+from graph.engines import workbench
+from graph.logs.log import SearchLog
+from graph.store import Graph
+from pretrain.backends import batches
+from pretrain.baselines import matrix_factorisation_scores, popularity_scores, random_scores
+from pretrain.embeddings import EmbeddingTable
+from pretrain.encoder import GraphEncoder
+from pretrain.inference import embed
+from pretrain.negatives import KnownPairs, PopularNegatives, SameCategoryNegatives
+from pretrain.node_features import NodeFeatures, node_features
+from pretrain.sampling import Negatives
+from pretrain.targets import (
+    Pairs,
+    TargetExclusions,
+    engaged_pairs,
+    split_pairs,
+    without,
+    without_engagement_of,
+)
+from pretrain.training import BEST, Learning, best_epoch, fit, read_parameters
+from pretrain.validation import Metrics, Scores, candidates_of, metrics, ranks
+
+FEWEST_ITEMS = 2
+"""Items of P below which no contrast can be learnt."""
+Items = Int64[np.ndarray, " items"]
+
+
+@dataclass(frozen=True)
+class TrainedPsi:
+    """Psi of the subset P, and the encoder to induce it for any other item.
+
+    Args:
+        table: the rows of P, less the excluded items.
+        induce: item indices of any items → float32 [items, dimension], from what the graph without the excluded
+            items' engagement knows about them.
+    """
+
+    table: EmbeddingTable
+    induce: Callable[[Items], Float32[np.ndarray, "items dimension"]]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Training pairs, held-out pairs, and how a method's scores on these are judged."""
+
+    training: Pairs
+    held_out: Pairs
+    known: KnownPairs
+    candidates: Items
+
+    def ranks(self, scores: Scores) -> np.ndarray:
+        """Rank of every held-out item."""
+        return ranks(scores, self.held_out, self.known, self.candidates)
+
+    def mrr(self, scores: Scores) -> float:
+        """The mean reciprocal rank."""
+        return float((1.0 / self.ranks(scores)).mean())
+
+
+def train_psi(
+    graph: Graph, log: SearchLog, config: Config, folder: Path, excluded_items: Items | None = None
+) -> TrainedPsi:
+    """Train the encoder and embed P. A stage: skipped when finished, resumed when it was killed.
+
+    Args:
+        graph: of the training days.
+        log: that the graph was made of.
+        config: sections ``pretrain``, ``graph``, ``data.features``; ``seed`` and ``backend``.
+        folder: of the stage: ``checkpoints/``, ``psi/``, ``metrics.json``.
+        excluded_items: item indices whose engagement is hidden: their query-item and item-item edges are neither
+            learnt nor do they carry messages, and they are left out of P. Their attribute edges stay.
+
+    Raises:
+        InputError: if P would be empty, the graph has too few pairs, or a setting fits no training.
+    """
+    hidden = np.zeros(0, dtype=np.int64) if excluded_items is None else np.unique(excluded_items)
+    stage = _stage(folder, graph, log, config, hidden)
+    visible = without_engagement_of(graph, hidden) if len(hidden) else graph
+    features = node_features(visible, log, config.data, config.pretrain)
+    encoder = _encoder(visible, config)
+    torch.set_num_threads(config.pretrain.threads)
+    if stage.finished:
+        say(f"psi: finished before, {folder}")
+        encoder.load_state_dict(read_parameters(folder / "checkpoints" / BEST))
+        table = EmbeddingTable.load(folder / "psi")
+    else:
+        subset = items_of_p(visible, log, config, folder / "scratch", hidden)
+        if stage.start():
+            say(f"psi: resuming in {folder}")
+        _learn(visible, features, encoder, config, folder)
+        vectors = embed(encoder, visible, features, ["item"])["item"].numpy()
+        ids = log.items()["item_id"].combine_chunks().take(pa.array(subset))
+        table = EmbeddingTable(ids, vectors[subset], log.catalogue, "psi")
+        table.save(folder / "psi")
+        stage.finish(items=len(table), dimension=table.dimension, catalogue=log.catalogue)
+
+    def induce(items: Items) -> Float32[np.ndarray, "items dimension"]:
+        every = embed(encoder, visible, features, ["item"])["item"]
+        made: Float32[np.ndarray, "items dimension"] = every[torch.from_numpy(items)].numpy()
+        return made
+
+    return TrainedPsi(table, induce)
+
+
+def items_of_p(graph: Graph, log: SearchLog, config: Config, scratch: Path, hidden: Items) -> Items:
+    """Indices of the items of P, ascending: those with at least ``pretrain.min_engagement`` engaged events.
+
+    An event is what makes an edge of the graph: a click or an order of a training impression, or a touched item.
+
+    Raises:
+        InputError: if there are fewer than two.
+    """
+    with workbench(config.engine, scratch, config.graph.memory_limit_gb) as bench:
+        rows = training_rows(bench.impressions(log.folder / "impressions"), graph.facts["days"])
+        events = engagement(rows, config.graph, datetime.fromisoformat(str(graph.facts["end"])))
+        counted = events.group_by("item_id").agg(events=events.count()).to_pyarrow()
+    ids = log.items()["item_id"].combine_chunks()
+    rows_of = EmbeddingTable(ids, np.zeros((len(ids), 0), np.float32), log.catalogue, "items").rows_of(
+        counted["item_id"]
+    )
+    count = np.zeros(len(ids), dtype=np.int64)
+    count[rows_of[rows_of >= 0]] = counted["events"].to_numpy()[rows_of >= 0]
+    count[hidden] = 0
+    subset = np.flatnonzero(count >= max(config.pretrain.min_engagement, 1))
+    if len(subset) < FEWEST_ITEMS:
+        raise InputError(
+            f"psi would cover {len(subset)} items: the training days hold {int((count > 0).sum()):,} engaged items, "
+            f"the most engaged one {int(count.max(initial=0))} times, and pretrain.min_engagement is "
+            f"{config.pretrain.min_engagement}: lower it"
+        )
+    say(f"psi: P holds {len(subset):,} of {len(ids):,} items (at least {config.pretrain.min_engagement:g} events)")
+    return subset
+
+
+def _stage(folder: Path, graph: Graph, log: SearchLog, config: Config, hidden: Items) -> Stage:
+    determining: dict[str, Any] = {k: v for k, v in settings(config.pretrain).items() if k != "threads"}
+    determining |= {"seed": config.seed, "backend": str(config.backend), "hidden_items": hidden.tolist()}
+    determining |= {"features": settings(config.data)["features"], "intervals": settings(config.evaluation)}
+    return Stage(folder, determining, {"graph": graph.identity, "log": log.identity})
+
+
+def _encoder(graph: Graph, config: Config) -> GraphEncoder:
+    """The encoder with its initial parameters, which the seed determines."""
+    wanted = config.pretrain
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return GraphEncoder(
+            sorted(graph.node_counts),
+            sorted(graph.relations),
+            wanted.text_buckets,
+            wanted.text_dimension,
+            wanted.hidden,
+            wanted.dimension,
+            len(wanted.fan_out),
+        )
+
+
+def _learn(
+    graph: Graph, features: dict[str, NodeFeatures], encoder: GraphEncoder, config: Config, folder: Path
+) -> None:
+    """Fit the encoder; write ``metrics.json`` with the baselines on the same held-out pairs."""
+    wanted, seed, counts = config.pretrain, config.seed, graph.node_counts
+    pairs = engaged_pairs(graph)
+    training, held_out = split_pairs(pairs, wanted.validation_share, seed)
+    messages = without(graph, TargetExclusions(graph.relations)(held_out.queries, held_out.items))
+    held = Held(training, held_out, KnownPairs.of(pairs, counts["query"]), candidates_of(pairs, seed))
+    say(
+        f"psi: {len(training):,} query-item edges to learn, {len(held_out):,} held out, "
+        f"ranked among {len(held.candidates):,} items"
+    )
+
+    hard = SameCategoryNegatives(messages, training, wanted.hard_negatives)
+    if wanted.hard_negatives and hard.attribute is None:
+        say("psi: items have no attribute in the graph, so there are no same-category negatives")
+    negatives: list[Negatives] = [hard]
+    if wanted.objective is GraphObjective.graphsage:
+        negatives.append(PopularNegatives(training, counts["item"], wanted.negatives))
+    made = batches(config.backend, messages, training, features, negatives, wanted.fan_out, wanted.batch_size, seed)
+    learning = Learning.of(wanted, KnownPairs.of(training, counts["query"]), counts["item"], hard)
+
+    def scores() -> Scores:
+        vectors = embed(encoder, messages, features)
+        queries, items = vectors["query"].numpy(), vectors["item"].numpy()
+        return lambda of, among: queries[of] @ items[among].T
+
+    history = fit(encoder, made, learning, lambda _: held.mrr(scores()), folder / "checkpoints")
+    _report(held, scores(), counts, config, history, folder)
+
+
+def _report(
+    held: Held,
+    psi: Scores,
+    counts: dict[str, int],
+    config: Config,
+    history: list[dict[str, float]],
+    folder: Path,
+) -> None:
+    methods = {
+        "graphsage": psi,
+        "matrix_factorisation": matrix_factorisation_scores(
+            held.training, counts["query"], counts["item"], config.pretrain.dimension, held.mrr, config.seed
+        ),
+        "popularity": popularity_scores(held.training, counts["item"]),
+        "random": random_scores(config.seed),
+    }
+    draws, confidence = config.evaluation.draws, config.evaluation.confidence
+    made: dict[str, Metrics] = {
+        name: metrics(held.ranks(scores), held.held_out.queries, draws, confidence, config.seed)
+        for name, scores in methods.items()
+    }
+    write_json(
+        folder / "metrics.json",
+        {
+            "validation": made,
+            "candidates": len(held.candidates),
+            "epochs": len(history),
+            "best_epoch": best_epoch(history),
+            "seconds": round(sum(entry["seconds"] for entry in history), 1),
+        },
+    )

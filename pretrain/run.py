@@ -1,0 +1,70 @@
+"""``python -m pretrain.run``: from a log to psi, the graph embeddings of the items with enough engagement.
+
+Reads or simulates the log, builds its graph, trains a heterogeneous GraphSAGE on it and compares it with popularity and
+matrix factorisation on held-out edges. Stages that are finished are skipped, an interrupted one resumes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from configs.command import Request, main, save
+from configs.console import say, table
+from configs.stages import read_json
+from graph.build import build_graph
+from graph.logs.log import SearchLog
+from graph.logs.prepare import prepare_log
+from graph.store import Graph
+from pretrain.embeddings import EmbeddingTable
+from pretrain.psi import train_psi
+
+TITLES = {"mrr": "MRR", "hits_at_10": "hits@10", "hits_at_50": "hits@50"}
+
+
+def pretrain(request: Request, log: SearchLog, graph: Graph) -> EmbeddingTable:
+    """Psi of a run, trained unless it was before.
+
+    Args:
+        request: names the run, and the settings of psi.
+        log: checked.
+        graph: of the log's training days.
+
+    Raises:
+        InputError: see :func:`pretrain.psi.train_psi`.
+    """
+    return train_psi(graph, log, request.config, request.run.pretrain).table
+
+
+def print_summary(folder: Path, psi: EmbeddingTable) -> None:
+    """The table of the validation, and what was written."""
+    facts = read_json(folder / "metrics.json")
+    rows = [
+        [name.replace("_", " "), *(_cell(found[metric]) for metric in TITLES)]
+        for name, found in facts["validation"].items()
+    ]
+    n = next(iter(facts["validation"].values()))["mrr"]["n"]
+    title = f"{n:,} held-out query-item edges, ranked among {facts['candidates']:,} items"
+    table(title, ["", *TITLES.values()], rows)
+    say(
+        f"psi: {len(psi):,} items x {psi.dimension}, best of {facts['epochs']} epochs: {facts['best_epoch']}, "
+        f"{facts['seconds']:.0f} s; {folder / 'psi'}"
+    )
+
+
+def _cell(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
+
+
+def run(request: Request) -> None:
+    """The command: log, graph, psi, summary."""
+    save(request.config, request.run.config)
+    log = prepare_log(request)
+    graph = build_graph(request, log)
+    psi = pretrain(request, log, graph)
+    print_summary(request.run.pretrain, psi)
+    say(f"next: python -m prerank.fit run={request.config.run}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(run, __doc__ or ""))

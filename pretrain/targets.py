@@ -1,0 +1,234 @@
+"""Target edges: which query-item pairs are learnt and which are held out, and what must not carry messages meanwhile.
+
+A model that sees the edge it should predict learns to copy. Besides the edge and its reverse, two kinds of edge are
+*derived from* it and would give it away:
+
+- item-item co-engagement: if query q engaged i and j, the edge i-j may exist for that very reason, and the path
+  q - j - i leads to the answer. For a target (q, i) every edge between i and another item of q is excluded.
+- query-attribute edges: if i is the only item of q in category c, the edge q-c says so. It is excluded then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from configs.errors import InputError
+from graph.store import Graph, Key, Relation
+from pretrain.sampling import Positions
+
+ENGAGED: Key = ("query", "engaged", "item")
+ENGAGED_BY: Key = ("item", "engaged_by", "query")
+LARGEST_HELD_OUT = 10_000
+"""Held-out edges at most: enough for an interval of half a point, and validation stays cheap."""
+Nodes = Int64[np.ndarray, " pairs"]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Query-item pairs, as node indices."""
+
+    queries: Nodes
+    items: Nodes
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def take(self, chosen: Int64[np.ndarray, " chosen"] | Bool[np.ndarray, " pairs"]) -> Pairs:
+        """Some of the pairs, by number or by mask."""
+        return Pairs(self.queries[chosen], self.items[chosen])
+
+
+def engaged_pairs(graph: Graph) -> Pairs:
+    """Every engaged query-item pair of the graph, ascending by query, then item.
+
+    The degree cap is applied to each direction by itself, so a pair counts if either direction has it.
+
+    Raises:
+        InputError: if there is none.
+    """
+    missing = [key for key in (ENGAGED, ENGAGED_BY) if key not in graph.relations]
+    if missing:
+        raise InputError(f"{graph.folder} has no relation {'__'.join(missing[0])}: nothing was engaged in training")
+    forward, backward = graph.relations[ENGAGED], graph.relations[ENGAGED_BY]
+    items = graph.node_counts["item"]
+    codes = np.union1d(forward.indices * items + forward.targets, backward.targets * items + backward.indices)
+    return Pairs(codes // items, codes % items)
+
+
+def split_pairs(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
+    """Training and held-out pairs, drawn with the seed.
+
+    Args:
+        pairs: at least 2.
+        share: held out, in (0, 1); at least one pair and at most ``LARGEST_HELD_OUT`` are.
+
+    Raises:
+        InputError: if a share outside (0, 1) is asked for, or there are too few pairs to split.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"pretrain.validation_share must be between 0 and 1, found {share}")
+    if len(pairs) < 2:
+        raise InputError(f"the graph has {len(pairs)} engaged query-item pairs; at least 2 are needed to train psi")
+    held_out = min(max(1, round(share * len(pairs))), LARGEST_HELD_OUT, len(pairs) - 1)
+    chosen = np.zeros(len(pairs), dtype=bool)
+    chosen[np.random.default_rng(seed).permutation(len(pairs))[:held_out]] = True
+    return pairs.take(~chosen), pairs.take(chosen)
+
+
+def without(graph: Graph, excluded: Mapping[Key, Positions]) -> Graph:
+    """The graph less some edges; relations that lose none stay memory-mapped."""
+    relations = {
+        key: _thinned(relation, excluded[key]) if len(excluded.get(key, ())) else relation
+        for key, relation in graph.relations.items()
+    }
+    return Graph(graph.folder, graph.identity, graph.facts, relations)
+
+
+def without_engagement_of(graph: Graph, items: Int64[np.ndarray, " items"]) -> Graph:
+    """The graph in which these items were never engaged: their query-item and item-item edges are gone.
+
+    Attribute edges stay, as they do for an item that was just listed. What a query knows of its categories was
+    summed over all its items when the graph was built and stays as it is.
+    """
+    gone = np.zeros(graph.node_counts["item"], dtype=bool)
+    gone[items] = True
+    excluded: dict[Key, Positions] = {}
+    for key in (ENGAGED, ENGAGED_BY, *_item_item(graph.relations)):
+        relation = graph.relations[key]
+        lost = np.zeros(relation.edges, dtype=bool)
+        if key[0] == "item":
+            lost |= gone[relation.indices]
+        if key[2] == "item":
+            lost |= gone[relation.targets]
+        excluded[key] = np.flatnonzero(lost)
+    return without(graph, excluded)
+
+
+class TargetExclusions:
+    """The edges that may carry no message while some pairs are predicted: the pairs, their reverses, what derives.
+
+    Args:
+        relations: of the graph that messages are passed on.
+    """
+
+    def __init__(self, relations: Mapping[Key, Relation]) -> None:
+        self._arrays = {key: (np.asarray(r.indptr), np.asarray(r.indices)) for key, r in relations.items()}
+        self._item_item = _item_item(relations)
+        # (attribute → query, query → attribute, attribute → item), where a query has edges of its own to attributes.
+        self._derived: list[tuple[Key, Key, Key]] = []
+        for to_query in relations:
+            if to_query[2] == "query" and to_query[0] not in ("item", "query"):
+                back = [key for key in relations if (key[0], key[2]) == ("query", to_query[0])]
+                to_item = [key for key in relations if (key[0], key[2]) == (to_query[0], "item")]
+                if back and to_item:
+                    self._derived.append((to_query, back[0], to_item[0]))
+
+    def __call__(self, queries: Nodes, items: Nodes) -> dict[Key, Positions]:
+        """Ascending, unique positions of the excluded edges of each relation that has any."""
+        forward = _find(*self._arrays[ENGAGED], items, queries)
+        backward = _find(*self._arrays[ENGAGED_BY], queries, items)
+        found: dict[Key, list[Positions]] = {ENGAGED: [forward], ENGAGED_BY: [backward]}
+        targets = _ascending([backward])
+        for key in self._item_item:
+            left, right = _shared_items(*self._arrays[ENGAGED_BY], queries, items)
+            found[key] = [_find(*self._arrays[key], left, right), _find(*self._arrays[key], right, left)]
+        for to_query, from_query, to_item in self._derived:
+            lone_queries, values = _only_support(
+                *self._arrays[ENGAGED_BY], *self._arrays[to_item], queries, items, targets
+            )
+            found[to_query] = [_find(*self._arrays[to_query], lone_queries, values)]
+            found[from_query] = [_find(*self._arrays[from_query], values, lone_queries)]
+        return {key: _ascending(positions) for key, positions in found.items()}
+
+
+def _item_item(relations: Mapping[Key, Relation]) -> list[Key]:
+    return [key for key in relations if key[0] == key[2] == "item"]
+
+
+def _ascending(positions: Iterable[Positions]) -> Positions:
+    joined = np.unique(np.concatenate(list(positions)))
+    return joined[joined >= 0]
+
+
+def _thinned(relation: Relation, excluded: Positions) -> Relation:
+    kept = np.ones(relation.edges, dtype=bool)
+    kept[excluded] = False
+    lost = np.bincount(np.searchsorted(relation.indptr, excluded, side="right") - 1, minlength=len(relation.indptr) - 1)
+    indptr = relation.indptr - np.concatenate([[0], np.cumsum(lost)])
+    return Relation(*relation.key, indptr=indptr, indices=relation.indices[kept], weight=relation.weight[kept])
+
+
+@numba.njit(cache=True)
+def _find_one(indptr: np.ndarray, indices: np.ndarray, row: int, source: int) -> int:
+    start, stop = indptr[row], indptr[row + 1]
+    at = start + np.searchsorted(indices[start:stop], source)
+    return at if at < stop and indices[at] == source else -1
+
+
+@numba.njit(cache=True)
+def _find(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """The position of the edge from each source to each row; -1 where there is none."""
+    found = np.empty(len(rows), dtype=np.int64)
+    for at in range(len(rows)):
+        found[at] = _find_one(indptr, indices, rows[at], sources[at])
+    return found
+
+
+@numba.njit(cache=True)
+def _shared_items(
+    indptr: np.ndarray, indices: np.ndarray, queries: np.ndarray, items: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each pair (q, i) and each other item j of q: i, j."""
+    total = 0
+    for at in range(len(queries)):
+        total += indptr[queries[at] + 1] - indptr[queries[at]]
+    left, right = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.int64)
+    filled = 0
+    for at in range(len(queries)):
+        for position in range(indptr[queries[at]], indptr[queries[at] + 1]):
+            if indices[position] != items[at]:
+                left[filled], right[filled] = items[at], indices[position]
+                filled += 1
+    return left[:filled], right[:filled]
+
+
+@numba.njit(cache=True)
+def _only_support(
+    query_indptr: np.ndarray,
+    query_items: np.ndarray,
+    item_indptr: np.ndarray,
+    item_values: np.ndarray,
+    queries: np.ndarray,
+    items: np.ndarray,
+    targets: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Queries and attribute values that only target items tie together: no other item of the query has the value.
+
+    ``targets``: ascending positions of the target edges among the queries' items.
+    """
+    total = 0
+    for item in items:
+        total += item_indptr[item + 1] - item_indptr[item]
+    lone_queries, lone_values = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.int64)
+    filled = 0
+    for at in range(len(queries)):
+        query, item = queries[at], items[at]
+        for place in range(item_indptr[item], item_indptr[item + 1]):
+            supported = False
+            for position in range(query_indptr[query], query_indptr[query + 1]):
+                other = query_items[position]
+                if other == item or _find_one(item_indptr, item_values, other, item_values[place]) < 0:
+                    continue
+                target = np.searchsorted(targets, position)
+                if target == len(targets) or targets[target] != position:
+                    supported = True
+                    break
+            if not supported:
+                lone_queries[filled], lone_values[filled] = query, item_values[place]
+                filled += 1
+    return lone_queries[:filled], lone_values[:filled]

@@ -1,0 +1,143 @@
+"""The command line: strict keys with suggestions, layers in order, what a run remembers, errors in one line."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from configs.command import config_from, main, parse, run_config, save, settings
+from configs.errors import InputError
+
+
+def at(folder: Path, *arguments: str):
+    return parse([f"runs_folder={folder}", "run=one", *arguments])
+
+
+def test_defaults_are_grace_on_the_marketplace(tmp_path):
+    config = at(tmp_path).config
+    assert (config.data.name, config.model.name, config.model.contrast.loss.value) == (
+        "marketplace",
+        "grace",
+        "phi_phi",
+    )
+
+
+def test_experiment_paper_is_section_3_1_4(tmp_path):
+    config = at(tmp_path, "experiment=paper", "data=trivago").config
+    assert config.model.item.hash_vocabulary == 3_000_000
+    assert config.model.item.hash_dimension == 32
+    assert (config.prerank.batch_size, config.prerank.learning_rate, config.prerank.max_epochs) == (1024, 0.05, 20)
+    assert config.data.cutoffs == [10, 30, 50, 100]
+    assert (config.model.rank.weight, config.model.contrast.weight) == (0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("prerank.batchsize=3", "did you mean 'prerank.batch_size'"),
+        ("batch_size=3", "did you mean 'prerank.batch_size'"),
+        ("prerank.batch_size=many", "prerank.batch_size"),
+        ("prerank.batch_size=0", "above 0"),
+        ("prerank.batch_size=1.5", "prerank.batch_size"),
+        ("model=gracee", "did you mean 'grace'"),
+        ("data=nowhere", "there are"),
+        ("backend=jax", "backend"),
+        ("data.cutoffs=[10,5]", "ascending"),
+        ("data.cutoffs=[]", "ascending"),
+        ("data.split.shares=[0.5,0.5]", "three shares"),
+        ("model.rank.k_weights=[1]", "one weight for each"),
+        ("data.features=[{column: a, kindd: id}]", "kindd"),
+        ("run=../elsewhere", "plain folder name"),
+        ("run=", "run: "),
+        ("seed", "key=value"),
+        ("--sed=1", "key=value"),
+    ],
+)
+def test_bad_arguments_are_refused_with_advice(tmp_path, argument, message):
+    with pytest.raises(InputError, match=message.replace("(", r"\(")):
+        at(tmp_path, argument)
+
+
+def test_later_layers_win(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: {name: ple, dimension: 5}\nprerank: {learning_rate: 0.3}\n")
+    config = at(tmp_path, "--config", str(file), "prerank.learning_rate=0.7").config
+    assert (config.model.name, config.model.dimension, config.prerank.learning_rate) == ("ple", 5, 0.7)
+    assert config.model.contrast.loss.value == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("modell: {name: ple}", "did you mean"), ("- a\n- b", "keys and values"), ("a: [", "readable YAML")],
+)
+def test_bad_config_files(tmp_path, text, message):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        at(tmp_path, f"--config={file}")
+
+
+def test_a_missing_config_file(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        at(tmp_path, "--config", str(tmp_path / "no.yaml"))
+
+
+def test_a_run_remembers_its_data_but_not_the_model(tmp_path):
+    first = at(tmp_path, "data=contract", "data.path=/somewhere", "seed=3", "model=ple", "pretrain.dimension=8")
+    save(first.config, first.run.config)
+    again = at(tmp_path).config
+    assert (again.data.name, again.data.path, again.seed, again.pretrain.dimension) == ("contract", "/somewhere", 3, 8)
+    assert again.model.name == "grace"
+    assert settings(run_config(first.run)) == settings(first.config)
+
+
+def test_other_data_for_a_run_starts_from_defaults(tmp_path):
+    first = at(tmp_path, "data=marketplace", "data.world=tiny")
+    save(first.config, first.run.config)
+    other = at(tmp_path, "data=contract", "data.path=/new").config
+    assert (other.data.name, other.data.split.by.value) == ("contract", "auto")
+
+
+def test_no_such_run(tmp_path):
+    with pytest.raises(InputError, match=r"pretrain\.run run=one"):
+        run_config(at(tmp_path).run)
+
+
+def test_saved_config_round_trips(tmp_path):
+    config = at(tmp_path, "model=lightgbm", "data.features=[{column: brand, kind: id, side: item}]").config
+    save(config, tmp_path / "config.yaml")
+    assert settings(config_from(tmp_path / "config.yaml")) == settings(config)
+
+
+def test_main_turns_user_errors_into_one_line(capsys):
+    def body(_request):
+        raise InputError("expected a, found b")
+
+    assert main(body, "test", []) == 2
+    assert capsys.readouterr().err == "error: expected a, found b\n"
+    assert main(body, "test", ["nonsense"]) == 2
+
+
+def test_main_says_what_to_do_when_the_disk_is_full(capsys):
+    def body(_request):
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/x/graph/edges")
+
+    assert main(body, "test", []) == 2
+    assert "disk is full (runs/x/graph/edges)" in capsys.readouterr().err
+
+
+def test_main_keeps_the_traceback_of_our_own_defects():
+    def body(_request):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        main(body, "test", [])
+
+
+def test_help_lists_every_key_and_choice(capsys):
+    assert main(lambda _: None, "Purpose.", ["--help"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("Purpose.", "prerank.batch_size=1024", "model= one of: grace", "lambda_1", "data.cutoffs"):
+        assert word in printed

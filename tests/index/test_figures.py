@@ -1,0 +1,56 @@
+"""Values, intervals and n of figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from index.figures import Bootstrap, Figure
+
+BOOTSTRAP = Bootstrap(draws=400, confidence=0.95, seed=0)
+
+
+def test_a_mean_its_interval_and_its_n() -> None:
+    values = np.random.default_rng(0).normal(size=1000)
+    figure = BOOTSTRAP.means({"x": values})["x"]
+    assert figure.value == pytest.approx(values.mean())
+    error = values.std() / np.sqrt(1000)
+    assert figure.low == pytest.approx(values.mean() - 1.96 * error, abs=0.5 * error)
+    assert figure.high == pytest.approx(values.mean() + 1.96 * error, abs=0.5 * error)
+    assert figure.n == 1000
+
+
+def test_items_without_a_value_are_left_out_of_their_column_only() -> None:
+    found = BOOTSTRAP.means({"x": np.array([1.0, np.nan, 3.0]), "y": np.array([1.0, 2.0, 3.0])})
+    assert (found["x"].value, found["x"].n) == (2.0, 2)
+    assert (found["y"].value, found["y"].n) == (2.0, 3)
+
+
+@pytest.mark.parametrize("values", [np.array([np.nan, np.nan]), np.empty(0)])
+def test_a_mean_of_nothing_is_undefined_and_says_why(values: np.ndarray) -> None:
+    found = BOOTSTRAP.means({"x": values})["x"].as_json()
+    assert found == {"value": None, "low": None, "high": None, "n": 0, "reason": "no item has a value"}
+
+
+def test_one_item_has_no_interval() -> None:
+    assert BOOTSTRAP.means({"x": np.array([0.5])})["x"] == Figure(0.5, None, None, 1)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    values = {"x": np.random.default_rng(1).normal(size=50)}
+    assert BOOTSTRAP.means(values) == BOOTSTRAP.means(values)
+    assert BOOTSTRAP.means(values) != Bootstrap(400, 0.95, 1).means(values)
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
+    values = np.random.default_rng(0).normal(size=500)
+    blocks = np.stack([np.ones(500), values], axis=1)
+    figure = BOOTSTRAP.of_sums(blocks, {"mean": lambda sums: float(sums[1] / sums[0])}, 500)["mean"]
+    assert figure.high - figure.value == pytest.approx(1.96 * values.std(ddof=1) / np.sqrt(500), rel=1e-3)
+    assert figure.value - figure.low == pytest.approx(figure.high - figure.value)
+
+
+def test_an_undefined_statistic_is_no_number() -> None:
+    figure = BOOTSTRAP.of_sums(np.ones((4, 2)), {"x": lambda _sums: float("nan")}, 4)["x"]
+    assert figure.value is None
+    assert figure.reason == "the vectors do not vary"

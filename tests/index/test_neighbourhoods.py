@@ -1,0 +1,152 @@
+"""Overlap and purity against loops over the lists, chance levels against simulated shuffles, tables of known answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from index.ann import exact_index, normalised, search
+from index.neighbourhoods import (
+    Labels,
+    attribute_neighbours,
+    expected_purity,
+    overlap,
+    overlap_chance,
+    popularity_strata,
+    purity,
+)
+
+ITEMS, K = 120, 8
+
+
+def neighbours(vectors: np.ndarray, k: int = K) -> np.ndarray:
+    units = normalised(vectors)
+    return search(exact_index(units), units, np.arange(len(units)), k)
+
+
+@pytest.fixture
+def vectors() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(ITEMS, 12)).astype(np.float32)
+
+
+def labels_of(codes: np.ndarray) -> Labels:
+    return Labels(codes, codes, np.arange(len(codes)))
+
+
+def test_overlap_equals_set_intersection(vectors: np.ndarray) -> None:
+    first, second = neighbours(vectors), neighbours(vectors + 0.5 * vectors[::-1])
+    second[3, -2:] = -1
+    naive = [len(set(a) & set(b) - {-1}) / K for a, b in zip(first.tolist(), second.tolist(), strict=True)]
+    np.testing.assert_allclose(overlap(first, second), naive)
+
+
+def test_nothing_found_matches_nothing() -> None:
+    nothing = np.full((2, 3), -1)
+    assert overlap(nothing, nothing).tolist() == [0.0, 0.0]
+
+
+def test_overlap_of_identical_and_of_rotated_vectors_is_one(vectors: np.ndarray) -> None:
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(12, 12)))[0].astype(np.float32)
+    assert overlap(neighbours(vectors), neighbours(vectors)).mean() == 1
+    assert overlap(neighbours(vectors), neighbours(vectors @ rotation)).mean() == 1
+
+
+def test_overlap_of_shuffled_vectors_is_chance() -> None:
+    found = []
+    for seed in range(30):
+        generator = np.random.default_rng(seed)
+        made = generator.normal(size=(ITEMS, 12)).astype(np.float32)
+        found.append(overlap(neighbours(made), neighbours(generator.permutation(made))).mean())
+    chance = overlap_chance(K, ITEMS)
+    assert abs(np.mean(found) - chance) < 4 * np.std(found) / np.sqrt(len(found))
+    assert chance == K / (ITEMS - 1)
+
+
+def test_overlap_of_half_shuffled_lists_is_half() -> None:
+    generator = np.random.default_rng(0)
+    made = generator.normal(size=(2000, 12)).astype(np.float32)
+    first, second = neighbours(made), neighbours(made)
+    second[:, : K // 2] = generator.integers(0, 2000, (2000, K // 2))
+    assert overlap(first, second).mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_overlap_refuses_lists_of_different_length() -> None:
+    with pytest.raises(ValueError, match="one shape"):
+        overlap(np.zeros((2, 3), dtype=np.int64), np.zeros((2, 4), dtype=np.int64))
+
+
+def naive_purity(lists: np.ndarray, codes: np.ndarray, within: np.ndarray | None) -> list[float]:
+    found = []
+    for row, near in enumerate(lists.tolist()):
+        if within is not None:
+            near = [item for item in near if within[row] >= 0 and within[item] == within[row]]
+        if codes[row] < 0 or not near:
+            found.append(np.nan)
+        else:
+            found.append(float(np.mean([codes[item] == codes[row] for item in near])))
+    return found
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_purity_equals_the_loop(vectors: np.ndarray, nested: bool) -> None:
+    generator = np.random.default_rng(3)
+    codes, group = generator.integers(-1, 4, ITEMS), generator.integers(-1, 3, ITEMS)
+    lists = neighbours(vectors)
+    found = purity(lists, labels_of(codes), labels_of(group) if nested else None)
+    np.testing.assert_allclose(found, naive_purity(lists, codes, group if nested else None))
+
+
+def test_the_base_rate_is_the_chance_of_a_random_pair() -> None:
+    codes = np.random.default_rng(0).integers(-1, 5, ITEMS)
+    lists = neighbours(np.random.default_rng(1).normal(size=(ITEMS, 4)).astype(np.float32))
+    counts = np.bincount(codes[codes >= 0])
+    pairs = (counts * (counts - 1)).sum() / (counts.sum() * (ITEMS - 1))
+    assert np.nanmean(expected_purity(lists, labels_of(codes))) == pytest.approx(pairs)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_matched_shuffle_equals_its_simulation(vectors: np.ndarray, nested: bool) -> None:
+    generator = np.random.default_rng(5)
+    codes, group = generator.integers(0, 4, ITEMS), generator.integers(0, 2, ITEMS)
+    strata, lists = generator.integers(0, 3, ITEMS), neighbours(vectors)
+    within = labels_of(group) if nested else None
+    expected = expected_purity(lists, labels_of(codes), strata, within)
+    row = int(np.flatnonzero(np.isfinite(expected))[0])
+    draws = []
+    for item in lists[row]:
+        if nested and group[item] != group[row]:
+            continue
+        same = (strata == strata[item]) & (group == group[item] if nested else True)
+        same[row] = False
+        draws.append((codes[generator.choice(np.flatnonzero(same), 20_000)] == codes[row]).mean())
+    assert expected[row] == pytest.approx(np.mean(draws), abs=0.02)
+
+
+def test_queries_that_are_no_candidates_are_not_left_out() -> None:
+    labels = Labels(np.array([1]), np.array([1, 1, 0, -1]), np.array([-1]))
+    lists = np.array([[0, 2]])
+    assert purity(lists, labels).tolist() == [0.5]
+    assert expected_purity(lists, labels).tolist() == [0.5]
+
+
+def test_popularity_strata_keep_ties_together() -> None:
+    impressions = np.array([0] * 50 + [1] * 20 + list(range(2, 32)))
+    strata = popularity_strata(impressions)
+    assert (np.diff(strata[np.argsort(impressions, kind="stable")]) >= 0).all()
+    for value in np.unique(impressions):
+        assert len(set(strata[impressions == value])) == 1
+    assert set(strata) == set(range(strata.max() + 1))
+    assert popularity_strata(np.full(5, 3)).tolist() == [0] * 5
+    assert popularity_strata(np.zeros(0, dtype=np.int64)).tolist() == []
+
+
+def test_attribute_neighbours_share_what_can_be_shared_and_leave_the_item_out() -> None:
+    codes = np.array([[0, 0], [0, 0], [0, 1], [1, 1], [1, -1], [-1, -1]])
+    found = attribute_neighbours(codes, np.array([0, 5]), 2, seed=0)
+    assert set(found[0]) == {1, 2}
+    assert 5 not in found[1]
+
+
+def test_attribute_neighbours_prefer_the_rarer_value() -> None:
+    codes = np.array([[0, 0], [0, 1], [1, 0], *[[0, 2]] * 20])
+    assert attribute_neighbours(codes, np.array([0]), 1, seed=0)[0, 0] == 2

@@ -1,0 +1,152 @@
+"""The page: complete, closed, and deaf to what titles try to say."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from index import audit as audit_module
+from index.audit import audit
+from index.report import render, write_report
+from index.verdict import findings
+
+World = Any
+"""See conftest.py, which cannot be imported by name."""
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7*7 }}\u2028"
+
+
+@pytest.fixture
+def made(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
+    found = audit(world.request)
+    return found, json.loads((world.run.reports / "embeddings.json").read_text())["browser"]
+
+
+class Tags(HTMLParser):
+    """Every tag and attribute of a page, and the text of its scripts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self._script = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._script = tag == "script"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "script":
+            self._script = False
+
+    def handle_data(self, data: str) -> None:
+        if self._script:
+            self.scripts.append(data)
+
+
+def test_the_page_is_one_file_that_asks_for_nothing(made: Any) -> None:
+    page = render(*made)
+    assert not re.search(r"(?:src|href|url\(|@import|fetch\(|XMLHttpRequest)", page)
+    assert "http" not in page.replace("http-equiv", "")
+    assert len(page.encode()) < 5_000_000
+
+
+def test_every_figure_of_the_audit_is_in_the_table(made: Any) -> None:
+    found, browser = made
+    page = render(found, browser)
+    for section in (found["overlap"], found["purity"]["phi"], found["geometry"]["phi"], found["cold_start"]["figures"]):
+        for name in section:
+            if not name.endswith("_chance"):
+                assert f"<td>{name}</td>" in page
+
+
+def hostile(value: Any) -> Any:
+    """Every string of a structure replaced by a hostile one, keys and the names of attributes included."""
+    if isinstance(value, dict):
+        return {name: hostile(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [hostile(entry) for entry in value]
+    return HOSTILE if isinstance(value, str) else value
+
+
+def test_nothing_can_be_injected_through_any_field(made: Any) -> None:
+    found, browser = copy.deepcopy(made)
+    honest = Tags(render(found, browser))
+    attribute = found["main_attribute"]
+    renamed = json.loads(json.dumps(found).replace(f'"{attribute}', json.dumps(HOSTILE)[:-1]))
+    renamed |= dict.fromkeys(("run", "system", "device", "catalogue", "seed", "draws"), HOSTILE)
+    attacked = Tags(render(renamed, hostile(browser)))
+    assert [tag for tag, _ in attacked.tags] == [tag for tag, _ in honest.tags]
+    assert all(name == "onerror" not in attributes for _, attributes in attacked.tags for name in attributes)
+    assert len(attacked.scripts) == len(honest.scripts) == 2
+    assert json.loads(attacked.scripts[0])["items"][0]["title"] == HOSTILE
+    assert attacked.scripts[1] == honest.scripts[1]
+
+
+def test_hostile_titles_come_through_the_whole_audit(
+    world: World, build_world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile_world = build_world(world.run.root.parent / "hostile", lambda row: f"{row}{HOSTILE}")
+    monkeypatch.setattr(audit_module, "hold_out_and_learn", lambda *_: audit_cold_start())
+    audit(hostile_world.request)
+    page = (hostile_world.run.reports / "embeddings.html").read_text()
+    tags = Tags(page)
+    assert len(tags.scripts) == 2
+    assert "img" not in {tag for tag, _ in tags.tags}
+    assert json.loads(tags.scripts[0])["items"][0]["title"].endswith(HOSTILE)
+
+
+def audit_cold_start() -> dict[str, Any]:
+    nothing = {"value": None, "low": None, "high": None, "n": 0, "reason": "not run"}
+    exact = {"value": 0.1, "low": None, "high": None, "n": 1}
+    figures = {"student_infonce/overlap@5": nothing, "overlap@5_chance": exact}
+    return {"held_out": 0, "kept": 0, "neighbours": [5], "figures": figures}
+
+
+def test_undefined_figures_and_no_attributes_still_make_a_page(made: Any, tmp_path: Any) -> None:
+    found, browser = made
+    for name in list(found["overlap"]):
+        if "attributes" in name:
+            del found["overlap"][name]
+    found |= {"main_attribute": None, "purity": {"psi": {}, "phi": {}, "phi_outside_p": {}}}
+    found["cold_start"] = audit_cold_start()
+    found["popularity"] = [{"items": 1, "fewest_impressions": 0, "most_impressions": 0}]
+    page = write_report(tmp_path, found, {"items": [], "shown": []}).read_text()
+    assert "undefined" in page
+    assert json.loads((tmp_path / "embeddings.json").read_text())["audit"] == found
+    assert browser["shown"]
+
+
+def figure(value: float, reach: float = 0.01) -> dict[str, Any]:
+    return {"value": value, "low": value - reach, "high": value + reach, "n": 100}
+
+
+@pytest.mark.parametrize(
+    ("overlap", "gain", "state"), [(0.5, 0.2, "good"), (0.5, 0.0, "mixed"), (0.5, -0.2, "mixed"), (0.02, -0.2, "bad")]
+)
+def test_the_verdict_says_no_more_than_the_intervals(made: Any, overlap: float, gain: float, state: str) -> None:
+    found, _ = made
+    found["overlap"] |= {
+        "overlap@5": figure(overlap),
+        "overlap@5_chance": {**figure(0.015), "low": None, "high": None},
+        "overlap@5_less_attributes": figure(gain),
+    }
+    assert findings(found)[0].state == state
+
+
+@pytest.mark.parametrize(("gap", "state"), [(0.1, "good"), (0.0, "mixed"), (-0.1, "mixed")])
+def test_the_cold_start_verdict_names_what_is_simpler_and_better(made: Any, gap: float, state: str) -> None:
+    found, _ = made
+    figures = found["cold_start"]["figures"]
+    figures["student_infonce/overlap@5"] = figure(0.4)
+    for name in figures:
+        if name.startswith("student_infonce_minus_"):
+            figures[name] = figure(gap)
+    finding = findings(found)[1]
+    assert finding.state == state
+    assert {"good": "better than", "mixed": "level with" if gap == 0 else "worse than"}[state] in finding.sentence

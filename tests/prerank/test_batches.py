@@ -1,0 +1,309 @@
+"""Batches against direct indexing, and resuming a real training in the middle of an epoch, row by row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as lightning
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+
+from configs.errors import InputError
+from prerank.batches import EXPOSED, RANDOM, Batch, BatchLoader, EncodedLog, EncodedSplit
+from prerank.schema import STAGES
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Checkpoint directory"),
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
+]
+
+
+def rows_of(loader: BatchLoader) -> list[list[int]]:
+    return [batch.row.tolist() for batch in loader]
+
+
+@pytest.fixture(scope="module")
+def encoded(small_encoded_log: EncodedLog) -> EncodedLog:
+    return small_encoded_log
+
+
+@pytest.fixture(scope="module")
+def train(encoded: EncodedLog) -> EncodedSplit:
+    return encoded.split("train")
+
+
+def test_a_batch_is_direct_indexing(encoded: EncodedLog) -> None:
+    split = encoded.split("train")
+    rows = np.array([5, 0, 383, 5, 11])
+    batch = split.batch(rows)
+    item, request = split.item[rows], split.request[rows]
+    assert batch.row.tolist() == rows.tolist()
+    assert batch.item.tolist() == item.tolist()
+    assert batch.item_hash.tolist() == encoded.items.item_hash[item].tolist()
+    for name in ("clicked", "ordered", "stage"):
+        assert getattr(batch, name).tolist() == getattr(split, name)[rows].tolist()
+    for name in ("position", "rank_score"):
+        np.testing.assert_array_equal(getattr(batch, name).numpy(), getattr(split, name)[rows])
+    assert batch.request.tolist() == request.tolist()
+    assert batch.list_length.tolist() == split.list_length[request].tolist()
+    sides = {
+        "item": (encoded.items.features, item),
+        "request": (split.request_features, request),
+        "pair": (split.pair_features, rows),
+    }
+    for side, (arrays, index) in sides.items():
+        np.testing.assert_array_equal(batch.sides[side].ids.numpy(), arrays.ids[index])
+        np.testing.assert_array_equal(batch.sides[side].numbers.numpy(), arrays.numbers[index])
+        assert list(batch.sides[side].lists) == list(arrays.lists)
+        for name, values in batch.sides[side].lists.items():
+            np.testing.assert_array_equal(values.numpy(), arrays.lists[name][index])
+    floats = (batch.clicked, batch.ordered, batch.position, batch.list_length, batch.rank_score)
+    assert all(values.dtype is torch.float32 for values in floats)
+    assert all(v.dtype is torch.int64 for v in (batch.item, batch.item_hash, batch.stage, batch.request, batch.row))
+
+
+def test_a_batch_of_one_and_of_none(train: EncodedSplit) -> None:
+    assert train.batch(np.array([7])).sides["item"].numbers.shape == (1, 1)
+    empty = train.batch(np.array([], np.int64))
+    assert len(empty) == 0
+    assert empty.sides["request"].ids.shape == (0, 2)
+    with pytest.raises(IndexError):
+        train.batch(np.array([train.rows]))
+
+
+def test_moving_a_batch_keeps_everything(train: EncodedSplit) -> None:
+    batch = train.batch(np.arange(3))
+    moved = batch.to("meta")
+    assert moved.sides["item"].lists["title"].device.type == "meta"
+    assert moved.position.device.type == "meta"
+    assert batch.position.device.type == "cpu"
+
+
+def test_feedback_is_known_for_exposed_rows_and_random_negatives(train: EncodedSplit) -> None:
+    batch = train.batch(np.arange(train.rows))
+    expected = np.isin(train.stage, [EXPOSED, RANDOM])
+    assert 0 < expected.sum() < train.rows
+    assert batch.has_feedback.numpy().tolist() == expected.tolist()
+    assert train.feedback_rows().tolist() == np.flatnonzero(expected).tolist()
+    assert torch.isinf(batch.position[batch.stage == STAGES.index("random")]).all()
+    assert torch.isnan(batch.position[batch.stage == STAGES.index("recalled")]).all()
+
+
+def test_raw_columns_are_those_of_the_batch(train: EncodedSplit) -> None:
+    rows = np.array([3, 200, 17])
+    batch = train.batch(rows)
+    ids, numbers, lists = train.raw_ids(rows), train.raw_numbers(rows), train.raw_lists(rows)
+    assert list(ids) == ["item:item_id", "item:brand", "request:user_id", "request:query"]
+    assert ids["item:item_id"].tolist() == batch.item_hash.tolist()
+    assert ids["request:query"].tolist() == batch.sides["request"].ids[:, 1].tolist()
+    assert list(numbers) == ["item:price", "pair:price"]
+    np.testing.assert_array_equal(numbers["pair:price"], batch.sides["pair"].numbers[:, 0])
+    assert list(lists) == ["item:title", "request:query"]
+    np.testing.assert_array_equal(lists["item:title"], batch.sides["item"].lists["title"])
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+@pytest.mark.parametrize("batch_size", [1, 7, 383, 384, 1000])
+def test_an_epoch_is_every_row_once(train: EncodedSplit, batch_size: int, seed: int | None) -> None:
+    loader = BatchLoader(train, batch_size, seed)
+    batches = rows_of(loader)
+    assert len(batches) == len(loader)
+    assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    joined = [row for batch in batches for row in batch]
+    assert sorted(joined) == list(range(train.rows))
+    assert (joined == sorted(joined)) is (seed is None or len(batches) == 1)
+
+
+def test_the_shuffle_is_a_function_of_seed_and_epoch(train: EncodedSplit) -> None:
+    def epoch(seed: int, number: int) -> list[list[int]]:
+        loader = BatchLoader(train, 50, seed)
+        loader.set_epoch(number)
+        return rows_of(loader)
+
+    assert epoch(0, 1) == epoch(0, 1)
+    assert epoch(0, 1) != epoch(0, 0)
+    assert epoch(0, 1) != epoch(1, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 60),
+    batch_size=st.integers(1, 25),
+    stops=st.lists(st.integers(1, 5), max_size=8),
+    seed=st.one_of(st.none(), st.integers(0, 9)),
+)
+def test_any_interruptions_leave_every_row_once(rows: int, batch_size: int, stops: list[int], seed: int | None) -> None:
+    class Numbers:
+        def __init__(self) -> None:
+            self.rows = rows
+
+        def batch(self, chosen: np.ndarray) -> np.ndarray:
+            return chosen
+
+    seen: list[int] = []
+    state = None
+    for stop in [*stops, None]:
+        loader = BatchLoader(Numbers(), batch_size, seed)  # type: ignore[arg-type]
+        loader.set_epoch(2)
+        if state is not None:
+            loader.load_state_dict(state)
+        for taken, batch in enumerate(loader, start=1):
+            seen += batch.tolist()  # type: ignore[attr-defined]
+            if taken == stop:
+                break
+        state = loader.state_dict()
+    assert sorted(seen) == list(range(rows))
+
+
+def test_a_state_of_another_batch_size_is_refused(train: EncodedSplit) -> None:
+    state = BatchLoader(train, 50, 0).state_dict()
+    with pytest.raises(InputError, match=r"'batch_size': 50.*now it is.*'batch_size': 51"):
+        BatchLoader(train, 51, 0).load_state_dict(state)
+    with pytest.raises(ValueError, match="at least 1"):
+        BatchLoader(train, 0)
+
+
+class Recorder(lightning.LightningModule):
+    """Learns next to nothing and remembers the rows that it was given, by epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.trained: list[tuple[int, list[int]]] = []
+        self.validated: list[list[int]] = []
+
+    def training_step(self, batch: Batch, _index: int) -> torch.Tensor:
+        self.trained.append((self.current_epoch, batch.row.tolist()))
+        loss: torch.Tensor = (self.layer(batch.clicked.unsqueeze(1)) ** 2).mean()
+        return loss
+
+    def validation_step(self, batch: Batch, _index: int) -> None:
+        self.validated.append(batch.row.tolist())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+class Kill(Callback):
+    """Stops the process's training after a step, as a signal would: nothing more is saved."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, *_arguments: Any) -> None:
+        if trainer.global_step == self.after:
+            raise RuntimeError("killed")
+
+
+def run(
+    encoded: EncodedLog, folder: Path, callbacks: list[Callback], resume: bool, **options: Any
+) -> tuple[Recorder, lightning.Trainer]:
+    trainer = lightning.Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=callbacks,
+        **{"num_sanity_val_steps": 0, **options},
+    )
+    module = Recorder()
+    loaders = BatchLoader(encoded.split("train"), 50, seed=3), BatchLoader(encoded.split("validation"), 20)
+    path = folder / "last.ckpt" if resume else None
+    trainer.fit(module, *loaders, ckpt_path=path, weights_only=True)
+    return module, trainer
+
+
+def expected_epochs(encoded: EncodedLog) -> list[tuple[int, list[int]]]:
+    loader = BatchLoader(encoded.split("train"), 50, seed=3)
+    made = []
+    for epoch in range(3):
+        loader.set_epoch(epoch)
+        made += [(epoch, batch.row.tolist()) for batch in loader]
+    return made
+
+
+STEPS = 8  # batches of an epoch: 384 rows, 50 at a time
+
+
+def test_lightning_trains_each_epoch_on_every_row_in_a_new_order(encoded: EncodedLog, tmp_path: Path) -> None:
+    callbacks: list[Callback] = [ModelCheckpoint(tmp_path, "last", every_n_train_steps=3)]
+    module, _ = run(encoded, tmp_path, callbacks, resume=False, val_check_interval=3, num_sanity_val_steps=1)
+    assert module.trained == expected_epochs(encoded)
+    assert len(module.trained) == 3 * STEPS
+    in_order = [list(range(0, 20)), list(range(20, 40)), list(range(40, 48))]
+    assert module.validated == [in_order[0], *in_order * 6]
+
+
+@pytest.mark.parametrize(
+    ("killed_at", "save_every", "validate_every"),
+    [
+        (5, 3, 8),  # within the first epoch
+        (5, 3, 2),  # after a validation
+        (4, 3, 3),  # saved right before a validation
+        (8, 1, 8),  # at the last batch of an epoch
+        (9, 8, 3),  # the last save was at the last batch of an epoch
+        (13, 4, 2),  # within the second epoch
+        (13, 1, 3),
+    ],
+)
+def test_a_killed_training_resumes_with_the_rows_that_are_left(
+    encoded: EncodedLog, tmp_path: Path, killed_at: int, save_every: int, validate_every: int
+) -> None:
+    def callbacks() -> list[Callback]:
+        return [ModelCheckpoint(tmp_path, "last", every_n_train_steps=save_every, enable_version_counter=False)]
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run(encoded, tmp_path, [*callbacks(), Kill(killed_at)], resume=False, val_check_interval=validate_every)
+    saved = killed_at // save_every * save_every
+    module, trainer = run(encoded, tmp_path, callbacks(), resume=True, val_check_interval=validate_every)
+    assert module.trained == expected_epochs(encoded)[saved:]
+    assert trainer.global_step == 3 * STEPS
+
+
+@pytest.mark.parametrize("killed_at", [4, 7, 10])
+def test_a_checkpoint_after_a_validation_resumes_alike(encoded: EncodedLog, tmp_path: Path, killed_at: int) -> None:
+    """As training does it: the checkpoint is written at the end of a validation within the epoch."""
+
+    def callbacks() -> list[Callback]:
+        return [ModelCheckpoint(tmp_path, "last", enable_version_counter=False, save_on_train_epoch_end=False)]
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run(encoded, tmp_path, [*callbacks(), Kill(killed_at)], resume=False, val_check_interval=3)
+    saved = {4: 3, 7: 6, 10: 6}[killed_at]
+    module, _ = run(encoded, tmp_path, callbacks(), resume=True, val_check_interval=3)
+    assert module.trained == expected_epochs(encoded)[saved:]
+
+
+def test_a_checkpoint_at_the_end_of_an_epoch_starts_the_next(encoded: EncodedLog, tmp_path: Path) -> None:
+    def callbacks() -> list[Callback]:
+        return [ModelCheckpoint(tmp_path, "last", enable_version_counter=False, save_on_train_epoch_end=True)]
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run(encoded, tmp_path, [*callbacks(), Kill(STEPS + 2)], resume=False)
+    module, _ = run(encoded, tmp_path, callbacks(), resume=True)
+    assert module.trained == expected_epochs(encoded)[STEPS:]
+
+
+def test_all_rows_of_an_epoch_are_counted_once_over_both_parts(encoded: EncodedLog, tmp_path: Path) -> None:
+    saves = ModelCheckpoint(tmp_path, "last", every_n_train_steps=5, enable_version_counter=False)
+    first = Recorder()
+    trainer = lightning.Trainer(
+        max_steps=5, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[saves], val_check_interval=2
+    )
+    loaders = BatchLoader(encoded.split("train"), 50, seed=3), BatchLoader(encoded.split("validation"), 20)
+    trainer.fit(first, *loaders)
+    second, _ = run(encoded, tmp_path, [], resume=True, val_check_interval=2)
+    rows = Counter(row for epoch, batch in [*first.trained, *second.trained] if epoch == 0 for row in batch)
+    assert rows == Counter(range(encoded.split("train").rows))
+
+
+def test_mixed_precision_copies_batches(encoded: EncodedLog, tmp_path: Path) -> None:
+    module, _ = run(encoded, tmp_path, [], resume=False, precision="bf16-mixed", enable_checkpointing=False)
+    assert len(module.trained) == 3 * STEPS

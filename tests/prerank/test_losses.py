@@ -1,0 +1,245 @@
+"""The losses against slow loops over the paper's formulas."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from configs.schema import Contrast, ContrastConfig, ConversionSpace, Reduction
+from prerank.losses import (
+    alignment,
+    contrastive_loss,
+    conversion_logit,
+    conversion_loss,
+    log_product_of_sigmoids,
+    masked_cross_entropy,
+    rank_labels,
+    rank_loss,
+    uniformity,
+    unique_items,
+)
+
+INFINITY, UNKNOWN = math.inf, math.nan
+
+
+def naive_cross_entropy(logits, labels, mask):
+    total, count = 0.0, 0
+    for z, y, known in zip(logits.tolist(), labels.tolist(), mask.tolist(), strict=True):
+        if known:
+            p = 1 / (1 + math.exp(-z))
+            total -= y * math.log(p) + (1 - y) * math.log(1 - p)
+            count += 1
+    return total / count if count else 0.0
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 100])
+def test_masked_cross_entropy_is_the_loop(rows):
+    torch.manual_seed(rows)
+    logits, labels = torch.randn(rows) * 3, (torch.rand(rows) < 0.3).float()
+    mask = torch.rand(rows) < 0.7
+    expected = naive_cross_entropy(logits, labels, mask)
+    assert masked_cross_entropy(logits, labels, mask).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_nothing_known_is_zero_with_a_gradient():
+    logits = torch.randn(4, requires_grad=True)
+    loss = masked_cross_entropy(logits, torch.full((4,), UNKNOWN), torch.zeros(4, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad.tolist() == [0, 0, 0, 0]
+
+
+def test_product_of_sigmoids_is_stable():
+    a, b = torch.tensor([0.0, 2.0, -90.0, 90.0, 40.0]), torch.tensor([0.0, -1.0, -90.0, 90.0, -50.0])
+    logit = log_product_of_sigmoids(a.double(), b.double())
+    p = torch.sigmoid(a[:2].double()) * torch.sigmoid(b[:2].double())
+    assert torch.allclose(logit[:2].double(), torch.log(p / (1 - p)), atol=1e-6)
+    assert logit.isfinite().all()
+    assert logit[2].item() == pytest.approx(-180)
+    assert logit[4].item() == pytest.approx(-50)
+
+
+def test_conversion_spaces():
+    torch.manual_seed(0)
+    click, order = torch.randn(50), torch.randn(50)
+    clicked = (torch.rand(50) < 0.5).float()
+    ordered = clicked * (torch.rand(50) < 0.5).float()
+    mask = torch.rand(50) < 0.8
+    product = torch.sigmoid(click) * torch.sigmoid(order)
+    esmm = naive_cross_entropy(torch.log(product / (1 - product)), ordered, mask)
+    losses = {space: conversion_loss(click, order, clicked, ordered, mask, space).item() for space in ConversionSpace}
+    assert losses[ConversionSpace.impression] == pytest.approx(naive_cross_entropy(order, ordered, mask), abs=1e-5)
+    assert losses[ConversionSpace.click] == pytest.approx(
+        naive_cross_entropy(order, ordered, mask & (clicked > 0)), abs=1e-5
+    )
+    assert losses[ConversionSpace.esmm] == pytest.approx(esmm, abs=1e-5)
+    # In impression space pCTR must not be multiplied in.
+    assert torch.equal(conversion_logit(click, order, ConversionSpace.impression), order)
+
+
+def test_rank_labels_known_answer():
+    position = torch.tensor([1.0, 10.0, 11.0, INFINITY, UNKNOWN, 2.0])
+    length = torch.tensor([40.0, 40.0, 40.0, 40.0, 40.0, 10.0])
+    labels, mask = rank_labels(position, length, [10, 30])
+    assert labels.tolist() == [[1, 1], [1, 1], [0, 1], [0, 0], [0, 0], [1, 1]]
+    # Unknown position: nothing is learnt. A list of 10 says nothing about the top 10, nor about the top 30.
+    assert mask.tolist() == [[True, True]] * 4 + [[False, False]] * 2
+
+
+def test_a_random_negative_is_below_every_k_even_of_a_short_list():
+    _, mask = rank_labels(torch.tensor([INFINITY, 1.0]), torch.tensor([3.0, 3.0]), [10])
+    assert mask.tolist() == [[True], [False]]
+
+
+@pytest.mark.parametrize("cutoffs", [[], [0, 3], [3, 3], [10, 5]])
+def test_rank_labels_refuse_bad_cutoffs(cutoffs):
+    with pytest.raises(ValueError, match="ascending"):
+        rank_labels(torch.tensor([1.0]), torch.tensor([9.0]), cutoffs)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 64])
+def test_shared_rank_head_learns_the_mean_label(rows):
+    """Σ w_k BCE(y^k, ŷ) = (Σ w_k) BCE(ȳ, ŷ): eqs. 8 and 9 with one ŷ_rank."""
+    torch.manual_seed(rows)
+    cutoffs, weights = [1, 3, 10], torch.tensor([0.5, 0.2, 0.7])
+    position = torch.randint(1, 20, (rows,)).float()
+    labels, mask = rank_labels(position, torch.full((rows,), 50.0), cutoffs)
+    logit = torch.randn(rows)
+    loss = rank_loss(logit.unsqueeze(1).expand(-1, 3), labels, mask, weights)
+    mean_label = (labels * weights).sum(dim=1) / weights.sum()
+    identity = weights.sum() * F.binary_cross_entropy_with_logits(logit, mean_label)
+    assert loss.item() == pytest.approx(identity.item(), abs=1e-5)
+
+
+def naive_contrast(phi, psi, in_p, config, anchors):
+    """Eq. 10 and its variants, one pair at a time."""
+    count = phi.shape[0]
+
+    def unit(v):
+        return v / max(math.sqrt(sum(x * x for x in v)), 1e-12)
+
+    literal = config.loss is Contrast.literal
+    rows_phi = [torch.tensor(r) if literal else unit(torch.tensor(r)) for r in phi.tolist()]
+    rows_psi = [torch.tensor(r) if literal else unit(torch.tensor(r)) for r in psi.tolist()]
+    losses = []
+    for i in range(count):
+        if not (in_p[i] and anchors[i]):
+            continue
+        if config.loss is Contrast.mse:
+            losses.append(sum((phi[i] - psi[i]) ** 2).item())
+            continue
+        if config.loss is Contrast.cosine:
+            losses.append(1 - float(unit(phi[i]) @ unit(psi[i])))
+            continue
+        if config.loss is Contrast.relational:
+            pairs = [
+                float((rows_phi[i] @ rows_phi[j] - rows_psi[i] @ rows_psi[j]) ** 2)
+                for j in range(count)
+                if j != i and in_p[j]
+            ]
+            losses.append(sum(pairs) / max(len(pairs), 1))
+            continue
+        positive = float(rows_phi[i] @ rows_psi[i]) / config.temperature
+        total = 0.0
+        for j in range(count):
+            if config.loss is Contrast.phi_psi and not in_p[j]:
+                continue
+            alike = in_p[i] and in_p[j] and float(rows_psi[i] @ rows_psi[j]) > config.mask_above
+            if not literal and config.mask_above < 1 and i != j and alike:
+                continue
+            other = rows_psi[j] if config.loss is Contrast.phi_psi else rows_phi[j]
+            total += math.exp(float(rows_phi[i] @ other) / config.temperature)
+        losses.append(math.log(total) - positive)
+    return sum(losses) if config.reduction is Reduction.sum else sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("loss", [kind for kind in Contrast if kind is not Contrast.none])
+@pytest.mark.parametrize(("items", "temperature"), [(1, 0.1), (2, 0.5), (9, 0.1), (33, 1.0)])
+@pytest.mark.parametrize("reduction", list(Reduction))
+def test_contrast_is_the_loop(loss, items, temperature, reduction):
+    generator = torch.Generator().manual_seed(items)
+    phi, psi = torch.randn(items, 4, generator=generator), torch.randn(items, 4, generator=generator)
+    in_p = torch.rand(items, generator=generator) < 0.7
+    anchors = torch.rand(items, generator=generator) < 0.8
+    in_p[0] = anchors[0] = True
+    config = ContrastConfig(loss=loss, temperature=temperature, reduction=reduction, mask_above=0.6)
+    expected = naive_contrast(phi, psi, in_p, config, anchors)
+    found = contrastive_loss(phi, psi, in_p, config, anchors).item()
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("loss", [kind for kind in Contrast if kind is not Contrast.none])
+def test_nobody_in_p_is_zero_with_a_gradient(loss):
+    phi = torch.randn(5, 3, requires_grad=True)
+    found = contrastive_loss(
+        phi, torch.full((5, 3), UNKNOWN), torch.zeros(5, dtype=torch.bool), ContrastConfig(loss=loss)
+    )
+    found.backward()
+    assert found.item() == 0
+    assert phi.grad.abs().sum() == 0
+
+
+def test_psi_of_items_outside_p_is_never_read():
+    torch.manual_seed(1)
+    phi, psi = torch.randn(4, 3), torch.randn(4, 3)
+    in_p = torch.tensor([True, False, True, False])
+    for loss in (Contrast.phi_phi, Contrast.phi_psi, Contrast.relational, Contrast.mse):
+        config = ContrastConfig(loss=loss)
+        poisoned = psi.clone()
+        poisoned[~in_p] = UNKNOWN
+        assert torch.equal(contrastive_loss(phi, psi, in_p, config), contrastive_loss(phi, poisoned, in_p, config))
+
+
+def test_one_item_of_p_alone_keeps_its_self_term():
+    """Eq. 10 for a batch of one: −⟨φ, ψ⟩/τ + ⟨φ, φ⟩/τ, which is (1 − cos)/τ with L2."""
+    phi, psi = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0]])
+    found = contrastive_loss(phi, psi, torch.tensor([True]), ContrastConfig(loss=Contrast.phi_phi, temperature=0.5))
+    assert found.item() == pytest.approx((1 - 0.6) / 0.5, abs=1e-6)
+
+
+def test_literal_is_bounded_by_its_self_term():
+    """Minimising over φ cannot get below −‖ψ‖²/4τ for each anchor, as j = i stays in the denominator."""
+    psi = torch.tensor([[2.0, 1.0]])
+    phi = torch.zeros(1, 2, requires_grad=True)
+    config = ContrastConfig(loss=Contrast.literal, temperature=0.5, reduction=Reduction.sum)
+    optimiser = torch.optim.SGD([phi], lr=0.1)
+    for _ in range(300):
+        optimiser.zero_grad()
+        contrastive_loss(phi, psi, torch.tensor([True]), config).backward()
+        optimiser.step()
+    found = contrastive_loss(phi, psi, torch.tensor([True]), config).item()
+    assert found == pytest.approx(-5 / (4 * 0.5), abs=1e-3)
+
+
+def test_gradients_stay_finite_over_hundreds_of_batches():
+    torch.manual_seed(7)
+    for step in range(300):
+        items = int(torch.randint(1, 20, ()))
+        phi = (torch.randn(items, 4) * 10 ** torch.empty(1).uniform_(-6, 3)).requires_grad_()
+        psi, in_p = torch.randn(items, 4), torch.rand(items) < 0.5
+        if step % 10 == 0:
+            phi = torch.zeros(items, 4, requires_grad=True)
+        loss = contrastive_loss(phi, psi, in_p, ContrastConfig(loss=list(Contrast)[1 + step % 6], temperature=0.05))
+        loss.backward()
+        assert loss.isfinite()
+        assert phi.grad.isfinite().all()
+
+
+def test_duplicates_count_once():
+    item = torch.tensor([7, 3, 7, 7, 3, 9])
+    first, chosen = unique_items(item, torch.tensor([False, False, False, True, False, False]))
+    assert first.tolist() == [1, 0, 5]
+    assert item[first].tolist() == [3, 7, 9]
+    assert chosen.tolist() == [False, True, False]
+
+
+def test_alignment_and_uniformity_known_answers():
+    u = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
+    assert alignment(u, u) == pytest.approx(0)
+    assert alignment(u, -u) == pytest.approx(4)
+    assert uniformity(u) == pytest.approx(-4)
+    assert uniformity(torch.ones(3, 2)) == pytest.approx(0)
+    assert math.isnan(uniformity(torch.ones(1, 2)))

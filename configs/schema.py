@@ -252,7 +252,8 @@ class PrerankConfig:
 
     max_epochs: int = key(3, "epochs at most; the best validation within them is kept")
     batch_size: int = key(1024, "rows a step")
-    learning_rate: float = key(0.05, "of Adagrad")
+    learning_rate: float = key(0.02, "of Adagrad (paper: 0.05)")
+    table_accumulator: float = key(1e-4, "Adagrad's accumulator of embedding tables at the start, in squared gradients")
     validations_per_epoch: int = key(8, "validations within an epoch, evenly spaced")
     patience: int = key(8, "validations without a better one before training stops")
     precision: str = key("32-true", "of the trainer: 32-true or bf16-mixed")

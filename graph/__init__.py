@@ -1,1 +1,1 @@
-"""From search logs to the query-item-attribute co-engagement graph: the first room, which reads nothing but `configs`."""
+"""From search logs to the query-item-attribute co-engagement graph: the first room, fed by `configs` alone."""

@@ -16,7 +16,7 @@ from configs.console import say
 from configs.errors import InputError
 from configs.schema import GraphConfig
 from configs.stages import Stage
-from graph.coengagement import session_key, training_rows
+from graph.coengagement import distinct, session_key, training_rows
 from graph.engines import workbench
 from graph.logs.log import SearchLog
 from graph.logs.prepare import prepare_log
@@ -64,7 +64,7 @@ def build_graph(request: Request, log: SearchLog) -> Graph:
 def rows_used(rows: Any) -> dict[str, Any]:
     """Number of rows, their first and last time and days, of an expression of training rows."""
     counted = rows.agg(rows=rows.count(), first=rows.timestamp.min(), last=rows.timestamp.max()).to_pyarrow()
-    found = rows.select("day").distinct().to_pyarrow()["day"].to_pylist()
+    found = distinct(rows, day=rows.day).to_pyarrow()["day"].to_pylist()
     return {**counted.to_pylist()[0], "days_with_rows": sorted(found)}
 
 
@@ -84,7 +84,7 @@ def assert_training_only(
         _refuse(log, f"rows of the days {used['days_with_rows']} are marked as training, log.json says {train['days']}")
     unit = "day" if log.facts["split_by"] == "day" else "session"
     keys = {"day": lambda table: table.day.cast("string"), "session": session_key}
-    ours, later = (table.select(unit=keys[unit](table)).distinct() for table in (rows, impressions.filter(~training)))
+    ours, later = (distinct(table, unit=keys[unit](table)) for table in (rows, impressions.filter(~training)))
     shared = ours.semi_join(later, "unit").limit(3).to_pyarrow()["unit"].to_pylist()
     if shared:
         _refuse(log, f"the {unit} {shared[0]} lies in the training split and in a later one")

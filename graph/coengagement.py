@@ -29,6 +29,15 @@ def training_rows(impressions: Any, days: Sequence[str]) -> Any:
     return impressions.mutate(day=day).filter(impressions.split == "train", day.isin(list(days)))
 
 
+def distinct(rows: Any, **column: Any) -> Any:
+    """The distinct values of one column of ``rows``, given as ``name=column``.
+
+    By grouping and not by ``Table.distinct``: where an ``order_by`` follows, Ibis 12 writes SQL for Spark that is
+    distinct over more columns than were selected.
+    """
+    return rows.group_by(**column).agg()
+
+
 def decayed(weight: Any, timestamp: Any, end: datetime, half_life_days: float) -> Any:
     """Event weights after time decay, float64, at least 2^-24.
 

@@ -108,7 +108,7 @@ def _index_items(
         indexed = indexed.append_column(name, pc.index_in(values, keys).cast(pa.int64()))
     indexed = indexed.append_column("listed", _listed(items, end))
     table = bench.put(indexed, "items_by_id")
-    seen = rows.select("item_id").distinct().mutate(seen=True)
+    seen = coengagement.distinct(rows, item_id=rows.item_id).mutate(seen=True)
     joined = table.left_join(seen, "item_id")
     known = joined.listed | joined.seen.notnull()
     return bench.keep(joined.select("item_id", "item", *attributes, known=known), "items")
@@ -129,8 +129,8 @@ def _listed(items: pa.Table, end: datetime) -> pa.Array:
 
 
 def _index_queries(bench: Workbench, rows: Any, built: Built) -> Any:
-    """query_text (its value), query (its index): the distinct training queries, ascending."""
-    bench.keep(rows.select(key=rows.query).distinct().order_by("key"), "query_keys")
+    """query_value, query (its index): the distinct training queries, ascending."""
+    bench.keep(coengagement.distinct(rows, key=rows.query).order_by("key"), "query_keys")
     keys = bench.read("query_keys")
     built.nodes["query"] = keys
     return bench.put(

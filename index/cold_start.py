@@ -119,9 +119,10 @@ def cold_start(
         say(f"cold start: resuming in {stage.folder}")
     neighbours = clip(config.index.neighbours, len(protocol.kept) + 1, "the kept part of P")
     held, kept = len(protocol.held), len(protocol.kept)
-    say(f"cold start: {held:,} of {held + kept:,} items of P held out; training psi again without their edges")
+    say(f"cold start: {held:,} of {held + kept:,} items of P held out")
 
     def without_held() -> EmbeddingTable:
+        say("cold start: training psi again without the held-out items' edges")
         vectors = train_psi(protocol.items[protocol.held], stage.folder / "psi_training")
         return EmbeddingTable(protocol.psi.ids, vectors, protocol.psi.catalogue, "psi_train")
 

@@ -115,9 +115,9 @@ def overlap_figures(subject: Subject, lists: Neighbours) -> Figures:
     for k in subject.neighbours:
         columns[f"overlap@{k}"] = overlap(lists.phi[:, :k], lists.psi[:, :k])
         columns[f"overlap@{k}_centred"] = overlap(lists.phi_centred[:, :k], lists.psi_centred[:, :k])
-        if oracle:
+        if oracle is not None:
             by_attributes = np.full(len(subject.queries), np.nan)
-            by_attributes[asked] = overlap(oracle[k], lists.psi[asked, :k])
+            by_attributes[asked] = overlap(oracle[:, :k], lists.psi[asked, :k])
             columns[f"overlap@{k}_attributes"] = by_attributes
             columns[f"overlap@{k}_less_attributes"] = columns[f"overlap@{k}"] - by_attributes
     queries, candidates = len(subject.queries), len(subject.psi)
@@ -219,17 +219,16 @@ def occurrence_rows(subject: Subject, lists: Neighbours) -> list[dict[str, Any]]
     ]
 
 
-def _oracle(subject: Subject) -> tuple[dict[int, Int64[np.ndarray, "asked k"]], Rows]:
-    """The attribute oracle's lists for each k, and the places in ``queries`` that it was asked for."""
+def _oracle(subject: Subject) -> tuple[Int64[np.ndarray, "asked k"] | None, Rows]:
+    """The attribute oracle's lists, if there are attributes, and the places in ``queries`` that it was asked for."""
     generator = np.random.default_rng(subject.bootstrap.seed)
     asked = np.sort(generator.permutation(len(subject.queries))[:ORACLE_QUERIES])
     if not subject.attributes:
-        return {}, asked
+        return None, asked
     if len(asked) < len(subject.queries):
         say(f"attribute oracle: asked for a random {len(asked):,} of {len(subject.queries):,} items")
     codes = np.stack(list(subject.attributes.values()), axis=1)
-    rows, seed = subject.queries[asked], subject.bootstrap.seed
-    return {k: attribute_neighbours(codes, rows, k, seed) for k in subject.neighbours}, asked
+    return attribute_neighbours(codes, subject.queries[asked], subject.widest, subject.bootstrap.seed), asked
 
 
 def _labels(

@@ -119,6 +119,9 @@ def attribute_neighbours(
     Args:
         attributes: code of each item's value in each column; -1 where it has none.
         queries: rows of the items to search for.
+
+    Returns:
+        Rows of the items, nearest first.
     """
     generator = np.random.default_rng(seed)
     items, columns = attributes.shape
@@ -136,7 +139,9 @@ def attribute_neighbours(
             shared = (attributes[:, column] == codes[:, None]) & (codes[:, None] >= 0)
             scores += shared * weights[column][np.maximum(codes, 0), None]
         scores[np.arange(len(rows)), rows] = -1.0
-        found[start : start + at_once] = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        most = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        by_score = np.argsort(-np.take_along_axis(scores, most, axis=1), axis=1)
+        found[start : start + at_once] = np.take_along_axis(most, by_score, axis=1)
     return found
 
 

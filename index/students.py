@@ -91,7 +91,7 @@ def train_student(
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             # Said aloud, or torch warns of its own default at every first sparse step.
-            with torch.sparse.check_sparse_tensor_invariants(False):
+            with torch.sparse.check_sparse_tensor_invariants(False):  # type: ignore[no-untyped-call]
                 optimizer.step()
             bar.update(task, advance=1)
             if (step + 1) % STEPS_PER_VALIDATION:

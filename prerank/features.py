@@ -186,7 +186,7 @@ def _write_splits(
                 if not len(rows):
                     continue
                 arrays = writer.append(rows)
-                if True:
+                if name == "train":
                     _count(arrays, counts)
                     seen[arrays["item"]] = True
     _say_tally(tally)

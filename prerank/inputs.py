@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from prerank.batches import SideFeatures
 from prerank.schema import NumberStatistics, SideSchema
 
+TABLE_SCALE = 0.01
+"""Standard deviation of a fresh embedding: an id that was never trained should say next to nothing."""
+
 STANDARDISED_LIMIT = 5.0
 """Standard deviations at which a number is clipped: one absurd price must not blow a batch up."""
 
@@ -34,7 +37,7 @@ class HashedTable(nn.Module):
         self.rows = dict(rows)
         self.offsets = dict(zip(rows, accumulate(rows.values(), initial=0), strict=False))
         self.dimension = dimension
-        self.weight = nn.Parameter(torch.randn(sum(rows.values()), dimension) * dimension**-0.5)
+        self.weight = nn.Parameter(torch.randn(sum(rows.values()), dimension) * TABLE_SCALE)
 
     def buckets(self, column: str, hashes: Int64[Tensor, "*shape"]) -> Int64[Tensor, "*shape"]:
         """Row of each hash; ``remainder`` is never negative for a positive divisor."""
@@ -86,7 +89,7 @@ class NumberEncoder(nn.Module):
         self.register_buffer("scale", torch.tensor([number.std if number.std > 0 else 1.0 for number in numbers]))
         self.register_buffer("edges", torch.tensor(padded).reshape(len(numbers), longest))
         self.buckets = longest + 2
-        self.weight = nn.Parameter(torch.randn(len(numbers) * self.buckets, dimension) * dimension**-0.5)
+        self.weight = nn.Parameter(torch.randn(len(numbers) * self.buckets, dimension) * TABLE_SCALE)
         self.width = len(numbers) * (1 + dimension)
 
     def forward(self, numbers: Float[Tensor, "batch numbers"]) -> Float[Tensor, "batch width"]:

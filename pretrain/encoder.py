@@ -141,4 +141,5 @@ class GraphEncoder(nn.Module):
         made: Vectors = self.layers[number](block, sources, targets)
         if number < len(self.layers) - 1:
             return {kind: F.relu(rows) for kind, rows in made.items()}
-        return {kind: F.normalize(rows, dim=1) for kind, rows in made.items()}
+        unit: Vectors = {kind: F.normalize(rows, dim=1) for kind, rows in made.items()}
+        return unit

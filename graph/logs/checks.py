@@ -47,7 +47,8 @@ class Impressions:
         columns = {**self.table.contract, **(self.extra if extra else {})}
         chosen = ", ".join(f"{expression} AS {name(column)}" for column, expression in columns.items())
         files = [file for day in days for file in self.days[day]]
-        return f"SELECT {chosen}, day, {FILE}, {ROW} FROM {self.table.scan(files)} JOIN day_of_file USING ({FILE})"
+        source = f"{self.table.scan(files)} JOIN day_of_file USING ({FILE})"
+        return f"SELECT {chosen}, day_of_file.day AS day, {FILE}, {ROW} FROM {source}"
 
     @property
     def extra(self) -> dict[str, str]:
@@ -72,9 +73,7 @@ def row_checks(table: SourceTable) -> list[Check]:
         checks.append(Check(f"stage is none of {', '.join(STAGES)}", f"stage IS NULL OR stage NOT IN ({known})"))
     if "position" in has:
         checks.append(Check("position is below 1", "position < 1"))
-        checks.append(
-            Check("position is not a whole number", "NOT isfinite(position) OR position <> floor(position)")
-        )
+        checks.append(Check("position is not a whole number", "NOT isfinite(position) OR position <> floor(position)"))
         checks.append(Check("position is above 2147483647", "position > 2147483647"))
         if "stage" in has:
             ranked = ", ".join(text(stage) for stage in RANKED_STAGES)
@@ -156,8 +155,8 @@ def _check_days(
     first = [c for c in ("user_id", "query", "session_id", "timestamp") if c in table.contract]
     firsts = "".join(f", first_value({c}) OVER request AS first_{c}" for c in first)
     position = (
-        f"CASE WHEN position IS NOT NULL AND row_number() OVER (PARTITION BY request_id, position ORDER BY {FILE}, {ROW}) "
-        f"> 1 THEN {text(REPEATED_POSITION)} END"
+        "CASE WHEN position IS NOT NULL AND row_number() OVER "
+        f"(PARTITION BY request_id, position ORDER BY {FILE}, {ROW}) > 1 THEN {text(REPEATED_POSITION)} END"
         if "position" in table.contract
         else "CAST(NULL AS VARCHAR)"
     )

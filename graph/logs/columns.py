@@ -119,9 +119,7 @@ def _missing(column: Column, file: Path, schema: pa.Schema) -> InputError:
     near = difflib.get_close_matches(column.name, schema.names, n=1, cutoff=0.6)
     near += [found for found in schema.names if found.lower() == column.name and found not in near]
     hint = f"; did you mean {near[0]!r}? Rename it" if near else ""
-    return InputError(
-        f"{file}: the required column {column.name!r} is missing; found {', '.join(schema.names)}{hint}"
-    )
+    return InputError(f"{file}: the required column {column.name!r} is missing; found {', '.join(schema.names)}{hint}")
 
 
 def _family(column: Column, found: dict[Path, str], schemas: dict[Path, pa.Schema]) -> str:

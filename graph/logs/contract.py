@@ -213,7 +213,8 @@ def day_files(impressions: Path) -> dict[str, list[Path]]:
         name, _, value = folder.name.partition("=")
         if name != "day":
             raise InputError(f"{folder}: expected a folder named day=YYYY-MM-DD, found {folder.name!r}")
-        days[parse_day(value, str(folder)).isoformat()] = parquet_files(folder)
+        day = parse_day(value, str(folder)).isoformat()
+        days[day] = parquet_files(folder)
     if not days:
         raise InputError(
             f"{impressions} holds no day: expected day=YYYY-MM-DD/*.parquet, found {_listing(impressions)}"

@@ -13,6 +13,8 @@ from graph.logs.contract import SPLITS, STAGES
 from graph.logs.database import text
 from graph.logs.log import catalogue_fingerprint
 
+COUNTED = ("rows", "requests", "clicks", "orders")
+
 
 def log_facts(
     connection: duckdb.DuckDBPyConnection, folder: Path, split_by: str, rejected: dict[str, int], simulated: bool
@@ -58,15 +60,13 @@ def tell_facts(facts: dict[str, Any]) -> None:
     """Print the log's size, its splits and the tasks that are switched off."""
     say(
         f"log: {facts['rows']:,} rows, {facts['requests']:,} requests, {facts['users']:,} users, "
-        f"{facts['queries']:,} queries, {facts['items']:,} items"
-        + (" (simulated)" if facts["simulated"] else "")
+        f"{facts['queries']:,} queries, {facts['items']:,} items" + (" (simulated)" if facts["simulated"] else "")
     )
     table(
         f"split by {facts['split_by']}, in order of time",
-        ("split", "rows", "requests", "clicks", "orders", "days", "from", "to (UTC)"),
+        ("split", *COUNTED, "days", "from", "to (UTC)"),
         [
-            (name, *(f"{s[key]:,}" for key in ("rows", "requests", "clicks", "orders")), len(s["days"]))
-            + (s["first"][:16], s["last"][:16])
+            (name, *(f"{s[key]:,}" for key in COUNTED), len(s["days"]), s["first"][:16], s["last"][:16])
             for name, s in facts["splits"].items()
         ],
     )
@@ -81,7 +81,7 @@ def _split_facts(connection: duckdb.DuckDBPyConnection, source: str, name: str) 
         "list_sort(list(DISTINCT CAST(day AS VARCHAR))), strftime(min(timestamp), '%Y-%m-%d %H:%M:%S.%g'), "
         f"strftime(max(timestamp), '%Y-%m-%d %H:%M:%S.%g') FROM {source} WHERE split = {text(name)}"
     ).fetchall()[0]
-    return dict(zip(("rows", "requests", "clicks", "orders", "days", "first", "last"), counted, strict=True))
+    return dict(zip((*COUNTED, "days", "first", "last"), counted, strict=True))
 
 
 def _tasks(connection: duckdb.DuckDBPyConnection, source: str, split: str) -> dict[str, dict[str, Any]]:

@@ -38,7 +38,7 @@ from graph.logs.tables import KeyedTable, check_table, write_keyed
 USED_LATER = ("features", "attributes", "cutoffs")
 """Keys of ``data`` that later stages read: the log itself does not depend on them."""
 
-FORMAT = 1
+FORMAT = 2
 """Of the checked log; a change makes every older log stale."""
 
 

@@ -31,13 +31,13 @@ def collect_rejected(
     parts = [_content(connection, table) for table in tables]
     if before is not None:
         parts.append(f"SELECT source, row, reason, content FROM read_parquet({text(before)})")
-    query = " UNION ALL ".join(part for part in parts if part) or _nothing()
+    query = f"{' UNION ALL '.join(part for part in parts if part) or _nothing()} ORDER BY source, row"
     with reading(tables[0].root):
         write_table(connection.sql(query).to_arrow_reader(10_000), path, REJECTED_SCHEMA)
     counts = connection.sql(
         f"SELECT reason, count(*) FROM read_parquet({text(path)}) GROUP BY reason ORDER BY count(*) DESC, reason"
     ).fetchall()
-    return {reason: count for reason, count in counts}
+    return dict(counts)
 
 
 def tell_rejected(counts: dict[str, int], rows: int, allowed: float, path: Path, where: Path) -> None:

@@ -140,9 +140,7 @@ def _assign_days(connection: duckdb.DuckDBPyConnection, chosen: dict[str, list[s
     pairs = [(day, name) for name, found in chosen.items() for day in found]
     connection.execute("CREATE TEMP TABLE split_of_day (day VARCHAR, split VARCHAR)")
     connection.executemany("INSERT INTO split_of_day VALUES (?, ?)", pairs)
-    connection.execute(
-        "CREATE TABLE assigned AS SELECT request_id, split FROM requests JOIN split_of_day USING (day)"
-    )
+    connection.execute("CREATE TABLE assigned AS SELECT request_id, split FROM requests JOIN split_of_day USING (day)")
     left = sorted(set(days) - {day for day, _ in pairs})
     if left:
         warn(f"{len(left)} days are in no split and are left out: {', '.join(left[:5])}{', ...' * (len(left) > 5)}")

@@ -99,7 +99,7 @@ class DglBatches:
         threads = dgl.utils.get_num_threads()
         dgl.utils.set_num_threads(1)
         try:
-            dgl.seed(seed)
+            dgl.seed(seed & 0x7FFFFFFF)
             nodes, _, blocks = self._sampler.sample(
                 self._graph,
                 {kind: torch.from_numpy(found) for kind, found in seeds.items()},

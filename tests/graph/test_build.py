@@ -453,8 +453,17 @@ def test_facts_describe_the_graph(tmp_path: Path, make_log: MakeLog, make_reques
 def test_spark_makes_the_same_graph(
     tmp_path: Path, make_log: MakeLog, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("pyspark")
+    sql = pytest.importorskip("pyspark.sql", reason="pyspark is an optional extra")
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    # The build takes up a running session; this one is sized for a few hundred rows: no compilation, no shuffles.
+    settings_of_session = {
+        "spark.sql.shuffle.partitions": "1",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.ui.enabled": "false",
+    }
+    sql.SparkSession.builder.master("local[1]").config(map=settings_of_session).getOrCreate()
     rows, items = random_log(12, sessions=True, numbers=False)
     log = make_log(tmp_path / "logs", rows, items)
     settings = ("graph.degree_cap=3", "graph.attributes=[brand,category,stars]")

@@ -48,6 +48,7 @@ def stored(graph: Graph) -> dict[Key, Edges]:
     return edges
 
 
+@pytest.mark.filterwarnings("ignore:The node types")
 def test_pyg_agrees(graph: Graph) -> None:
     view = to_pyg(graph)
     view.validate()

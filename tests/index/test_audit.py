@@ -47,12 +47,8 @@ def test_an_audit_writes_indexes_figures_and_the_report(world: World) -> None:
     assert "brand_within_category@5_matched" in found["purity"]["psi"]
 
 
-def test_phi_equal_to_psi_overlaps_entirely_and_a_shuffled_phi_by_chance(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("index.audit.hold_out_and_learn", lambda *_: {})
-    monkeypatch.setattr("index.audit.say_findings", lambda _: None)
-    monkeypatch.setattr("index.audit.write_report", lambda *_: None)
+@pytest.mark.usefixtures("no_cold_start")
+def test_phi_equal_to_psi_overlaps_entirely_and_a_shuffled_phi_by_chance(world: World) -> None:
     folder = world.run.system("grace") / "phi"
     phi = EmbeddingTable.load(folder)
     for vectors, expected in ((world.psi, 1.0), (np.random.default_rng(0).permutation(world.psi), 5 / (IN_P - 1))):
@@ -66,12 +62,14 @@ def test_phi_equal_to_psi_overlaps_entirely_and_a_shuffled_phi_by_chance(
     assert audit(world.request)["geometry"]["phi"]["effective_rank"]["value"] == 0
 
 
+@pytest.mark.usefixtures("no_cold_start")
 def test_large_k_is_clipped_out_loud(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.request.config.index.neighbours = [5, 1000]
     assert audit(world.request)["neighbours"] == [5, IN_P - 2]
     assert f"clipped to [5, {IN_P - 2}]" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.usefixtures("no_cold_start")
 def test_few_queries_are_drawn_out_loud(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.request.config.index.queries = 50
     assert audit(world.request)["overlap"]["overlap@5"]["n"] == 50
@@ -121,6 +119,7 @@ def test_psi_with_an_item_that_phi_lacks_is_refused(world: World) -> None:
         audit(world.request)
 
 
+@pytest.mark.usefixtures("no_cold_start")
 def test_a_log_without_attributes_is_audited_without_purity(world: World) -> None:
     path = world.run.logs / "items.parquet"
     pq.write_table(pq.read_table(path).select(["item_id"]), path)

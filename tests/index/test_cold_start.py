@@ -72,7 +72,7 @@ def learn(world: World) -> dict[str, Any]:
 def test_the_protocol_end_to_end(world: World) -> None:
     found = learn(world)
     figures = found["figures"]
-    assert found["held_out"] == 30
+    assert 28 <= found["held_out"] <= 32
     assert found["held_out"] + found["kept"] == 300
     # ψ_train is a rotation of ψ_full on the kept items, so that training ψ twice loses nothing.
     assert figures["retrained_psi/overlap@5"]["value"] == 1
@@ -112,7 +112,7 @@ def test_a_finished_protocol_is_read_and_an_interrupted_one_goes_on(
     assert learn(world) == found
     assert taught == []
     world.request.config.index.hold_out = 0.2
-    assert learn(world)["held_out"] == 60
+    assert 58 <= learn(world)["held_out"] <= 62
 
 
 def test_without_attributes_there_is_no_attribute_mean(world: World) -> None:

@@ -150,3 +150,4 @@ def test_attribute_neighbours_share_what_can_be_shared_and_leave_the_item_out() 
 def test_attribute_neighbours_prefer_the_rarer_value() -> None:
     codes = np.array([[0, 0], [0, 1], [1, 0], *[[0, 2]] * 20])
     assert attribute_neighbours(codes, np.array([0]), 1, seed=0)[0, 0] == 2
+    assert attribute_neighbours(codes, np.array([0]), 5, seed=0)[0, 0] == 2

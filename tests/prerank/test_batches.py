@@ -205,6 +205,7 @@ def run(
     encoded: EncodedLog, folder: Path, callbacks: list[Callback], resume: bool, **options: Any
 ) -> tuple[Recorder, lightning.Trainer]:
     trainer = lightning.Trainer(
+        default_root_dir=folder,
         max_epochs=3,
         accelerator="cpu",
         logger=False,
@@ -295,7 +296,13 @@ def test_all_rows_of_an_epoch_are_counted_once_over_both_parts(encoded: EncodedL
     saves = ModelCheckpoint(tmp_path, "last", every_n_train_steps=5, enable_version_counter=False)
     first = Recorder()
     trainer = lightning.Trainer(
-        max_steps=5, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[saves], val_check_interval=2
+        default_root_dir=tmp_path,
+        max_steps=5,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        callbacks=[saves],
+        val_check_interval=2,
     )
     loaders = BatchLoader(encoded.split("train"), 50, seed=3), BatchLoader(encoded.split("validation"), 20)
     trainer.fit(first, *loaders)

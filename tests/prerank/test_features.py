@@ -182,6 +182,17 @@ def test_statistics_and_counts_are_of_training_rows(encode: Callable[..., Encode
     assert cost.missing_share == pytest.approx(1 / 4)
 
 
+def test_numbers_of_items_that_training_did_not_see_do_not_count(encode: Callable[..., EncodedLog]) -> None:
+    items = pa.table({"item_id": ["a", "b", "new"], "weight": [1.0, 3.0, 1e6]})
+    rows = [
+        {"request_id": "r1", "item_id": "a"},
+        {"request_id": "r2", "item_id": "b", "stage": "recalled"},
+        {"request_id": "r3", "item_id": "new", "split": "test"},
+    ]
+    (weight,) = encode(rows, items).schema.sides["item"].numbers
+    assert (weight.mean, weight.std, weight.edges) == (2, 1, (1,))
+
+
 def test_no_row_after_training_changes_what_was_learnt(encode: Callable[..., EncodedLog]) -> None:
     rows = ordinary_rows()
     changed = [

@@ -17,12 +17,9 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
     Raises:
         InputError: if ``data.path`` is no such folder.
     """
+    del seed, folder
     root = source_path(data, EXPECTED)
     if not root.is_dir():
         raise InputError(f"data.path={data.path} is a file: expected {EXPECTED}")
-    optional = {name: root / f"{name}.parquet" for name in ("users", "queries")}
-    return RawLog(
-        impressions=root / "impressions",
-        items=root / "items.parquet",
-        **{name: path for name, path in optional.items() if path.exists()},
-    )
+    users, queries = (path if path.exists() else None for path in (root / "users.parquet", root / "queries.parquet"))
+    return RawLog(root / "impressions", root / "items.parquet", users, queries)

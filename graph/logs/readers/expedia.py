@@ -75,6 +75,7 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
     Raises:
         InputError: if the file is missing, damaged or of another schema.
     """
+    del seed
     files = published_files(source_path(data, EXPECTED), "train")
     with scratch_database(folder / "scratch", READER_MEMORY_GB) as connection:
         load_published(connection, files, COLUMNS, "published")
@@ -141,9 +142,17 @@ SEARCHES = f"""
 """
 
 REJECTED = """
-    SELECT source, source_row AS row, 'date_time is not a date' AS reason, CAST(to_json(published) AS VARCHAR) AS content
+    SELECT source, source_row AS row, 'date_time is not a date' AS reason,
+        CAST(to_json(published) AS VARCHAR) AS content
     FROM published WHERE TRY_CAST(date_time AS TIMESTAMP) IS NULL
 """
+
+
+NIGHTS = """
+    CASE WHEN length_of_stay <= 3 THEN CAST(CAST(length_of_stay AS INTEGER) AS VARCHAR)
+        WHEN length_of_stay <= 6 THEN '4-6' WHEN length_of_stay > 6 THEN '7+' ELSE '?' END
+"""
+"""The stay as the query says it."""
 
 
 def impressions_of(days: list[str]) -> str:
@@ -152,9 +161,7 @@ def impressions_of(days: list[str]) -> str:
     requests = ", ".join(SEARCH_NUMBERS.values())
     pairs = ", ".join(PAIR_NUMBERS.values())
     return f"""
-        SELECT srch_id AS request_id, srch_id AS user_id, concat(destination, ' | ', CASE
-                WHEN length_of_stay <= 3 THEN CAST(CAST(length_of_stay AS INTEGER) AS VARCHAR)
-                WHEN length_of_stay <= 6 THEN '4-6' WHEN length_of_stay > 6 THEN '7+' ELSE '?' END, ' nights') AS query,
+        SELECT srch_id AS request_id, srch_id AS user_id, concat(destination, ' | ', {NIGHTS}, ' nights') AS query,
             prop_id AS item_id, moment AS timestamp, 'exposed' AS stage,
             CASE WHEN random_bool = 0 THEN position END AS position, clicked, ordered,
             CAST(price AS FLOAT) AS price, random_bool, booking_value,
@@ -178,8 +185,9 @@ def impressions_of(days: list[str]) -> str:
 
 ITEMS = f"""
     WITH first_shown AS (
-        SELECT prop_id AS item_id, arg_min(stars, (moment, srch_id)) AS stars, arg_min(brand, (moment, srch_id)) AS brand,
-            arg_min(country, (moment, srch_id)) AS country, arg_min(price, (moment, srch_id)) AS price,
+        SELECT prop_id AS item_id, arg_min(stars, (moment, srch_id)) AS stars,
+            arg_min(brand, (moment, srch_id)) AS brand, arg_min(country, (moment, srch_id)) AS country,
+            arg_min(price, (moment, srch_id)) AS price,
             arg_min(review_score, (moment, srch_id)) AS review_score,
             arg_min(location_score1, (moment, srch_id)) AS location_score1, min(moment) AS listed_at
         FROM searches WHERE prop_id IS NOT NULL GROUP BY prop_id

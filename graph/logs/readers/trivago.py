@@ -63,11 +63,13 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
     Raises:
         InputError: if the file is missing, damaged or of another schema.
     """
+    del seed
     files = published_files(source_path(data, EXPECTED), "train")
     with scratch_database(folder / "scratch", READER_MEMORY_GB) as connection:
         load_published(connection, files, COLUMNS, "published")
         _make_steps(connection)
         _make_clickouts(connection)
+        _make_popularity(connection)
         rejected = write_rejected(connection, REJECTED, folder / "rejected.parquet")
         _tell_counts(connection)
         days = [day for (day,) in connection.sql("SELECT DISTINCT day FROM clickouts ORDER BY day").fetchall()]
@@ -93,7 +95,7 @@ def _make_steps(connection: duckdb.DuckDBPyConnection) -> None:
         ) WHERE session IS NOT NULL AND seconds IS NOT NULL
     """)
     connection.execute(
-        "CREATE TABLE touches AS SELECT session, number, item_id, seconds, action, city FROM steps "
+        "CREATE TABLE touches AS SELECT user_id, session, number, item_id, seconds, action, city FROM steps "
         "WHERE item_id IS NOT NULL"
     )
 
@@ -121,6 +123,21 @@ def _make_clickouts(connection: duckdb.DuckDBPyConnection) -> None:
         FROM named JOIN steps USING (source, source_row)
         WHERE len(shown) = len(shown_prices) AND chosen IS NOT NULL
             AND NOT list_contains(list_transform(shown, lambda i: TRY_CAST(i AS BIGINT) IS NULL), true)
+    """)
+
+
+def _make_popularity(connection: duckdb.DuckDBPyConnection) -> None:
+    """Tables ``touched_by_all`` and ``shown_to_all``: an item's running counts up to and including each second."""
+    connection.execute("""
+        CREATE TABLE touched_by_all AS
+        SELECT item_id, seconds, sum(count(*)) OVER so_far AS all_touches,
+            sum(count_if(action = 'clickout item')) OVER so_far AS all_clickouts
+        FROM touches GROUP BY item_id, seconds WINDOW so_far AS (PARTITION BY item_id ORDER BY seconds)
+    """)
+    connection.execute("""
+        CREATE TABLE shown_to_all AS
+        SELECT item_id, seconds, sum(count(*)) OVER (PARTITION BY item_id ORDER BY seconds) AS all_displays
+        FROM (SELECT seconds, unnest(items) AS item_id FROM clickouts) GROUP BY item_id, seconds
     """)
 
 
@@ -165,7 +182,7 @@ def _make_lists(connection: duckdb.DuckDBPyConnection, day: str) -> None:
         SELECT *, rank() OVER (PARTITION BY request_id ORDER BY price NULLS LAST) AS price_rank,
             price / nullif(median(price) OVER (PARTITION BY request_id), 0) AS relative_price
         FROM (
-            SELECT request_id, session, number, unnest(items) AS item_id, unnest(prices) AS price,
+            SELECT request_id, user_id, session, number, seconds, unnest(items) AS item_id, unnest(prices) AS price,
                 unnest(range(1, len(items) + 1)) AS position
             FROM today
         )
@@ -176,7 +193,7 @@ def _make_touched(connection: duckdb.DuckDBPyConnection) -> None:
     """Tables of what the session did strictly before each click-out of today.
 
     ``touched``: by item; ``before``: by request, with the items most recently touched first; ``shown_before``: earlier
-    lists of the session that held the item.
+    lists of the session that held the item. ``touched_by_user``: the user's earlier sessions, by item.
     """
     connection.execute("""
         CREATE OR REPLACE TABLE touched AS
@@ -202,22 +219,38 @@ def _make_touched(connection: duckdb.DuckDBPyConnection) -> None:
             AND earlier.number < lists.number
         GROUP BY lists.request_id, lists.item_id
     """)
+    connection.execute("""
+        CREATE OR REPLACE TABLE touched_by_user AS
+        SELECT lists.request_id, lists.item_id, count(*) AS user_touches
+        FROM lists JOIN touches ON touches.user_id = lists.user_id AND touches.item_id = lists.item_id
+            AND touches.session <> lists.session AND touches.seconds < lists.seconds
+        GROUP BY lists.request_id, lists.item_id
+    """)
 
 
 IMPRESSIONS = """
     WITH known AS (
-        SELECT lists.*, touched.* EXCLUDE (request_id, item_id), coalesce(shown_count, 0) AS shown_count
+        SELECT lists.*, touched.* EXCLUDE (request_id, item_id), coalesce(shown_count, 0) AS shown_count,
+            coalesce(user_touches, 0) AS user_touches, coalesce(all_touches, 0) AS all_touches,
+            coalesce(all_displays, 0) AS all_displays,
+            (coalesce(all_clickouts, 0) + 0.5) / (coalesce(all_displays, 0) + 10) AS click_rate
         FROM lists LEFT JOIN touched USING (request_id, item_id) LEFT JOIN shown_before USING (request_id, item_id)
+            LEFT JOIN touched_by_user USING (request_id, item_id)
+            ASOF LEFT JOIN touched_by_all
+                ON touched_by_all.item_id = lists.item_id AND lists.seconds > touched_by_all.seconds
+            ASOF LEFT JOIN shown_to_all ON shown_to_all.item_id = lists.item_id AND lists.seconds > shown_to_all.seconds
     ), anchored AS (
         SELECT *, first_value(price) OVER recent AS last_price, first_value(price_rank) OVER recent AS last_price_rank,
             max(last_number) OVER (PARTITION BY request_id) IS NOT NULL AS any_touched,
-            CASE WHEN last_number IS NOT NULL THEN row_number() OVER recent END AS touch_rank
+            CASE WHEN last_number IS NOT NULL THEN row_number() OVER recent END AS touch_rank,
+            rank() OVER (PARTITION BY request_id ORDER BY all_touches DESC) AS popularity_rank,
+            rank() OVER (PARTITION BY request_id ORDER BY click_rate DESC) AS click_rate_rank
         FROM known
         WINDOW recent AS (PARTITION BY request_id ORDER BY last_number DESC NULLS LAST, item_id)
     )
-    SELECT request_id, user_id, today.session AS session_id,
+    SELECT request_id, today.user_id AS user_id, today.session AS session_id,
         concat_ws(' | ', city, nullif(array_to_string(filters, ', '), ''), sort_order) AS query,
-        item_id, make_timestamp(seconds * 1000000) AS timestamp, 'exposed' AS stage, CAST(position AS INTEGER) AS
+        item_id, make_timestamp(today.seconds * 1000000) AS timestamp, 'exposed' AS stage, CAST(position AS INTEGER) AS
         position, item_id = chosen AS clicked, CAST(price AS FLOAT) AS price,
         platform, device, city, sort_order, filters, CAST(len(filters) AS INTEGER) AS filter_count,
         CAST(today.number AS INTEGER) AS session_step, CAST(coalesce(touches, 0) AS INTEGER) AS session_touches,
@@ -225,10 +258,13 @@ IMPRESSIONS = """
         CAST(price_rank AS INTEGER) AS price_rank, CAST(relative_price AS FLOAT) AS relative_price,
         CAST(coalesce(touch_count, 0) AS INTEGER) AS touch_count, CAST(touch_rank AS INTEGER) AS touch_rank,
         CAST(today.number - last_number AS INTEGER) AS touch_recency,
-        CAST(seconds - last_seconds AS INTEGER) AS seconds_since_touch, last_action,
+        CAST(today.seconds - last_seconds AS INTEGER) AS seconds_since_touch, last_action,
         CAST(coalesce(clickout_count, 0) AS INTEGER) AS clickout_count,
         CAST(coalesce(item_id = last_item, false) AS INTEGER) AS is_last_touched,
-        CAST(shown_count AS INTEGER) AS shown_count,
+        CAST(shown_count AS INTEGER) AS shown_count, CAST(user_touches AS INTEGER) AS user_touches,
+        CAST(all_touches AS INTEGER) AS all_touches, CAST(all_displays AS INTEGER) AS all_displays,
+        CAST(click_rate AS FLOAT) AS click_rate, CAST(popularity_rank AS INTEGER) AS popularity_rank,
+        CAST(click_rate_rank AS INTEGER) AS click_rate_rank,
         CASE WHEN any_touched THEN CAST(ln(price / nullif(last_price, 0)) AS FLOAT) END AS price_to_last_touched,
         CASE WHEN any_touched THEN CAST(price_rank - last_price_rank AS INTEGER) END AS price_rank_to_last_touched,
         day

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from configs.command import parse
+from configs.command import Request, parse
+from configs.stages import Run
 from graph.logs.log import SearchLog
 from graph.logs.prepare import prepare_log
 
@@ -27,13 +30,11 @@ ITEMS = [{"item_id": item, "title": f"item {item}", "brand": "b", "price": 1.0} 
 
 
 def moment(day: str, hour: int = 12, minute: int = 0) -> datetime.datetime:
-    return datetime.datetime.combine(
-        datetime.date.fromisoformat(day), datetime.time(hour, minute), tzinfo=datetime.UTC
-    )
+    return datetime.datetime.combine(datetime.date.fromisoformat(day), datetime.time(hour, minute), tzinfo=datetime.UTC)
 
 
 def make_rows(days: Iterable[str] = ("2024-01-01", "2024-01-02", "2024-01-03"), requests: int = 4) -> list[Row]:
-    """Some requests a day, five ranked items and one random negative each; the first is clicked, every second ordered."""
+    """Some requests a day of five ranked items and a random one; the first is clicked, in every second one ordered."""
     rows = []
     for number, day in enumerate(days):
         for request in range(requests):
@@ -83,6 +84,24 @@ def write_log(
     return folder
 
 
+def requested(run: Path, data: str, path: Path, *overrides: str) -> Request:
+    """The command ``data=... data.path=...`` on a run's folder, parsed once for all tests that differ in paths only."""
+    parsed = _parsed(data, overrides)
+    config = dataclasses.replace(parsed.config, data=dataclasses.replace(parsed.config.data, path=str(path)))
+    return Request(config, Run(run), overrides)
+
+
+@functools.cache
+def _parsed(data: str, overrides: tuple[str, ...]) -> Request:
+    return parse([f"data={data}", *overrides], remember=False)
+
+
+@pytest.fixture
+def request_for() -> Callable[..., Request]:
+    """`requested`."""
+    return requested
+
+
 @pytest.fixture
 def good_rows() -> list[Row]:
     """A log without fault: three days, twelve requests, 72 rows."""
@@ -106,13 +125,37 @@ def written_log(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def written_folder() -> Callable[[Path, list[Row]], Path]:
+    """Write drawn rows and one good row as ``folder/source``, with the items 1 to 4 as strings."""
+
+    def write(folder: Path, drawn: list[Row]) -> Path:
+        good = {
+            "request_id": "good",
+            "user_id": "u1",
+            "query": "q",
+            "item_id": "1",
+            "timestamp": moment("2024-01-01"),
+            "stage": "exposed",
+            "position": 1,
+            "clicked": True,
+            "price": 1.0,
+            "_day": "2024-01-01",
+        }
+        types = {name: pa.string() for name in ("request_id", "user_id", "query", "item_id", "stage")}
+        items = pa.table({"item_id": ["1", "2", "3", "4"]})
+        write_log(folder / "source", [*drawn, good], items=items, types=types | {"clicked": pa.bool_()})
+        return folder
+
+    return write
+
+
+@pytest.fixture
 def prepare(tmp_path: Path) -> Callable[..., SearchLog]:
-    """Check a log: a folder in the contract's form, or rows that are written first; overrides as on the command line."""
+    """Check a log: a folder in the contract's form, or rows that are written first; with overrides."""
 
     def run(source: Path | list[Row], *overrides: str, **written: Any) -> SearchLog:
         folder = source if isinstance(source, Path) else write_log(tmp_path / "source", source, **written)
-        given = [f"runs_folder={tmp_path / 'runs'}", "run=checked", "data=contract", f"data.path={folder}"]
-        return prepare_log(parse([*given, *overrides], remember=False))
+        return prepare_log(requested(tmp_path / "runs" / "checked", "contract", folder, *overrides))
 
     return run
 

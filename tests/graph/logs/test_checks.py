@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-
 from configs.errors import InputError
+
 
 def moment(day, hour=12):
     return datetime.datetime.fromisoformat(f"{day}T{hour:02}:00:00+00:00")
@@ -30,8 +30,8 @@ ROW_CASES = [
     ({"user_id": None}, "user_id is null or empty"),
     ({"query": None}, "query is null"),
     ({"item_id": None}, "item_id is null or empty"),
-    ({"timestamp": None, "_day": "2024-01-01"}, "timestamp is null"),
-    ({"timestamp": moment("2024-01-02"), "_day": "2024-01-01"}, "timestamp is not of its folder's day"),
+    ({"timestamp": None}, "timestamp is null"),
+    ({"timestamp": moment("2024-01-02")}, "timestamp is not of its folder's day"),
     ({"clicked": None}, "clicked is neither true nor false"),
     ({"ordered": None}, "ordered is neither true nor false"),
     ({"stage": "shown"}, "stage is none of exposed, ranked, passed, recalled, random"),
@@ -52,12 +52,12 @@ ROW_CASES = [
 
 def test_each_bad_row_is_rejected_with_its_reason(prepare, rejected_file, rows_of):
     """One log whose every request has one fault."""
-    rows = rows_of(requests=len(ROW_CASES))
+    rows = [{"_day": row["timestamp"].date().isoformat(), **row} for row in rows_of(requests=len(ROW_CASES))]
     for number, (changes, _) in enumerate(ROW_CASES):
-        rows[number * 6 + 1] |= {"_day": "2024-01-01", **changes}
+        rows[number * 6 + 1] |= changes
     expected = [(number * 6 + 1, reason) for number, (_, reason) in enumerate(ROW_CASES)]
 
-    log = prepare([{"_day": row["timestamp"].date().isoformat(), **row} for row in rows], LENIENT)
+    log = prepare(rows, LENIENT)
 
     rejected = sorted(pq.read_table(rejected_file).to_pylist(), key=lambda row: row["row"])
     assert [(row["row"], row["reason"]) for row in rejected] == expected

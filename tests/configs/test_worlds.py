@@ -1,0 +1,52 @@
+"""Worlds: every parameter explained, wrong files refused."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from configs.errors import InputError
+from configs.worlds import WORLDS, WorldConfig, load_world, make_world
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in WORLDS.glob("*.yaml")))
+def test_every_world_loads(name):
+    assert load_world(name).days >= 3
+
+
+def test_every_parameter_is_explained_and_frozen():
+    for entry in fields(WorldConfig):
+        assert len(entry.metadata["help"]) > 10, entry.name
+    with pytest.raises(FrozenInstanceError):
+        load_world("tiny").days = 3
+
+
+def test_default_world_is_the_schema_s():
+    assert load_world("default") == WorldConfig()
+
+
+def test_unknown_world_names_the_nearest():
+    with pytest.raises(InputError, match=r"default, .*tiny.*did you mean 'tiny'"):
+        load_world("tinny")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"ranker_qualty": 0.5}, "unknown key 'ranker_qualty': did you mean 'ranker_quality'"),
+        ({"days": "many"}, "days"),
+        ({"days": 0}, "days must be at least 1"),
+        ({"ranker_quality": 1.2}, "ranker_quality must be between 0 and 1"),
+        ({"passed": 500}, "recalled >= passed >= ranked"),
+        ({"click_rate": 0.0}, "click_rate must be above 0"),
+        ({"browsing_depth": 3.0}, "at least one page"),
+        ({"users": 100}, "need more than 100 users"),
+        ({"items": 10, "new_items_per_day": 0}, "smaller than recalled"),
+        ({"first_day": "yesterday"}, "first_day must be a date"),
+        (["days"], "must hold keys and values"),
+    ],
+)
+def test_wrong_worlds_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        make_world(given, "world.yaml")

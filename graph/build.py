@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -30,14 +31,15 @@ def build_graph(request: Request, log: SearchLog) -> Graph:
     """The run's graph; built unless this very graph is finished already.
 
     Args:
-        request: ``config.graph`` says weights, decay, caps and days, ``config.engine`` who computes.
+        request: ``config.graph`` says weights, decay, caps and days, ``config.engine`` who computes; where it names no
+            attributes, those of ``config.data`` become nodes.
         log: the checked log.
 
     Raises:
         InputError: for settings that fit no graph or not this log, if nothing was engaged, or if the log's training
             rows are not what its ``log.json`` says.
     """
-    config = request.config.graph
+    config = replace(request.config.graph, attributes=request.config.graph.attributes or request.config.data.attributes)
     _check(config)
     # Neither the engine nor its memory changes the graph, so a change of them does not start the stage over.
     determining = {k: v for k, v in settings(config).items() if k != "memory_limit_gb"}

@@ -27,7 +27,7 @@ from index.neighbourhoods import (
 )
 
 ORACLE_QUERIES = 2000
-APPROXIMATE_ITEMS = 200_000
+APPROXIMATE_ITEMS = 100_000
 """Items over which approximate indexes are built at most: a graph over a million takes minutes."""
 APPROXIMATE_QUERIES = 2000
 OCCURRENCE_EDGES = (0, 1, 3, 6, 11, 21, 51, 101)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from configs.console import say
 from configs.errors import InputError
-from prerank.batches import Batch, BatchLoader, EncodedLog, EncodedSplit
+from prerank.batches import EXPOSED, Batch, BatchLoader, EncodedLog, EncodedSplit
 from prerank.inputs import HashedTable, NumberEncoder
 from prerank.losses import conversion_logit
 from prerank.metrics import auc, gauc
@@ -69,7 +69,8 @@ class PreRanker(lightning.LightningModule, ABC):
         outputs = self(batch)
         click, order = task_logits(outputs, self)
         nothing = torch.zeros(len(batch))
-        kept = batch.has_feedback
+        # Only what users saw: random negatives are told apart easily and would decide when to stop.
+        kept = batch.stage == EXPOSED
         columns = (
             nothing if click is None else click,
             nothing if order is None else order,

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from jaxtyping import Float32
 from sklearn.utils.extmath import randomized_svd
 
-from pretrain.targets import Nodes, Pairs
+from pretrain.sampling import Nodes, Pairs
 from pretrain.validation import Candidates, Scores
 
 EXPONENTS = (0.0, 0.25, 0.5)

@@ -130,7 +130,7 @@ class GraphEncoder(nn.Module):
             features: of the first block's sources.
             blocks: one per layer, the seeds' own last.
         """
-        vectors = self.nodes(features)
+        vectors: Vectors = self.nodes(features)
         for number, block in enumerate(blocks):
             targets = {kind: vectors[kind][:count] for kind, count in block.target_counts.items() if count}
             vectors = self.round(number, block, vectors, targets)

@@ -1,4 +1,8 @@
-"""Items that a query should score lower than the one it engaged, and those that it should not."""
+"""Items that a query should score lower than the one it engaged, and those that it should not.
+
+A negative is drawn as a training pair (query, item) and that pair is kept out of message passing like a target. Else
+positives, which have all lost an edge, could be told from negatives by what is missing around them.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from graph.hashing import splitmix
 from graph.store import Graph, Key
-from pretrain.sampling import GOLDEN
-from pretrain.targets import Nodes, Pairs
+from pretrain.sampling import GOLDEN, Nodes, Pairs
 
 DEGREE_EXPONENT = 0.75
 """Of the negatives' distribution (Mikolov et al. 2013), which GraphSAGE's loss takes over."""
@@ -54,32 +57,30 @@ class PopularNegatives:
     """Negatives of the GraphSAGE loss: items in proportion to degree^0.75.
 
     Args:
-        pairs: training pairs; an item that none of them holds is never drawn.
+        pairs: training pairs.
         items: number of item nodes.
         amount: negatives per positive.
     """
 
     def __init__(self, pairs: Pairs, items: int, amount: int) -> None:
-        weight = np.bincount(pairs.items, minlength=items).astype(np.float64) ** DEGREE_EXPONENT
-        self._cumulative: Float64[np.ndarray, " items"] = np.cumsum(weight / weight.sum())
+        # Pairs are drawn, so an item of degree d comes d times as often: d^0.75 in all leaves d^-0.25 for each.
+        degree = np.bincount(pairs.items, minlength=items).astype(np.float64)
+        weight = degree[pairs.items] ** (DEGREE_EXPONENT - 1)
+        self._cumulative: Float64[np.ndarray, " pairs"] = np.cumsum(weight / weight.sum())
+        self._pairs = pairs
         self.amount = amount
 
-    def __call__(
-        self,
-        queries: Nodes,  # noqa: ARG002
-        items: Nodes,
-        stream: int,
-    ) -> Int64[np.ndarray, "pairs negatives"]:
-        draws = np.random.default_rng(stream).random((len(items), self.amount))
-        return np.searchsorted(self._cumulative[:-1], draws, side="right").astype(np.int64)
+    def __call__(self, positives: Pairs, stream: int) -> Pairs:
+        draws = np.random.default_rng(stream).random((len(positives), self.amount))
+        return self._pairs.take(np.searchsorted(self._cumulative[:-1], draws, side="right"))
 
 
 class SameCategoryNegatives:
-    """Hard negatives: engaged items that share an attribute value with the positive.
+    """Hard negatives: items of training pairs that share an attribute value with the positive.
 
     Args:
         graph: with attribute → item relations.
-        pairs: training pairs; only items that some query engaged are drawn, or an empty neighbourhood gives them away.
+        pairs: training pairs.
         amount: negatives per positive.
 
     Attributes:
@@ -91,31 +92,32 @@ class SameCategoryNegatives:
     def __init__(self, graph: Graph, pairs: Pairs, amount: int) -> None:
         self.amount = amount
         self.active = False
+        self._pairs = pairs
         key = _finest_attribute(graph)
         self.attribute = None if key is None else key[0]
         if key is None:
             return
         relation = graph.relations[key]
-        engaged = np.zeros(graph.node_counts["item"], dtype=bool)
-        engaged[pairs.items] = True
-        kept = engaged[relation.targets]
-        members, values = relation.targets[kept], np.asarray(relation.indices)[kept]
-        order = np.argsort(values, kind="stable")
-        self._members = members[order]
-        self._ends = np.cumsum(np.bincount(values, minlength=graph.node_counts[key[0]]))
         # An item of several values is represented by its first.
         self._value = np.full(graph.node_counts["item"], -1, dtype=np.int64)
         self._value[relation.targets[::-1]] = relation.indices[::-1]
+        values = self._value[pairs.items]
+        self._members = np.argsort(values, kind="stable")[np.count_nonzero(values < 0) :]
+        self._ends = np.cumsum(np.bincount(values[values >= 0], minlength=graph.node_counts[key[0]]))
 
-    def __call__(
-        self,
-        queries: Nodes,  # noqa: ARG002
-        items: Nodes,
-        stream: int,
-    ) -> Int64[np.ndarray, "pairs negatives"]:
-        if not self.active or self.attribute is None:
-            return np.zeros((len(items), 0), dtype=np.int64)
-        return _same_value(self._members, self._ends, self._value, items, self.amount, np.uint64(stream))
+    def __call__(self, positives: Pairs, stream: int) -> Pairs:
+        amount = self.amount if self.active and self.attribute is not None else 0
+        drawn = np.full((len(positives), amount), -1, dtype=np.int64)
+        if amount:
+            values = self._value[positives.items]
+            drawn = _same_value(self._members, self._ends, values, amount, np.uint64(stream))
+        # An item without a value, or with one that no training pair has, is its own negative: known, so left out.
+        found = self._pairs.take(np.maximum(drawn, 0))
+        none = drawn < 0
+        return Pairs(
+            np.where(none, positives.queries[:, None], found.queries),
+            np.where(none, positives.items[:, None], found.items),
+        )
 
 
 def _finest_attribute(graph: Graph) -> Key | None:
@@ -125,18 +127,17 @@ def _finest_attribute(graph: Graph) -> Key | None:
 
 @numba.njit(cache=True)
 def _same_value(
-    members: np.ndarray, ends: np.ndarray, value: np.ndarray, items: np.ndarray, amount: int, stream: np.uint64
+    members: np.ndarray, ends: np.ndarray, values: np.ndarray, amount: int, stream: np.uint64
 ) -> np.ndarray:
-    """Uniform draws among the members of each item's value; the item itself where it has none or is alone."""
-    drawn = np.empty((len(items), amount), dtype=np.int64)
-    for row in range(len(items)):
-        own = value[items[row]]
-        stop = ends[own] if own >= 0 else 0
-        start = ends[own - 1] if own > 0 else 0
+    """Uniform draws among the pairs of each value; -1 for a value that is missing or has no pair."""
+    drawn = np.empty((len(values), amount), dtype=np.int64)
+    for row in range(len(values)):
+        stop = ends[values[row]] if values[row] >= 0 else 0
+        start = ends[values[row] - 1] if values[row] > 0 else 0
         for column in range(amount):
             state = splitmix(stream + np.uint64(row * amount + column + 1) * GOLDEN)
             place = start + np.int64(state % np.uint64(max(stop - start, 1)))
-            drawn[row, column] = members[place] if stop > start else items[row]
+            drawn[row, column] = members[place] if stop > start else -1
     return drawn
 
 

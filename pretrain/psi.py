@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float32, Int64
 
 from configs.command import settings
-from configs.console import say
+from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import Config, GraphObjective
 from configs.stages import Stage, write_json
@@ -29,9 +29,8 @@ from pretrain.encoder import GraphEncoder
 from pretrain.inference import embed
 from pretrain.negatives import KnownPairs, PopularNegatives, SameCategoryNegatives
 from pretrain.node_features import NodeFeatures, node_features
-from pretrain.sampling import Negatives
+from pretrain.sampling import Negatives, Pairs
 from pretrain.targets import (
-    Pairs,
     TargetExclusions,
     engaged_pairs,
     split_pairs,
@@ -43,6 +42,7 @@ from pretrain.validation import Metrics, Scores, candidates_of, metrics, ranks
 
 FEWEST_ITEMS = 2
 """Items of P below which no contrast can be learnt."""
+FEW_HELD_OUT = 100
 Items = Int64[np.ndarray, " items"]
 
 
@@ -190,6 +190,11 @@ def _learn(
         f"ranked among {len(held.candidates):,} items"
     )
 
+    if len(held_out) < FEW_HELD_OUT:
+        warn(
+            f"psi is validated on {len(held_out)} edges only, since few items are engaged by more than one query: early "
+            "stopping is a matter of chance, and the table below tells little"
+        )
     hard = SameCategoryNegatives(messages, training, wanted.hard_negatives)
     if wanted.hard_negatives and hard.attribute is None:
         say("psi: items have no attribute in the graph, so there are no same-category negatives")

@@ -8,17 +8,20 @@ before, and a resumed run draws what the interrupted one would have drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numba
 import numpy as np
+import numpy.typing as npt
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput
 
 from graph.hashing import splitmix
 from graph.store import Key, Relation
 
+Nodes = Int64[np.ndarray, " pairs"]
 Positions = Int64[np.ndarray, " edges"]
 """Places of edges in a relation's CSR arrays: what PyG and DGL call edge ids."""
 NO_EDGES = np.zeros(0, dtype=np.int64)
@@ -26,20 +29,31 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 LOCAL_BITS = 32
 
 
-class Exclusions(Protocol):
-    """Which edges may carry no message while these (query, item) pairs are learnt."""
+@dataclass(frozen=True)
+class Pairs:
+    """Query-item pairs, as node indices; some rows of pairs where the arrays are two-dimensional."""
 
-    def __call__(
-        self, queries: Int64[np.ndarray, " pairs"], items: Int64[np.ndarray, " pairs"]
-    ) -> Mapping[Key, Positions]: ...
+    queries: Nodes
+    items: Nodes
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def take(self, chosen: npt.NDArray[np.int64] | Bool[np.ndarray, " pairs"]) -> Pairs:
+        """Some of the pairs, by number or by mask."""
+        return Pairs(self.queries[chosen], self.items[chosen])
+
+
+class Exclusions(Protocol):
+    """Which edges may carry no message while some pairs are learnt: ascending positions, by relation."""
+
+    def __call__(self, queries: Nodes, items: Nodes) -> Mapping[Key, Positions]: ...
 
 
 class Negatives(Protocol):
-    """Items to contrast with the positives, ``[pairs, negatives]``."""
+    """Training pairs [positives, negatives] whose items are contrasted with each positive's."""
 
-    def __call__(
-        self, queries: Int64[np.ndarray, " pairs"], items: Int64[np.ndarray, " pairs"], stream: int
-    ) -> Int64[np.ndarray, "pairs negatives"]: ...
+    def __call__(self, positives: Pairs, stream: int) -> Pairs: ...
 
 
 class NeighbourSampler(BaseSampler):  # type: ignore[misc]
@@ -100,17 +114,16 @@ class NeighbourSampler(BaseSampler):  # type: ignore[misc]
             raise ValueError("this sampler draws its own negatives: leave the loader's neg_sampling out")
         if index.input_type is None or index.input_type[0] == index.input_type[2]:
             raise ValueError(f"target edges must run between two types of node, got {index.input_type}")
-        queries, items = index.row.numpy(), index.col.numpy()
-        stream = self.stream_of(queries, items)
-        excluded = {} if self.exclusions is None else self.exclusions(queries, items)
-        drawn = draw_negatives(self.negatives, queries, items, stream)
-        ends = np.concatenate([items, drawn.T.ravel()])
-        query_seeds, query_at = np.unique(queries, return_inverse=True)
-        item_seeds, item_at = np.unique(ends, return_inverse=True)
+        positives = Pairs(index.row.numpy(), index.col.numpy())
+        stream = self.stream_of(positives.queries, positives.items)
+        drawn = draw_negatives(self.negatives, positives, stream)
+        excluded = excluded_edges(self.exclusions, positives, drawn)
+        query_seeds, query_at = np.unique(positives.queries, return_inverse=True)
+        item_seeds, item_at = np.unique(np.hstack([positives.items[:, None], drawn.items]).T, return_inverse=True)
         output = self.sample({index.input_type[0]: query_seeds, index.input_type[2]: item_seeds}, excluded, stream)
-        pairs = np.stack([np.tile(query_at, 1 + drawn.shape[1]), item_at])
-        label = torch.zeros(len(ends))
-        label[: len(items)] = 1.0
+        pairs = np.stack([np.tile(query_at, 1 + drawn.items.shape[1]), item_at.ravel()])
+        label = torch.zeros(pairs.shape[1])
+        label[: len(positives)] = 1.0
         output.metadata = (index.input_id, torch.from_numpy(pairs), label, index.time)
         return output
 
@@ -157,15 +170,21 @@ class NeighbourSampler(BaseSampler):  # type: ignore[misc]
         return _output(nodes, edges)
 
 
-def draw_negatives(
-    negatives: Sequence[Negatives],
-    queries: Int64[np.ndarray, " pairs"],
-    items: Int64[np.ndarray, " pairs"],
-    stream: int,
-) -> Int64[np.ndarray, "pairs negatives"]:
+def draw_negatives(negatives: Sequence[Negatives], positives: Pairs, stream: int) -> Pairs:
     """The negatives of every kind, side by side; no columns where there are no kinds."""
-    none = np.zeros((len(items), 0), dtype=np.int64)
-    return np.hstack([none, *(draw(queries, items, stream + kind) for kind, draw in enumerate(negatives))])
+    none = np.zeros((len(positives), 0), dtype=np.int64)
+    drawn = [Pairs(none, none), *(draw(positives, stream + kind) for kind, draw in enumerate(negatives))]
+    return Pairs(np.hstack([pairs.queries for pairs in drawn]), np.hstack([pairs.items for pairs in drawn]))
+
+
+def excluded_edges(exclusions: Exclusions | None, positives: Pairs, drawn: Pairs) -> Mapping[Key, Positions]:
+    """What a batch's positives and negatives keep out of message passing."""
+    if exclusions is None:
+        return {}
+    return exclusions(
+        np.concatenate([positives.queries, drawn.queries.ravel()]),
+        np.concatenate([positives.items, drawn.items.ravel()]),
+    )
 
 
 def _word(number: int) -> np.uint64:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from pretrain.negatives import KnownPairs
-from pretrain.targets import Nodes, Pairs
+from pretrain.sampling import Nodes, Pairs
 
 HITS_AT = (10, 50)
 LARGEST_CANDIDATES = 20_000

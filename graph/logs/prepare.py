@@ -14,6 +14,7 @@ from configs.console import progress, say, warn
 from configs.errors import InputError
 from configs.schema import DataConfig, GraphConfig
 from configs.stages import Stage, fingerprint, source_fingerprint, write_json
+from configs.worlds import load_world
 from graph.logs.checks import Impressions, check
 from graph.logs.columns import FILE, ROW, inspect, tell_absent
 from graph.logs.contract import (
@@ -79,9 +80,8 @@ def _stage(data: DataConfig, seed: int, folder: Path, whole: str = "") -> Stage:
     if data.path is not None:
         path = Path(data.path).expanduser()
         inputs["source"] = source_fingerprint(path) if path.exists() else "missing"
-    world = Path(__file__).parents[2] / "configs" / "world" / f"{data.world}.yaml"
-    if data.name in SEEDED and world.exists():
-        inputs["world"] = fingerprint(world.read_text(encoding="utf-8"))
+    if data.name in SEEDED:
+        inputs["world"] = fingerprint(settings(load_world(data.world)))
     return Stage(folder, about, inputs)
 
 

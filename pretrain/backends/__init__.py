@@ -8,8 +8,7 @@ from configs.schema import Backend
 from graph.store import Graph
 from pretrain.backends.batch import Batches
 from pretrain.node_features import NodeFeatures
-from pretrain.sampling import Negatives
-from pretrain.targets import Pairs
+from pretrain.sampling import Negatives, Pairs
 
 
 def batches(

@@ -6,7 +6,7 @@ taken; two OpenMP threads make sampling irreproducible, so it runs on one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from graph.store import Graph, Key
 from graph.views import to_dgl
 from pretrain.backends.batch import TargetBatch, epoch_order
 from pretrain.node_features import NodeFeatures
-from pretrain.sampling import Negatives, draw_negatives
-from pretrain.targets import Pairs, TargetExclusions
+from pretrain.sampling import Negatives, Pairs, draw_negatives, excluded_edges
+from pretrain.targets import TargetExclusions
 
 
 class DglBlock:
@@ -76,11 +76,11 @@ class DglBatches:
 
     def _batch(self, pairs: Pairs, seeds: np.random.SeedSequence) -> TargetBatch:
         stream, dgl_seed = (int(word) for word in seeds.generate_state(2))
-        drawn = draw_negatives(self._negatives, pairs.queries, pairs.items, stream)
-        items = np.hstack([pairs.items[:, None], drawn])
+        drawn = draw_negatives(self._negatives, pairs, stream)
+        items = np.hstack([pairs.items[:, None], drawn.items])
         query_seeds, query_at = np.unique(pairs.queries, return_inverse=True)
         item_seeds, item_at = np.unique(items, return_inverse=True)
-        excluded = self._exclusions(pairs.queries, pairs.items)
+        excluded = excluded_edges(self._exclusions, pairs, drawn)
         inputs, blocks = self._sample({"query": query_seeds, "item": item_seeds}, excluded, dgl_seed)
         return TargetBatch(
             features={kind: self._features[kind].take(found) for kind, found in inputs.items() if len(found)},
@@ -92,7 +92,7 @@ class DglBatches:
         )
 
     def _sample(
-        self, seeds: dict[str, np.ndarray], excluded: dict[Key, np.ndarray], seed: int
+        self, seeds: dict[str, np.ndarray], excluded: Mapping[Key, np.ndarray], seed: int
     ) -> tuple[dict[str, np.ndarray], list[Any]]:
         import dgl
 

@@ -16,9 +16,9 @@ from graph.store import Graph, Key
 from graph.views import to_pyg
 from pretrain.backends.batch import TargetBatch, epoch_order
 from pretrain.node_features import NodeFeatures
-from pretrain.sampling import Negatives, NeighbourSampler
+from pretrain.sampling import Negatives, NeighbourSampler, Pairs
 from pretrain.sparse import SparseRows
-from pretrain.targets import ENGAGED, Pairs, TargetExclusions
+from pretrain.targets import ENGAGED, TargetExclusions
 
 
 class SparseBlock:

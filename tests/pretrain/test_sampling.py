@@ -14,7 +14,7 @@ from torch_geometric.sampler import EdgeSamplerInput, HeteroSamplerOutput
 
 from graph.store import Graph, Key, Relation
 from graph.views import to_pyg
-from pretrain.sampling import NeighbourSampler
+from pretrain.sampling import NeighbourSampler, Pairs
 from pretrain.targets import ENGAGED, engaged_pairs
 
 
@@ -161,8 +161,9 @@ def test_works_in_pygs_node_loader_and_in_workers(shop: Graph) -> None:
 
 
 def test_negatives_are_seeds_after_the_positives(shop: Graph) -> None:
-    def negatives(_: np.ndarray, items: np.ndarray, __: int) -> np.ndarray:
-        return np.stack([items, (items + 1) % 60], axis=1)
+    def negatives(positives: Pairs, _: int) -> Pairs:
+        items = np.stack([positives.items, (positives.items + 1) % 60], axis=1)
+        return Pairs(np.zeros_like(items), items)
 
     sampler = NeighbourSampler(shop.node_counts, shop.relations, [2], seed=0, negatives=[negatives])
     queries, items = torch.tensor([3, 3, 9]), torch.tensor([5, 59, 5])

@@ -15,10 +15,10 @@ from graph.store import Graph, Key, Relation, write_graph
 from pretrain.backends import batches
 from pretrain.backends.batch import TargetBatch
 from pretrain.node_features import NodeFeatures
+from pretrain.sampling import Pairs
 from pretrain.targets import (
     ENGAGED,
     ENGAGED_BY,
-    Pairs,
     TargetExclusions,
     engaged_pairs,
     split_pairs,
@@ -42,13 +42,18 @@ def naive_exclusions(graph: Graph, targets: set[tuple[int, int]]) -> dict[Key, s
     of_query: dict[int, set[int]] = {}
     for item, query in edges(graph, ENGAGED_BY):
         of_query.setdefault(query, set()).add(item)
+    of_item: dict[int, set[int]] = {}
+    for query, item in edges(graph, ENGAGED) - targets:
+        of_item.setdefault(item, set()).add(query)
+    of_item |= {item: set() for item in range(graph.node_counts["item"]) if item not in of_item}
     category = {item: c for c, item in edges(graph, ("category", "category_of", "item"))}
     gone: dict[Key, set[tuple[int, int]]] = {key: set() for key in graph.relations}
     for query, item in targets:
         gone[ENGAGED].add((query, item))
         gone[ENGAGED_BY].add((item, query))
         for other in of_query.get(query, set()) - {item}:
-            gone[TOGETHER] |= {(item, other), (other, item)}
+            if not (of_item[item] & of_item[other]) - {query}:
+                gone[TOGETHER] |= {(item, other), (other, item)}
         support = {o for o in of_query.get(query, set()) if category[o] == category[item] and (query, o) not in targets}
         if not support - {item}:
             gone[INTEREST].add((query, category[item]))
@@ -138,6 +143,8 @@ def test_the_split_is_complete_and_the_seed_decides(shop: Graph) -> None:
     pairs = engaged_pairs(shop)
     training, held_out = split_pairs(pairs, 0.1, seed=1)
     assert len(held_out) == round(0.1 * len(pairs))
+    assert np.isin(held_out.queries, training.queries).all()
+    assert np.isin(held_out.items, training.items).all()
 
     def codes(some: Pairs) -> list[int]:
         return (some.queries * 1000 + some.items).tolist()
@@ -146,6 +153,10 @@ def test_the_split_is_complete_and_the_seed_decides(shop: Graph) -> None:
     assert codes(split_pairs(pairs, 0.1, seed=1)[1]) == codes(held_out) != codes(split_pairs(pairs, 0.1, seed=2)[1])
     two = Pairs(np.array([0, 1]), np.array([0, 1]))
     assert [len(part) for part in split_pairs(two, 0.01, 0)] == [1, 1]
+    crossing = Pairs(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 2]))
+    training, held_out = split_pairs(crossing, 0.9, 0)
+    assert len(held_out) == 1, "half of the two pairs that can go"
+    assert 2 not in held_out.queries
     with pytest.raises(InputError, match="at least 2"):
         split_pairs(two.take(np.array([0])), 0.1, 0)
     for share in (0.0, 1.0):

@@ -163,6 +163,7 @@ class PretrainConfig:
     negatives: int = key(5, "graphsage objective: negatives per positive")
     hard_negatives: int = key(1, "same-category negatives per positive after the warm-up; 0 turns them off")
     warmup_epochs: int = key(2, "epochs before hard negatives are used")
+    cold_share: float = key(0.2, "share of a batch's items encoded as if never engaged, so that induction works")
     max_epochs: int = key(20, "epochs at most; early stopping usually ends before")
     patience: int = key(3, "validations without a better MRR before training stops")
     batch_size: int = key(512, "target edges a step")
@@ -178,7 +179,7 @@ class PretrainConfig:
 class ItemNetworkConfig:
     """phi: hashed id and attributes to one vector."""
 
-    hash_vocabulary: int = key(300_000, "rows of the hash-id table (paper: 3,000,000)")
+    hash_vocabulary: int = key(100_000, "rows of the hash-id table (paper: 3,000,000)")
     hash_dimension: int = key(32, "length of a hash-id embedding (paper: 32)")
     hashing: Hashing = key(Hashing.single, "single, double (sum of two hashes) or quotient_remainder")
     use_hash_id: bool = key(True, "False: attributes only (the paper's ablation 'w/o hash id')")
@@ -250,12 +251,12 @@ class ModelConfig:
 class PrerankConfig:
     """Training of a pre-ranking system."""
 
-    max_epochs: int = key(3, "epochs at most; the best validation within them is kept")
+    max_epochs: int = key(5, "epochs at most; the best validation within them is kept")
     batch_size: int = key(1024, "rows a step")
     learning_rate: float = key(0.02, "of Adagrad (paper: 0.05)")
     table_accumulator: float = key(1e-4, "Adagrad's accumulator of embedding tables at the start, in squared gradients")
-    validations_per_epoch: int = key(8, "validations within an epoch, evenly spaced")
-    patience: int = key(8, "validations without a better one before training stops")
+    validations_per_epoch: int = key(8, "validations within an epoch, evenly spaced, at least 10 steps apart")
+    patience: int = key(6, "validations without a better one before training stops")
     precision: str = key("32-true", "of the trainer: 32-true or bf16-mixed")
     threads: int = key(2, "CPU threads")
 
@@ -266,6 +267,7 @@ class EvaluationConfig:
 
     recall_at: list[int] = key([3, 10, 20, 50, 100], "k of Recall@k; those that the lists cannot tell are left out")
     draws: int = key(1000, "bootstrap draws by request")
+    seed: int = key(0, "of the bootstrap: the same for all runs, so that systems and training seeds are paired")
     confidence: float = key(0.95, "of the intervals")
     tail_share: float = key(0.1, "share of training impressions that the tail holds")
     head_share: float = key(0.5, "share of training impressions that the head holds")

@@ -126,7 +126,7 @@ def predict_and_evaluate(config: Config, run: Run, work: Work, system: FittedSys
 def context_of(config: Config, run: Run, encoded: EncodedLog) -> EvaluationContext:
     """What evaluation needs besides predictions: segments, tasks that are off, seed."""
     in_p = EmbeddingTable.load(run.psi).rows_of(encoded.item_ids) >= 0 if run.psi.exists() else None
-    return evaluation_context(encoded, config.evaluation, config.seed, in_p, hash_buckets(config))
+    return evaluation_context(encoded, config.evaluation, config.evaluation.seed, in_p, hash_buckets(config))
 
 
 def hash_buckets(config: Config) -> int | None:

@@ -33,6 +33,9 @@ SCORING_ROWS = 8192
 
 MONITOR = "validation/objective"
 
+LEAST_STEPS_APART = 10
+"""Steps between validations at least: on a small log they and their checkpoints would cost more than the training."""
+
 
 class PreRanker(lightning.LightningModule, ABC):
     """A network and its losses; a system overrides :meth:`losses`.
@@ -188,7 +191,8 @@ def fit_network(module: PreRanker, work: Work) -> FittedNetwork:
     torch.set_num_threads(settings.threads)
     train = BatchLoader(work.encoded.split("train"), settings.batch_size, seed=work.config.seed)
     validation = BatchLoader(work.encoded.split("validation"), SCORING_ROWS)
-    trainer = make_trainer(work, every=max(len(train) // settings.validations_per_epoch, 1))
+    apart = max(len(train) // settings.validations_per_epoch, LEAST_STEPS_APART)
+    trainer = make_trainer(work, every=min(apart, len(train)))
     last = work.folder / "checkpoints" / "last.ckpt"
     if last.exists():
         say(f"resuming from {last}")
@@ -266,4 +270,3 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
     warnings.filterwarnings("ignore", message=".*isinstance.treespec.*")
-

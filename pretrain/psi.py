@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from jaxtyping import Float32, Int64
 
@@ -42,7 +43,6 @@ from pretrain.validation import Metrics, Scores, candidates_of, metrics, ranks
 
 FEWEST_ITEMS = 2
 """Items of P below which no contrast can be learnt."""
-FEW_HELD_OUT = 100
 Items = Int64[np.ndarray, " items"]
 
 
@@ -136,11 +136,10 @@ def items_of_p(graph: Graph, log: SearchLog, config: Config, scratch: Path, hidd
         events = engagement(rows, config.graph, datetime.fromisoformat(str(graph.facts["end"])))
         counted = events.group_by("item_id").agg(events=events.count()).to_pyarrow()
     ids = log.items()["item_id"].combine_chunks()
-    rows_of = EmbeddingTable(ids, np.zeros((len(ids), 0), np.float32), log.catalogue, "items").rows_of(
-        counted["item_id"]
-    )
+    # Events on items that are not in the catalogue were warned of when the graph was built.
+    known = counted.filter(pc.is_in(counted["item_id"], value_set=ids))
     count = np.zeros(len(ids), dtype=np.int64)
-    count[rows_of[rows_of >= 0]] = counted["events"].to_numpy()[rows_of >= 0]
+    count[pc.index_in(known["item_id"], value_set=ids).to_numpy()] = known["events"].to_numpy()
     count[hidden] = 0
     subset = np.flatnonzero(count >= max(config.pretrain.min_engagement, 1))
     if len(subset) < FEWEST_ITEMS:
@@ -156,7 +155,7 @@ def items_of_p(graph: Graph, log: SearchLog, config: Config, scratch: Path, hidd
 def _stage(folder: Path, graph: Graph, log: SearchLog, config: Config, hidden: Items) -> Stage:
     determining: dict[str, Any] = {k: v for k, v in settings(config.pretrain).items() if k != "threads"}
     determining |= {"seed": config.seed, "backend": str(config.backend), "hidden_items": hidden.tolist()}
-    determining |= {"features": settings(config.data)["features"], "intervals": settings(config.evaluation)}
+    determining |= {"features": settings(config.data)["features"]}
     return Stage(folder, determining, {"graph": graph.identity, "log": log.identity})
 
 
@@ -190,10 +189,11 @@ def _learn(
         f"ranked among {len(held.candidates):,} items"
     )
 
-    if len(held_out) < FEW_HELD_OUT:
+    emptied = int((~np.isin(held_out.items, training.items)).sum())
+    if emptied:
         warn(
-            f"psi is validated on {len(held_out)} edges only, since few items are engaged by more than one query: early "
-            "stopping is a matter of chance, and the table below tells little"
+            f"few items are engaged by more than one query: {emptied} of the {len(held_out)} held-out edges are their "
+            "item's only one, so early stopping is unsure and the table below flatters what knows items by features"
         )
     hard = SameCategoryNegatives(messages, training, wanted.hard_negatives)
     if wanted.hard_negatives and hard.attribute is None:
@@ -201,7 +201,17 @@ def _learn(
     negatives: list[Negatives] = [hard]
     if wanted.objective is GraphObjective.graphsage:
         negatives.append(PopularNegatives(training, counts["item"], wanted.negatives))
-    made = batches(config.backend, messages, training, features, negatives, wanted.fan_out, wanted.batch_size, seed)
+    made = batches(
+        config.backend,
+        messages,
+        training,
+        features,
+        negatives,
+        wanted.fan_out,
+        wanted.batch_size,
+        wanted.cold_share,
+        seed,
+    )
     learning = Learning.of(wanted, KnownPairs.of(training, counts["query"]), counts["item"], hard)
 
     def scores() -> Scores:

@@ -47,7 +47,7 @@ class Pairs:
 class Exclusions(Protocol):
     """Which edges may carry no message while some pairs are learnt: ascending positions, by relation."""
 
-    def __call__(self, queries: Nodes, items: Nodes) -> Mapping[Key, Positions]: ...
+    def __call__(self, queries: Nodes, items: Nodes, stream: int) -> Mapping[Key, Positions]: ...
 
 
 class Negatives(Protocol):
@@ -117,7 +117,7 @@ class NeighbourSampler(BaseSampler):  # type: ignore[misc]
         positives = Pairs(index.row.numpy(), index.col.numpy())
         stream = self.stream_of(positives.queries, positives.items)
         drawn = draw_negatives(self.negatives, positives, stream)
-        excluded = excluded_edges(self.exclusions, positives, drawn)
+        excluded = excluded_edges(self.exclusions, positives, drawn, stream)
         query_seeds, query_at = np.unique(positives.queries, return_inverse=True)
         item_seeds, item_at = np.unique(np.hstack([positives.items[:, None], drawn.items]).T, return_inverse=True)
         output = self.sample({index.input_type[0]: query_seeds, index.input_type[2]: item_seeds}, excluded, stream)
@@ -177,13 +177,16 @@ def draw_negatives(negatives: Sequence[Negatives], positives: Pairs, stream: int
     return Pairs(np.hstack([pairs.queries for pairs in drawn]), np.hstack([pairs.items for pairs in drawn]))
 
 
-def excluded_edges(exclusions: Exclusions | None, positives: Pairs, drawn: Pairs) -> Mapping[Key, Positions]:
+def excluded_edges(
+    exclusions: Exclusions | None, positives: Pairs, drawn: Pairs, stream: int
+) -> Mapping[Key, Positions]:
     """What a batch's positives and negatives keep out of message passing."""
     if exclusions is None:
         return {}
     return exclusions(
         np.concatenate([positives.queries, drawn.queries.ravel()]),
         np.concatenate([positives.items, drawn.items.ravel()]),
+        stream,
     )
 
 

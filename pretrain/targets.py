@@ -8,6 +8,9 @@ A model that sees the edge it should predict learns to copy. Besides the edge an
   query that is no target engaged both as well. (Were such edges excluded too, their absence would be the giveaway:
   other items keep theirs.)
 - query-attribute edges: if i is the only item of q in category c, the edge q-c says so. It is excluded then.
+
+Besides, a share of the items of each batch, positives and negatives alike, is encoded as if it had never been engaged:
+an encoder that always saw an item's queries would not know what to make of an item without any.
 """
 
 from __future__ import annotations
@@ -16,14 +19,17 @@ from collections.abc import Iterable, Mapping
 
 import numba
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Int64
 
 from configs.errors import InputError
 from graph.store import Graph, Key, Relation
 from pretrain.sampling import Nodes, Pairs, Positions
+from pretrain.sparse import gather_rows
 
 ENGAGED: Key = ("query", "engaged", "item")
 ENGAGED_BY: Key = ("item", "engaged_by", "query")
+FEW_HELD_OUT = 100
 LARGEST_HELD_OUT = 10_000
 """Held-out edges at most: enough for an interval of half a point, and validation stays cheap."""
 
@@ -48,14 +54,14 @@ def engaged_pairs(graph: Graph) -> Pairs:
 def split_pairs(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
     """Training and held-out pairs, drawn with the seed.
 
-    Only a pair whose query and item both keep another training pair is held out. An item that lost its only edge could
-    be told from every other candidate by its empty neighbourhood: on logs where most items are engaged once, that
-    alone doubled the MRR.
+    Pairs whose query and item both keep another training pair come first. An item that lost its only edge can be told
+    from every other candidate by its empty neighbourhood: on logs where most items are engaged once, that alone
+    doubled the MRR. Half of the pairs that can be spared are taken at most; only where these are fewer than
+    ``FEW_HELD_OUT`` others fill up, since a handful of pairs cannot stop training.
 
     Args:
         pairs: unique, at least 2.
-        share: of all pairs to hold out, in (0, 1): at most ``LARGEST_HELD_OUT``, and at most half of those that may be.
-            Where none may be, one pair is held out all the same.
+        share: of all pairs to hold out, in (0, 1); ``LARGEST_HELD_OUT`` at most.
 
     Raises:
         InputError: if a share outside (0, 1) is asked for, or there are too few pairs to split.
@@ -65,10 +71,14 @@ def split_pairs(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
     if len(pairs) < 2:
         raise InputError(f"the graph has {len(pairs)} engaged query-item pairs; at least 2 are needed to train psi")
     order = np.random.default_rng(seed).permutation(len(pairs))
-    possible = _spare(pairs.queries, pairs.items, order)
-    wanted = min(max(1, round(share * len(pairs))), LARGEST_HELD_OUT, len(possible) // 2)
+    wanted = min(max(1, round(share * len(pairs))), LARGEST_HELD_OUT, len(pairs) - 1)
+    spare = _spare(pairs.queries, pairs.items, order)
+    chosen = spare[: min(wanted, len(spare) // 2)]
+    missing = min(wanted, FEW_HELD_OUT) - len(chosen)
+    if missing > 0:
+        chosen = np.concatenate([chosen, order[~np.isin(order, chosen)][:missing]])
     held_out = np.zeros(len(pairs), dtype=bool)
-    held_out[possible[:wanted] if wanted else order[:1]] = True
+    held_out[chosen] = True
     return pairs.take(~held_out), pairs.take(held_out)
 
 
@@ -106,9 +116,13 @@ class TargetExclusions:
 
     Args:
         relations: of the graph that messages are passed on.
+        cold_share: share of the pairs' items whose engagement is hidden altogether.
     """
 
-    def __init__(self, relations: Mapping[Key, Relation]) -> None:
+    def __init__(self, relations: Mapping[Key, Relation], cold_share: float = 0.0) -> None:
+        if not 0 <= cold_share <= 1:
+            raise InputError(f"pretrain.cold_share must be between 0 and 1, found {cold_share}")
+        self._cold_share = cold_share
         self._arrays = {key: (np.asarray(r.indptr), np.asarray(r.indices)) for key, r in relations.items()}
         self._item_item = _item_item(relations)
         # (attribute → query, query → attribute, attribute → item), where a query has edges of its own to attributes.
@@ -120,8 +134,14 @@ class TargetExclusions:
                 if back and to_item:
                     self._derived.append((to_query, back[0], to_item[0]))
 
-    def __call__(self, queries: Nodes, items: Nodes) -> dict[Key, Positions]:
-        """Ascending, unique positions of the excluded edges of each relation that has any."""
+    def __call__(self, queries: Nodes, items: Nodes, stream: int = 0) -> dict[Key, Positions]:
+        """Ascending, unique positions of the excluded edges of each relation that has any.
+
+        Args:
+            queries: of the pairs.
+            items: of the pairs.
+            stream: random stream that chooses the cold items.
+        """
         forward = _find(*self._arrays[ENGAGED], items, queries)
         backward = _find(*self._arrays[ENGAGED_BY], queries, items)
         found: dict[Key, list[Positions]] = {ENGAGED: [forward], ENGAGED_BY: [backward]}
@@ -137,7 +157,21 @@ class TargetExclusions:
             )
             found[to_query] = [_find(*self._arrays[to_query], lone_queries, values)]
             found[from_query] = [_find(*self._arrays[from_query], values, lone_queries)]
+        every = np.unique(items)
+        cold = every[np.random.default_rng(stream).random(len(every)) < self._cold_share]
+        rows, sources = _row_members(*self._arrays[ENGAGED], cold)
+        found[ENGAGED].append(_find(*self._arrays[ENGAGED], rows, sources))
+        found[ENGAGED_BY].append(_find(*self._arrays[ENGAGED_BY], sources, rows))
+        for key in self._item_item:
+            rows, sources = _row_members(*self._arrays[key], cold)
+            found[key] += [_find(*self._arrays[key], rows, sources), _find(*self._arrays[key], sources, rows)]
         return {key: _ascending(positions) for key, positions in found.items()}
+
+
+def _row_members(indptr: npt.NDArray[np.int64], indices: npt.NDArray[np.int64], rows: Nodes) -> tuple[Nodes, Nodes]:
+    """Some rows' numbers and members, edge by edge."""
+    ends, members = gather_rows(indptr, indices, rows)
+    return np.repeat(rows, np.diff(ends)), members
 
 
 def _item_item(relations: Mapping[Key, Relation]) -> list[Key]:

@@ -22,6 +22,11 @@ from graph.logs.database import name, reading, text, texts
 FILE = "__file"
 ROW = "file_row_number"
 """Columns that `SourceTable.scan` adds: where a row lies, counted from 0."""
+INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")} | {
+    "INTEGER",
+    "UINTEGER",
+}
+"""DuckDB's names of the integer types."""
 
 
 @dataclass(frozen=True)
@@ -164,9 +169,9 @@ def _extra(
 def _plain(column: str, type_: str) -> str:
     """An extra column in one of few types: lists of int64, float or string, and no decimals."""
     quoted = name(column)
-    if type_.endswith("]"):
-        element = type_.split("[")[0]
-        if "INT" in element:
+    element, bracket, rest = type_.partition("[")
+    if bracket and "[" not in rest and rest.endswith("]"):
+        if element in INTEGERS:
             return f"CAST({quoted} AS BIGINT[])"
         if element in ("FLOAT", "DOUBLE") or element.startswith("DECIMAL"):
             return f"CAST({quoted} AS FLOAT[])"

@@ -19,6 +19,7 @@ def batches(
     negatives: Sequence[Negatives],
     fan_out: Sequence[int],
     batch_size: int,
+    cold_share: float,
     seed: int,
 ) -> Batches:
     """Training batches of a backend.
@@ -31,6 +32,7 @@ def batches(
         negatives: drawn for every pair, side by side.
         fan_out: neighbours per relation and hop, the seeds' own hop first; -1 takes all.
         batch_size: pairs a batch.
+        cold_share: share of a batch's items that are encoded as if never engaged.
         seed: of the order and of all draws.
 
     Raises:
@@ -40,7 +42,7 @@ def batches(
     if backend is Backend.dgl:
         from pretrain.backends.dgl import DglBatches
 
-        return DglBatches(graph, pairs, features, negatives, fan_out, batch_size, seed)
+        return DglBatches(graph, pairs, features, negatives, fan_out, batch_size, cold_share, seed)
     from pretrain.backends.pyg import PygBatches
 
-    return PygBatches(graph, pairs, features, negatives, fan_out, batch_size, seed)
+    return PygBatches(graph, pairs, features, negatives, fan_out, batch_size, cold_share, seed)

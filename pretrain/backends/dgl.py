@@ -53,6 +53,7 @@ class DglBatches:
         negatives: Sequence[Negatives],
         fan_out: Sequence[int],
         batch_size: int,
+        cold_share: float,
         seed: int,
     ) -> None:
         # The view says plainly where DGL is missing, so it comes before our own import.
@@ -60,7 +61,7 @@ class DglBatches:
         import dgl
 
         self._sampler = dgl.dataloading.NeighborSampler(list(fan_out)[::-1])
-        self._exclusions = TargetExclusions(graph.relations)
+        self._exclusions = TargetExclusions(graph.relations, cold_share)
         self._pairs, self._features, self._negatives = pairs, features, list(negatives)
         self._batch_size, self._seed = batch_size, seed
 
@@ -80,7 +81,7 @@ class DglBatches:
         items = np.hstack([pairs.items[:, None], drawn.items])
         query_seeds, query_at = np.unique(pairs.queries, return_inverse=True)
         item_seeds, item_at = np.unique(items, return_inverse=True)
-        excluded = excluded_edges(self._exclusions, pairs, drawn)
+        excluded = excluded_edges(self._exclusions, pairs, drawn, stream)
         inputs, blocks = self._sample({"query": query_seeds, "item": item_seeds}, excluded, dgl_seed)
         return TargetBatch(
             features={kind: self._features[kind].take(found) for kind, found in inputs.items() if len(found)},

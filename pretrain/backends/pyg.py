@@ -49,11 +49,12 @@ class PygBatches:
         negatives: Sequence[Negatives],
         fan_out: Sequence[int],
         batch_size: int,
+        cold_share: float,
         seed: int,
     ) -> None:
         self._features = features
         self._layers = len(fan_out)
-        exclusions = TargetExclusions(graph.relations)
+        exclusions = TargetExclusions(graph.relations, cold_share)
         self._sampler = NeighbourSampler(graph.node_counts, graph.relations, fan_out, seed, exclusions, negatives)
         self._order = _Order(len(pairs), seed)
         ends = torch.from_numpy(np.stack([pairs.queries, pairs.items]))

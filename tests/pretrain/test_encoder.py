@@ -91,7 +91,7 @@ def test_full_neighbourhoods_give_the_same_vectors_on_both_backends(shop: Graph,
     if backend is Backend.dgl:
         pytest.importorskip("dgl")
     encoder, features, pairs = make_encoder(shop), random_features(shop), engaged_pairs(shop)
-    for batch in batches(backend, shop, pairs, features, [], [-1, -1], 50, seed=4).epoch(2):
+    for batch in batches(backend, shop, pairs, features, [], [-1, -1], 50, 0.0, seed=4).epoch(2):
         targets = TargetExclusions(shop.relations)(batch.queries, batch.items[:, 0])
         expected = embed(encoder, without(shop, targets), features)
         found = encoder(batch.features, batch.blocks)
@@ -104,7 +104,7 @@ def test_gradients_agree_between_the_backends(shop: Graph) -> None:
     gradients = {}
     for backend in Backend:
         encoder = make_encoder(shop)
-        made = batches(backend, shop, engaged_pairs(shop), random_features(shop), [], [-1, -1], 64, seed=4)
+        made = batches(backend, shop, engaged_pairs(shop), random_features(shop), [], [-1, -1], 64, 0.0, seed=4)
         batch = next(iter(made.epoch(0)))
         vectors = encoder(batch.features, batch.blocks)
         (vectors["query"][batch.query_at] @ vectors["item"][batch.item_at[:, 0]].T).square().sum().backward()
@@ -121,7 +121,7 @@ def test_an_epoch_can_be_drawn_again(shop: Graph, backend: Backend) -> None:
     encoder, features = make_encoder(shop), random_features(shop)
 
     def drawn(epoch: int) -> torch.Tensor:
-        made = batches(backend, shop, engaged_pairs(shop), features, [], [2, 2], 64, seed=4)
+        made = batches(backend, shop, engaged_pairs(shop), features, [], [2, 2], 64, 0.2, seed=4)
         return torch.cat([encoder(b.features, b.blocks)["query"][b.query_at] for b in made.epoch(epoch)])
 
     with torch.no_grad():
@@ -142,7 +142,7 @@ def test_dgl_refuses_int32(shop: Graph) -> None:
 def test_dgl_missing_is_said_plainly(shop: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "dgl", None)
     with pytest.raises(InputError, match=r"Python 3\.11.*Linux x86-64"):
-        batches(Backend.dgl, shop, engaged_pairs(shop), random_features(shop), [], [2], 8, 0)
+        batches(Backend.dgl, shop, engaged_pairs(shop), random_features(shop), [], [2], 8, 0.0, 0)
 
 
 def test_sparse_rows_against_dense() -> None:

@@ -121,7 +121,7 @@ def test_no_target_edge_carries_a_message(shop: Graph, backend: Backend, monkeyp
             return make(data, layers)  # type: ignore[arg-type]
 
         monkeypatch.setattr(pyg, "sparse_blocks", remember)
-    made = batches(backend, shop, pairs, features, [], [-1, -1], 24, seed=0)
+    made = batches(backend, shop, pairs, features, [], [-1, -1], 24, 0.0, seed=0)
     targets_seen = 0
     for batch in made.epoch(0):
         held = sampled[-1] if backend is Backend.pyg else message_edges(batch, backend, shop)
@@ -133,6 +133,24 @@ def test_no_target_edge_carries_a_message(shop: Graph, backend: Backend, monkeyp
             assert not held[key] & gone, key
         assert held[ENGAGED], "other edges do carry messages"
     assert targets_seen == len(pairs)
+
+
+def test_cold_items_show_no_engagement(shop: Graph) -> None:
+    pairs = engaged_pairs(shop).take(np.arange(40))
+    with pytest.raises(InputError, match="cold_share"):
+        TargetExclusions(shop.relations, 1.5)
+    everything = without(shop, TargetExclusions(shop.relations, 1.0)(pairs.queries, pairs.items, 0))
+    hidden = without_engagement_of(shop, np.unique(pairs.items))
+    for key in (ENGAGED, ENGAGED_BY, TOGETHER):
+        assert edges(everything, key) == edges(hidden, key)
+    half = TargetExclusions(shop.relations, 0.5)
+    kept = [
+        {item for _, item in edges(without(shop, half(pairs.queries, pairs.items, stream)), ENGAGED)}
+        for stream in (1, 1, 2)
+    ]
+    assert kept[0] == kept[1] != kept[2]
+    cold = set(pairs.items.tolist()) - kept[0]
+    assert 0.2 < len(cold) / len(set(pairs.items.tolist())) < 0.9
 
 
 def bare(count: int) -> NodeFeatures:
@@ -155,8 +173,11 @@ def test_the_split_is_complete_and_the_seed_decides(shop: Graph) -> None:
     assert [len(part) for part in split_pairs(two, 0.01, 0)] == [1, 1]
     crossing = Pairs(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 2]))
     training, held_out = split_pairs(crossing, 0.9, 0)
-    assert len(held_out) == 1, "half of the two pairs that can go"
-    assert 2 not in held_out.queries
+    assert [len(training), len(held_out)] == [1, 4], "too few can be spared, others fill up"
+    block = Pairs(*(part.ravel() for part in np.indices((30, 30))))
+    _, held_out = split_pairs(Pairs(np.append(block.queries, 30), np.append(block.items, 30)), 0.9, 0)
+    assert 400 < len(held_out) <= 450, "half of the pairs that can be spared"
+    assert 30 not in held_out.queries
     with pytest.raises(InputError, match="at least 2"):
         split_pairs(two.take(np.array([0])), 0.1, 0)
     for share in (0.0, 1.0):

@@ -233,9 +233,9 @@ def _holds(ascending: np.ndarray, value: int) -> bool:
 
 @numba.njit(cache=True)
 def _met_elsewhere(
-    item_indptr: np.ndarray, item_queries: np.ndarray, targets: np.ndarray, query: int, item: int, other: int
+    item_indptr: np.ndarray, item_queries: np.ndarray, targets: np.ndarray, item: int, other: int
 ) -> bool:
-    """Whether a query besides this one engaged both items by edges that are no targets."""
+    """Whether some query engaged both items by edges that are no targets."""
     left, right = item_indptr[item], item_indptr[other]
     while left < item_indptr[item + 1] and right < item_indptr[other + 1]:
         if item_queries[left] < item_queries[right]:
@@ -243,7 +243,7 @@ def _met_elsewhere(
         elif item_queries[left] > item_queries[right]:
             right += 1
         else:
-            if item_queries[left] != query and not _holds(targets, left) and not _holds(targets, right):
+            if not _holds(targets, left) and not _holds(targets, right):
                 return True
             left += 1
             right += 1
@@ -272,9 +272,7 @@ def _only_company(
     for at in range(len(queries)):
         for position in range(query_indptr[queries[at]], query_indptr[queries[at] + 1]):
             other = query_items[position]
-            if other != items[at] and not _met_elsewhere(
-                item_indptr, item_queries, targets, queries[at], items[at], other
-            ):
+            if other != items[at] and not _met_elsewhere(item_indptr, item_queries, targets, items[at], other):
                 left[filled], right[filled] = items[at], other
                 filled += 1
     return left[:filled], right[:filled]

@@ -26,7 +26,7 @@ demo: $(SETUP)
 	@echo "All figures:         runs/demo/prerank/grace/metrics.json"
 
 test: $(SETUP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

@@ -22,6 +22,8 @@ from prerank.evaluation import Evaluation, read_evaluation
 from prerank.significance import difference_of_draws, holm, interval
 
 SYSTEMS = ("popularity", "lightgbm", "ple", "grace")
+PSI = "pretrain.learning_rate=0.003"
+"""The learning rate of ψ that the published tables were made with."""
 SHOWN = (
     "auc_click", "score_auc_click", "gauc_click", "auc_order", "gauc_order", "recall_at_3", "recall_at_10",
     "recall_at_20", "log_loss_click",
@@ -36,7 +38,7 @@ def fit_all(data: str, path: str, seeds: int, runs: Path) -> None:
     for seed in range(seeds):
         run = f"{data}_{seed}"
         common = [f"run={run}", f"runs_folder={runs}"]
-        commands = [["pretrain.run", f"data={data}", f"data.path={path}", f"seed={seed}"]]
+        commands = [["pretrain.run", f"data={data}", f"data.path={path}", f"seed={seed}", PSI]]
         commands += [["prerank.fit", f"model={system}"] for system in SYSTEMS]
         for module, *arguments in commands:
             print(f"{module} {' '.join(arguments)} run={run}", flush=True)

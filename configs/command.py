@@ -6,12 +6,10 @@ Later wins: defaults < what the run remembers < data and model files < experimen
 from __future__ import annotations
 
 import difflib
-import errno
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -20,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from configs.console import say
-from configs.errors import InputError
+from configs.errors import InputError, system_fault
+from configs.ranges import check_ranges
 from configs.schema import Config
 from configs.stages import Run, replacing
 
@@ -32,11 +31,17 @@ REMEMBERED = ("seed", "backend", "engine", "data", "graph", "pretrain")
 
 @dataclass(frozen=True)
 class Request:
-    """A parsed command line: the configuration and the run that it names."""
+    """A parsed command line.
+
+    Attributes:
+        config: the configuration.
+        run: the run that it names.
+        asked: the keys that the command line, its files and its experiment set themselves.
+    """
 
     config: Config
     run: Run
-    overrides: tuple[str, ...]
+    asked: frozenset[str]
 
 
 def parse(arguments: Sequence[str], remember: bool = True) -> Request:
@@ -65,18 +70,20 @@ def parse(arguments: Sequence[str], remember: bool = True) -> Request:
     if chosen["model"] is None:
         chosen["model"] = naming.model.name
     groups = [_group(group, name) for group, name in chosen.items() if name is not None]
+    experiment = [_group("experiment", chosen["experiment"])] if chosen["experiment"] is not None else []
     if remembered is not None and chosen["data"] is not None:
         layered.append(OmegaConf.create({"data": OmegaConf.to_container(OmegaConf.structured(Config).data)}))
     merged = _merge([*layered, *groups, *layers, *given])
     merged.experiment = chosen["experiment"]
     config = OmegaConf.to_object(merged)
     assert isinstance(config, Config)
-    _check(config)
-    return Request(config=config, run=run, overrides=tuple(overrides))
+    check_ranges(config)
+    asked = frozenset(key for layer in (*experiment, *layers, *given) for key in _keys_of(layer))
+    return Request(config=config, run=run, asked=asked)
 
 
 def main(body: Callable[[Request], None], purpose: str, arguments: Sequence[str] | None = None) -> int:
-    """Run a command: parse, do, and turn an ``InputError`` or a full disk into one readable line.
+    """Run a command: parse, do, and turn an ``InputError``, a full or a read-only disk into one readable line.
 
     Returns:
         0 when done, 2 for an error that the user can mend, 130 when interrupted.
@@ -85,19 +92,19 @@ def main(body: Callable[[Request], None], purpose: str, arguments: Sequence[str]
     if any(argument in ("-h", "--help") for argument in arguments):
         print_help(purpose)
         return 0
+    folder: object = "runs_folder"
     try:
-        body(parse(arguments))
+        request = parse(arguments)
+        folder = request.run.root
+        body(request)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except Exception as error:
+        fault = system_fault(error, folder)
+        if fault is None:
             raise
-        print(
-            f"error: the disk is full ({error.filename}): free space and run the command again; "
-            "finished stages are kept and an interrupted one resumes",
-            file=sys.stderr,
-        )
+        print(f"error: {fault}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: run the same command again to resume", file=sys.stderr)
@@ -177,7 +184,8 @@ def _read_yaml(path: Path) -> DictConfig:
     except FileNotFoundError:
         raise InputError(f"config file {path} does not exist") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"config file {path} is not readable YAML: {error}") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"config file {path} is not readable YAML: {reason}") from None
     if not isinstance(loaded, DictConfig):
         raise InputError(f"config file {path} must hold keys and values, found {type(loaded).__name__}")
     return loaded
@@ -237,9 +245,15 @@ def _merge(layers: Sequence[DictConfig]) -> DictConfig:
         try:
             merged = OmegaConf.merge(merged, OmegaConf.create(content))  # type: ignore[assignment]
         except OmegaConfBaseException as error:
-            where = getattr(error, "full_key", None) or "a key"
+            where = getattr(error, "full_key", None) or ", ".join(_leaves(content, ""))
             raise InputError(f"{where}: {str(error).splitlines()[0]}") from None
     return merged
+
+
+def _keys_of(layer: DictConfig) -> list[str]:
+    plain = OmegaConf.to_container(layer)
+    assert isinstance(plain, dict)
+    return list(_leaves({str(name): value for name, value in plain.items()}, ""))
 
 
 def _leaves(content: dict[str, Any], prefix: str) -> Iterator[str]:
@@ -280,48 +294,3 @@ def _keys(schema: type, prefix: str) -> Iterator[tuple[str, str, Any, str]]:
         else:
             shown = getattr(kind, "__name__", str(kind)) if not hasattr(kind, "__args__") else str(kind)
         yield f"{prefix}{entry.name}", shown, default, entry.metadata["help"]
-
-
-def _check(config: Config) -> None:
-    """Ranges that types cannot say."""
-    name = config.run
-    if not name or name in (".", "..") or any(c in name for c in "/\\\0"):
-        raise InputError(f"run must be a plain folder name, found {name!r}")
-    positive = {
-        "prerank.batch_size": config.prerank.batch_size,
-        "prerank.max_epochs": config.prerank.max_epochs,
-        "prerank.validations_per_epoch": config.prerank.validations_per_epoch,
-        "prerank.learning_rate": config.prerank.learning_rate,
-        "pretrain.batch_size": config.pretrain.batch_size,
-        "pretrain.max_epochs": config.pretrain.max_epochs,
-        "pretrain.learning_rate": config.pretrain.learning_rate,
-        "pretrain.dimension": config.pretrain.dimension,
-        "pretrain.temperature": config.pretrain.temperature,
-        "model.item.hash_vocabulary": config.model.item.hash_vocabulary,
-        "model.buckets": config.model.buckets,
-        "model.experts.levels": config.model.experts.levels,
-        "model.contrast.temperature": config.model.contrast.temperature,
-        "graph.degree_cap": config.graph.degree_cap,
-        "graph.half_life_days": config.graph.half_life_days,
-        "evaluation.draws": config.evaluation.draws,
-    }
-    for full, value in positive.items():
-        if value <= 0:
-            raise InputError(f"{full} must be above 0, found {value}")
-    _ascending("data.cutoffs", config.data.cutoffs)
-    _ascending("evaluation.recall_at", config.evaluation.recall_at)
-    _ascending("index.neighbours", config.index.neighbours)
-    shares = config.data.split.shares
-    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-        raise InputError(f"data.split.shares must be three shares above 0 that sum to 1, found {list(shares)}")
-    weights = config.model.rank.k_weights
-    if weights and len(weights) != len(config.data.cutoffs):
-        raise InputError(
-            f"model.rank.k_weights needs one weight for each of data.cutoffs {list(config.data.cutoffs)}, "
-            f"found {list(weights)}"
-        )
-
-
-def _ascending(name: str, values: Sequence[int]) -> None:
-    if not values or values[0] < 1 or any(a >= b for a, b in pairwise(values)):
-        raise InputError(f"{name} must be ascending and at least 1, found {list(values)}")

@@ -1,4 +1,13 @@
-"""The one error that a user is meant to read."""
+"""The one error that a user is meant to read, and what the machine's own refusals mean to a user."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+FULL_DISK = ("No space left on device", "file write failed", "unexpected pos ")
+"""What libraries that write through C++ or Rust (DuckDB, torch, safetensors) say when the disk is full."""
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 class InputError(Exception):
@@ -7,3 +16,33 @@ class InputError(Exception):
     The message says what was expected, what was found, where, and what to do. Commands print it without a traceback
     and exit with status 2; anything else that is raised is a defect of ours and keeps its traceback.
     """
+
+
+def system_fault(error: BaseException, folder: object) -> str | None:
+    """What to tell the user if an error comes from a full disk or a folder that cannot be written; None otherwise.
+
+    Args:
+        error: as raised.
+        folder: what was being written, where the error itself names no file.
+    """
+    for cause in _chain(error):
+        code = cause.errno if isinstance(cause, OSError) else None
+        file = cause.filename if isinstance(cause, OSError) else None
+        if code == errno.ENOSPC or any(sign in str(cause) for sign in FULL_DISK):
+            return (
+                f"the disk is full ({file or folder}): free space and run the command again; finished stages "
+                "are kept and an interrupted one resumes"
+            )
+        if cause is error and isinstance(cause, OSError) and code in NOT_WRITABLE and file:
+            return f"cannot read or write {file}: {cause.strerror}; give runs_folder=... a folder that may be written"
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it came from or that were being handled when it was raised."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -167,7 +167,7 @@ class PretrainConfig:
     max_epochs: int = key(20, "epochs at most; early stopping usually ends before")
     patience: int = key(3, "validations without a better MRR before training stops")
     batch_size: int = key(512, "target edges a step")
-    learning_rate: float = key(0.003, "of Adam")
+    learning_rate: float = key(0.005, "of Adam")
     validation_share: float = key(0.05, "share of query-item edges held out to validate psi")
     text_buckets: int = key(50_000, "hash buckets of n-grams and attribute values")
     text_dimension: int = key(32, "length of an n-gram's or attribute's embedding")

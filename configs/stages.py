@@ -22,6 +22,8 @@ from typing import Any
 
 from configs.errors import InputError
 
+TABLES = ("psi", "phi")
+"""Embedding tables: they have a manifest of their own within their stage's folder."""
 VERSIONED_PACKAGES = ("torch", "torch-geometric", "dgl", "pytorch-lightning", "numpy", "pyarrow", "duckdb")
 
 
@@ -58,9 +60,20 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: the stage that writes it has not finished") from None
+        raise InputError(f"{path} is missing: {mend(path)}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not readable JSON ({error}): delete its folder and run the stage again") from None
+        raise InputError(f"{path} is not readable JSON ({error}): {mend(path)}") from None
+
+
+def mend(path: Path) -> str:
+    """What to do about a file of a stage that is missing or damaged.
+
+    A finished stage is not run again, so it is the folder with the manifest that has to go.
+    """
+    for folder in path.parents:
+        if (folder / "manifest.json").exists() and folder.name not in TABLES:
+            return f"delete the folder {folder} and run the command that makes it again"
+    return "the stage that writes it has not finished: run its command again"
 
 
 def fingerprint(value: Any) -> str:
@@ -146,6 +159,8 @@ class Stage:
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "manifest.json").unlink(missing_ok=True)
+        for left in list(self.folder.rglob(".*.tmp")):  # of `replacing` in a process that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         write_json(started, {"identity": self.identity})
         return resumable
 
@@ -176,6 +191,26 @@ def identity_of(folder: Path, made_by: str) -> str:
         raise InputError(f"{folder} {state}: run `{made_by}` first")
     identity: str = read_json(manifest)["identity"]
     return identity
+
+
+def require_inputs(folder: Path, current: Mapping[str, str], made_by: str) -> None:
+    """Refuse a finished stage whose inputs have been made anew, with other settings, since it was made.
+
+    Args:
+        folder: of the stage.
+        current: name → identity of the inputs as they are now; those that the stage did not read do not matter.
+        made_by: the command that makes the stage again.
+
+    Raises:
+        InputError: naming the input.
+    """
+    recorded = read_json(folder / "manifest.json").get("inputs", {})
+    for name, identity in current.items():
+        if recorded.get(name, identity) != identity:
+            raise InputError(
+                f"{folder} was made from another {name} stage than the run holds now, which was made again with other "
+                f"settings or data: run `{made_by}` again"
+            )
 
 
 def package_versions() -> dict[str, str]:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.errors import InputError
 from configs.schema import Engine
+from graph.logs.log import impressions_pattern
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Workbench:
     def impressions(self, folder: Path) -> Any:
         """The checked log's impressions as a table expression; ``day`` comes from the folders' names."""
         if self.engine is Engine.duckdb:
-            return self.backend.read_parquet(str(folder / "day=*" / "*.parquet"), hive_partitioning=True)
+            return self.backend.read_parquet(impressions_pattern(folder.parent), hive_partitioning=True)
         return self.backend.read_parquet(str(folder))
 
     def keep(self, expression: Any, name: str) -> Any:
@@ -81,13 +83,21 @@ def workbench(engine: Engine, scratch: Path, memory_limit_gb: float) -> Iterator
         memory_limit_gb: memory that DuckDB may use before it spills, or that Spark's driver gets, in GB (10^9 bytes).
 
     Raises:
-        InputError: if Spark is asked for and not installed.
+        InputError: if Spark is asked for and not installed, if DuckDB's memory does not suffice, or if a file of the
+            checked log is damaged.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / "spill").mkdir(parents=True)
     backend = _duckdb(scratch, memory_limit_gb) if engine is Engine.duckdb else _spark(scratch, memory_limit_gb)
     try:
         yield Workbench(engine, backend, scratch)
+    except duckdb.OutOfMemoryException as error:
+        raise InputError(f"DuckDB ran out of its {memory_limit_gb} GB: raise graph.memory_limit_gb ({error})") from None
+    except duckdb.InvalidInputException as error:
+        if ".parquet" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the checked log is damaged ({reason}): delete the run's logs folder and run again") from None
     finally:
         backend.disconnect()
         shutil.rmtree(scratch, ignore_errors=True)

@@ -11,7 +11,7 @@ from configs.command import Request, config_from
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import Config
-from configs.stages import Run, identity_of
+from configs.stages import Run, identity_of, require_inputs
 from graph.logs.log import SearchLog
 from index.ann import centred, clip, normalised
 from index.catalogue import Catalogue, read_catalogue
@@ -58,9 +58,11 @@ def open_sources(request: Request) -> Sources:
     fitted = identity_of(run.system(name), refit)
     if not (run.system(name) / "phi").is_dir():
         raise InputError(f"model={name} has no item network, so there is no φ to audit: take model=grace or model=ple")
+    encoded = EncodedLog.open(run.encoded)
+    require_inputs(run.system(name), {"pretrain": pretrained, "encoded": encoded.identity}, refit)
     as_fitted = config_from(run.system(name) / "config.yaml")
     config = replace(request.config, model=as_fitted.model, prerank=as_fitted.prerank)
-    log, encoded = SearchLog.open(run.logs), EncodedLog.open(run.encoded)
+    log = SearchLog.open(run.logs)
     psi, phi = EmbeddingTable.load(run.psi), EmbeddingTable.load(run.system(name) / "phi")
     for table in (psi, phi):
         table.require_catalogue(log.catalogue)

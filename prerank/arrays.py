@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import InputError
+from configs.stages import mend
 
 
 class ArrayWriter:
@@ -55,9 +56,7 @@ def load_array(path: Path) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(path) if empty else np.load(path, mmap_mode="r").view(np.ndarray)
         return array
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is not a readable array ({error}): delete the folder {path.parent} and run `python -m prerank.fit`"
-        ) from None
+        raise InputError(f"{path} is not a readable array ({error}): {mend(path)}") from None
 
 
 def _header_shape(file: BinaryIO) -> int:

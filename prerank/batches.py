@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from configs.errors import InputError
 from configs.stages import identity_of
+from graph.logs.log import read_table
 from prerank.arrays import load_array
 from prerank.schema import ITEM_TABLE, SIDES, STAGES, EncodedSchema, SideSchema, list_file
 
@@ -158,7 +158,7 @@ class EncodedItems:
     @cached_property
     def item_id(self) -> pa.Array:
         """The item ids in the log's own type."""
-        return pq.read_table(self.folder / "item_id.parquet").column(0).combine_chunks()
+        return read_table(self.folder / "item_id.parquet").column(0).combine_chunks()
 
 
 class EncodedSplit:
@@ -197,7 +197,7 @@ class EncodedSplit:
     @cached_property
     def requests(self) -> pa.Table:
         """request_id, user_id, query, timestamp (and session_id if the log has it), a row per request."""
-        return pq.read_table(self.folder / "requests" / "requests.parquet")
+        return read_table(self.folder / "requests" / "requests.parquet")
 
     def feedback_rows(self) -> Rows:
         """Numbers of the rows whose clicks are known (see :attr:`Batch.has_feedback`)."""

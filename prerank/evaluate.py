@@ -8,21 +8,23 @@ data.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from configs.command import Request, config_from, main, run_config, settings
 from configs.console import say
 from configs.errors import InputError
-from configs.schema import Config
-from configs.stages import Run, fingerprint, identity_of, read_json
+from configs.schema import Config, DataConfig, ModelConfig
+from configs.stages import Run, fingerprint, identity_of, read_json, require_inputs
 from graph.logs.prepare import check_new_log
 from prerank import systems
 from prerank.batches import EncodedLog
 from prerank.dashboard import write_dashboard
 from prerank.evaluation import EvaluationContext, evaluate_predictions
 from prerank.features import encode_new_log
-from prerank.fit import context_of, hash_buckets, open_work, predict_and_evaluate
+from prerank.fit import context_of, hash_buckets, open_work, predict_and_evaluate, system_stage
 from prerank.fusion import FusionWeights
 from prerank.scoring import prediction_table
 from prerank.segments import SegmentSources, bucket_loads
@@ -38,15 +40,18 @@ def evaluate(request: Request) -> Path:
         The ``metrics.json`` written.
 
     Raises:
-        InputError: if the system is not fitted, or the model keys given are not those that it was fitted with.
+        InputError: if the system is not fitted, or was fitted on columns or a ψ that have changed since, or if a model
+            or data key asked for is not what it was fitted with.
     """
     config, run, name = request.config, request.run, request.config.model.name
-    identity_of(run.system(name), f"python -m prerank.fit run={config.run} model={name}")
+    refit = f"python -m prerank.fit run={config.run} model={name}"
+    identity_of(run.system(name), refit)
     fitted = _fitted_config(request)
     encoded = EncodedLog.open(run.encoded)
     work = open_work(fitted, run, encoded)
+    require_inputs(run.system(name), system_stage(fitted, run, work).inputs, refit)
     system = systems.find(name).load(work)
-    if settings(config.data) == settings(run_config(run).data):
+    if _is_own_log(request, fitted):
         evaluation = predict_and_evaluate(_with_evaluation(fitted, config), run, work, system)
         evaluation.write(run.system(name))
         say(f"long-tail dashboard: {write_dashboard(run)}")
@@ -78,17 +83,47 @@ def _context_of_new(context: EvaluationContext, new: EncodedLog, run: Run, fitte
 
 
 def _fitted_config(request: Request) -> Config:
-    """The configuration that the system was fitted with; a differing model key on the command line is refused."""
+    """The configuration that the system was fitted with; a differing model key that is asked for is refused."""
     config, run = request.config, request.run
     fitted = config_from(run.system(config.model.name) / "config.yaml")
-    for text in request.overrides:
-        key = text.split("=", 1)[0]
-        if key.startswith("model.") and settings(config.model) != settings(fitted.model):
-            raise InputError(
-                f"{key}: {run.system(config.model.name)} was fitted with another model configuration; "
-                f"leave model keys out, or fit again with `python -m prerank.fit run={config.run} {text}`"
-            )
+    for key in _differing("model", request.asked, config.model, fitted.model):
+        raise InputError(
+            f"{key}: {run.system(config.model.name)} was fitted with another model configuration; leave model keys "
+            f"and experiments out, or fit again with `python -m prerank.fit run={config.run} model={config.model.name}`"
+        )
     return fitted
+
+
+def _is_own_log(request: Request, fitted: Config) -> bool:
+    """Whether the data are the run's own; then every row has its split, and keys that would change that are refused."""
+    asked, held = request.config.data, run_config(request.run).data
+    if (asked.name, asked.world, _place(asked)) != (held.name, held.world, _place(held)):
+        return False
+    for key in _differing("data", request.asked, asked, fitted.data):
+        if key != "data.path":
+            raise InputError(
+                f"{key}: the run's own log was split and encoded with another value; leave it out, or make another run "
+                "with `python -m pretrain.run`"
+            )
+    return True
+
+
+def _place(data: DataConfig) -> Path | None:
+    return None if data.path is None else Path(data.path).expanduser().resolve()
+
+
+def _differing(section: str, asked: frozenset[str], ours: ModelConfig | DataConfig, theirs: object) -> list[str]:
+    """The keys of a section that were asked for with another value than the other configuration has."""
+    values = [dict(_flat(settings(each), section)) for each in (ours, theirs)]
+    return [key for key in sorted(asked) if values[0].get(key) != values[1].get(key)]
+
+
+def _flat(content: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield from _flat(value, f"{key}.{name}")
+    else:
+        yield key, content
 
 
 def _with_evaluation(fitted: Config, asked: Config) -> Config:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,7 @@ class HashedTable(nn.Module):
         return F.embedding_bag(self.buckets(column, hashes[present]), self.weight, starts, mode="mean", sparse=True)
 
 
+@runtime_checkable
 class SharedTable(Protocol):
     """A table that belongs to another module: φ's hash-id table, which also embeds lists of items."""
 

@@ -1,7 +1,9 @@
 """The encoded log as a plain matrix for tree models: the same columns that the networks see.
 
 Trees cannot embed, so a column of ids becomes a category where it has few values, and otherwise how often the value was
-seen and how well it did. Those rates are computed out of fold for training rows: a row must not see its own label.
+seen and how well it did. Both are computed out of fold for training rows. A row must not see its own label; nor may it
+count itself: every training row's value would have been seen, while most values of a test row have not (on Expedia that
+mistake cost 11 points of AUC).
 """
 
 from __future__ import annotations
@@ -83,8 +85,10 @@ class TabularEncoder:
         if len(known) <= MOST_CATEGORIES:
             made.add(name, np.where(found, place, np.nan), category=True)
             return
-        count = np.bincount(codes, minlength=len(known))
-        made.add(f"{name}:count", np.where(found, count[place], 0))
+        count, own_fold = self._totals(codes, len(known), np.ones(len(codes)))
+        # Out of fold a value is seen in FOLDS - 1 of FOLDS parts: scaled up to what the other splits are shown.
+        elsewhere = (count[codes] - own_fold) * FOLDS / (FOLDS - 1) if training else count[place]
+        made.add(f"{name}:count", np.where(found, elsewhere, 0))
         for task, label in self.labels.items():
             if 0 < label.sum() < len(label):
                 rate = self._rates(codes, len(known), label, training, place, found)
@@ -94,15 +98,19 @@ class TabularEncoder:
         self, codes: np.ndarray, size: int, label: np.ndarray, training: bool, place: np.ndarray, found: np.ndarray
     ) -> np.ndarray:
         average = label.mean()
-        total = np.bincount(codes, minlength=size).astype(np.float64)
-        events = np.bincount(codes, label, size)
+        rows, rows_in_fold = self._totals(codes, size, np.ones(len(codes)))
+        events, events_in_fold = self._totals(codes, size, label)
         if training:
-            shape = (FOLDS, size)
-            cell = self.fold * size + codes
-            total_in = np.bincount(cell, minlength=FOLDS * size).reshape(shape)[self.fold, codes]
-            events_in = np.bincount(cell, label, FOLDS * size).reshape(shape)[self.fold, codes]
-            total, events = total[codes] - total_in, events[codes] - events_in
-            rates: np.ndarray = (events + PRIOR_ROWS * average) / (total + PRIOR_ROWS)
-            return rates
-        rates = (events[place] + PRIOR_ROWS * average) / (total[place] + PRIOR_ROWS)
-        return np.where(found, rates, average)
+            out_of_fold: np.ndarray = (events[codes] - events_in_fold + PRIOR_ROWS * average) / (
+                rows[codes] - rows_in_fold + PRIOR_ROWS
+            )
+            return out_of_fold
+        rates = (events[place] + PRIOR_ROWS * average) / (rows[place] + PRIOR_ROWS)
+        filled: np.ndarray = np.where(found, rates, average)
+        return filled
+
+    def _totals(self, codes: np.ndarray, size: int, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sum of the weights of each value, and for each training row the part of it in the row's own fold."""
+        in_fold: np.ndarray = np.bincount(self.fold * size + codes, weights, FOLDS * size).reshape(FOLDS, size)
+        totals: np.ndarray = in_fold.sum(axis=0)
+        return totals, in_fold[self.fold, codes]

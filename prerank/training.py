@@ -19,9 +19,10 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProg
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
-from configs.console import say
+from configs.console import say, warn
 from configs.errors import InputError
 from prerank.batches import EXPOSED, Batch, BatchLoader, EncodedLog, EncodedSplit
+from prerank.checkpoints import WholeCheckpoints
 from prerank.inputs import HashedTable, NumberEncoder
 from prerank.losses import conversion_logit
 from prerank.metrics import auc, gauc
@@ -52,6 +53,7 @@ class PreRanker(lightning.LightningModule, ABC):
         dimension = work.config.pretrain.dimension if work.psi is None else work.psi.vectors.shape[1]
         self.network = PreRankingNetwork(work.encoded.schema, work.config.model, dimension)
         self.scored: list[tuple[Tensor, ...]] = []
+        self.told_undefined = False
 
     @abstractmethod
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
@@ -97,7 +99,13 @@ class PreRanker(lightning.LightningModule, ABC):
         for name, value in figures.items():
             if value is not None:
                 self.log(f"validation/{name}", value)
-        self.log(MONITOR, validation_objective(figures), prog_bar=True)
+        objective = validation_objective(figures)
+        if objective is None:
+            if not self.told_undefined:
+                warn("no validation row is clicked or ordered: nothing says when to stop, so the last state is kept")
+            self.told_undefined = True
+            objective = float(self.global_step)
+        self.log(MONITOR, objective, prog_bar=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adagrad, which updates only the rows that a sparse gradient names.
@@ -114,10 +122,10 @@ class PreRanker(lightning.LightningModule, ABC):
         return optimizer
 
 
-def validation_objective(figures: dict[str, float | None]) -> float:
+def validation_objective(figures: dict[str, float | None]) -> float | None:
     """What stopping and checkpoints look at: the mean over tasks of GAUC, or of AUC where no request has both classes.
 
-    The same for every system, so that none is stopped at a point that suits another. 0.5 where nothing is defined.
+    The same for every system, so that none is stopped at a point that suits another. None where nothing is defined.
     """
     tasks = []
     for task in ("click", "order"):
@@ -125,7 +133,7 @@ def validation_objective(figures: dict[str, float | None]) -> float:
         value = figures.get(f"auc_{task}") if value is None else value
         if value is not None:
             tasks.append(value)
-    return sum(tasks) / len(tasks) if tasks else 0.5
+    return sum(tasks) / len(tasks) if tasks else None
 
 
 def task_logits(outputs: Outputs, module: PreRanker) -> tuple[Tensor | None, Tensor | None]:
@@ -229,6 +237,7 @@ def make_trainer(work: Work, every: int) -> lightning.Trainer:
         logger=[CSVLogger(folder / "log", "curve"), TensorBoardLogger(folder / "log", "tensorboard", version="")],
         enable_progress_bar=interactive,
         enable_model_summary=False,
+        plugins=[WholeCheckpoints()],
     )
 
 

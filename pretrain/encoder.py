@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float32
@@ -21,6 +21,7 @@ from pretrain.sparse import SparseRows
 Vectors = dict[str, Float32[Tensor, "nodes width"]]
 
 
+@runtime_checkable
 class Block(Protocol):
     """One layer's messages in a batch. In training, the targets of a type are the first of its sources."""
 

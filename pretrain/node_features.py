@@ -18,6 +18,7 @@ from jaxtyping import Int64
 from configs.console import say
 from configs.schema import DataConfig, FeatureKind, PretrainConfig, Side
 from graph.hashing import hash_ngrams, hash_values
+from graph.logs.contract import family_of
 from graph.logs.log import SearchLog
 from graph.store import Graph
 from pretrain.sparse import SparseRows, gather_rows
@@ -28,6 +29,8 @@ LIST_VALUES = 12
 """Values kept per list attribute."""
 NUMBER_BUCKETS = 20
 TEXT_COLUMN = "title"
+HASHED = {"string", "integer", "boolean", "float", "timestamp", "date", "null"}
+"""Families of types of ids and of the values of lists."""
 NOT_FEATURES = ("item_id", "query", "listed_at", "key", "degree")
 
 Buckets = Int64[np.ndarray, "nodes slots"]
@@ -108,6 +111,9 @@ def _of_table(table: pa.Table, kinds: Mapping[str, FeatureKind] | None, buckets:
             continue
         column = table[name]
         kind = kinds[name] if kinds is not None else kind_of(name, column.type)
+        if kinds is None and not _usable(column.type, kind):
+            say(f"psi: column {name} ({column.type}) is no feature: its type is neither id, number, text nor list")
+            continue
         if kind is FeatureKind.text:
             texts.append(_ngrams(column, buckets))
         elif kind is FeatureKind.list:
@@ -128,6 +134,13 @@ def kind_of(name: str, kind: pa.DataType) -> FeatureKind:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return FeatureKind.list
     return FeatureKind.number if pa.types.is_floating(kind) else FeatureKind.id
+
+
+def _usable(kind: pa.DataType, feature: FeatureKind) -> bool:
+    """Whether a column of this type can be hashed as this kind of feature."""
+    if feature is FeatureKind.list:
+        kind = kind.value_type
+    return feature is FeatureKind.number or family_of(kind) in HASHED
 
 
 def _is_text(kind: pa.DataType) -> bool:

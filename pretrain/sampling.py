@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numba
 import numpy as np
@@ -44,12 +44,14 @@ class Pairs:
         return Pairs(self.queries[chosen], self.items[chosen])
 
 
+@runtime_checkable
 class Exclusions(Protocol):
     """Which edges may carry no message while some pairs are learnt: ascending positions, by relation."""
 
     def __call__(self, queries: Nodes, items: Nodes, stream: int) -> Mapping[Key, Positions]: ...
 
 
+@runtime_checkable
 class Negatives(Protocol):
     """Training pairs [positives, negatives] whose items are contrasted with each positive's."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from configs.stages import identity_of, read_json
+from configs.errors import InputError
+from configs.stages import identity_of, mend, read_json
 
 MADE_BY = "python -m pretrain.run"
 
@@ -45,7 +47,7 @@ class SearchLog:
     @property
     def impressions_glob(self) -> str:
         """For DuckDB's and Ibis's ``read_parquet``, with the hive partition ``day``."""
-        return str(self.folder / "impressions" / "*" / "*.parquet")
+        return impressions_pattern(self.folder)
 
     @property
     def catalogue(self) -> str:
@@ -59,7 +61,7 @@ class SearchLog:
 
     def items(self) -> pa.Table:
         """One row an item; the row's number is the item index of every later stage."""
-        return pq.read_table(self.folder / "items.parquet")
+        return read_table(self.folder / "items.parquet")
 
     def users(self) -> pa.Table | None:
         """User attributes, where the log has them."""
@@ -68,6 +70,11 @@ class SearchLog:
     def queries(self) -> pa.Table | None:
         """Query attributes, where the log has them."""
         return _optional(self.folder / "queries.parquet")
+
+
+def impressions_pattern(folder: Path) -> str:
+    """The files of a checked log's impressions, for engines that read by pattern; the folder may be called ``a[1]``."""
+    return str(Path(glob.escape(str(folder))) / "impressions" / "day=*" / "*.parquet")
 
 
 def catalogue_fingerprint(ids: pa.Array | pa.ChunkedArray) -> str:
@@ -98,5 +105,18 @@ def catalogue_fingerprint(ids: pa.Array | pa.ChunkedArray) -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
+def read_table(path: Path) -> pa.Table:
+    """Read a Parquet file that a stage wrote, whole.
+
+    Raises:
+        InputError: if it is missing or damaged.
+    """
+    try:
+        return pq.read_table(path)
+    except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
+        reason = "missing" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read ({reason}): {mend(path)}") from None
+
+
 def _optional(path: Path) -> pa.Table | None:
-    return pq.read_table(path) if path.exists() else None
+    return read_table(path) if path.exists() else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -45,6 +45,7 @@ class Work:
     folder: Path
 
 
+@runtime_checkable
 class FittedSystem(Protocol):
     """A system that can score rows."""
 
@@ -56,6 +57,7 @@ class FittedSystem(Protocol):
         """φ of every catalogue item, or None for a system without an item network."""
 
 
+@runtime_checkable
 class System(Protocol):
     """The two functions of a system's file, and what it needs."""
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
-from configs.console import say
+from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import Config
-from configs.stages import replacing
+from configs.stages import mend, replacing
 from prerank.batches import EncodedLog, EncodedSplit
 from prerank.systems import FittedSystem, Predictions, Work
 from prerank.tabular import TabularEncoder
@@ -21,6 +21,8 @@ from prerank.tabular import TabularEncoder
 NEEDS_PSI = False
 SCORING_ROWS = 200_000
 """Rows whose features are made at once."""
+LAST_LINE = "pandas_categorical:"
+"""How the last line of a whole model's file begins."""
 
 
 class BoostedTrees:
@@ -55,6 +57,7 @@ def fit(work: Work) -> FittedSystem:
     learnt, checked = train.feedback_rows(), validation.feedback_rows()
     encoder = TabularEncoder(train, learnt)
     features, held = encoder.matrix(train, learnt, True), encoder.matrix(validation, checked, False)
+    plain = _plain(features.names)
     boosters = {}
     for task in ("click", "order"):
         if not work.encoded.schema.tasks[task]["available"]:
@@ -63,20 +66,23 @@ def fit(work: Work) -> FittedSystem:
         data = lightgbm.Dataset(
             features.values(),
             getattr(train, labels)[learnt],
-            feature_name=_plain(features.names),
-            categorical_feature=_plain(features.categories),
+            feature_name=list(plain.values()),
+            categorical_feature=[plain[name] for name in features.categories],
         )
         valid = lightgbm.Dataset(held.values(), getattr(validation, labels)[checked], reference=data)
-        boosters[task] = _boost(work.config, data, valid)
-        say(f"lightgbm {task}: {boosters[task].best_iteration} trees, {len(features.names)} features")
+        boosters[task] = _boost(work.config, data, valid, task)
+        trees = boosters[task].best_iteration or boosters[task].num_trees()
+        say(f"lightgbm {task}: {trees} trees, {len(features.names)} features")
+        kept = boosters[task].model_to_string(num_iteration=boosters[task].best_iteration)
         with replacing(_path(work.folder, task)) as temporary:
-            boosters[task].save_model(str(temporary), num_iteration=boosters[task].best_iteration)
+            temporary.write_text(kept, encoding="utf-8")
     if not boosters:
         raise InputError("model=lightgbm: the log has neither clicks nor orders to learn from")
     return BoostedTrees(boosters, encoder)
 
 
-def _boost(config: Config, data: lightgbm.Dataset, valid: lightgbm.Dataset) -> lightgbm.Booster:
+def _boost(config: Config, data: lightgbm.Dataset, valid: lightgbm.Dataset, task: str) -> lightgbm.Booster:
+    """Trees up to the best validation AUC; where that is undefined, as many as the patience, out loud."""
     chosen = config.model.lightgbm
     parameters = {
         "objective": "binary",
@@ -93,6 +99,11 @@ def _boost(config: Config, data: lightgbm.Dataset, valid: lightgbm.Dataset) -> l
         "force_row_wise": True,
         "verbosity": -1,
     }
+    if len(np.unique(np.asarray(valid.label))) < 2:
+        # LightGBM calls the AUC of a single class 1, and would stop at the first tree.
+        trees = min(chosen.patience, chosen.trees)
+        warn(f"lightgbm {task}: validation holds one class only, so training stops at {trees} trees, unvalidated")
+        return lightgbm.train(parameters, data, trees)
     stop = lightgbm.early_stopping(chosen.patience, verbose=False)
     return lightgbm.train(parameters, data, chosen.trees, [valid], callbacks=[stop])
 
@@ -101,18 +112,36 @@ def load(work: Work) -> FittedSystem:
     boosters = {}
     for task in ("click", "order"):
         if work.encoded.schema.tasks[task]["available"]:
-            path = _path(work.folder, task)
-            if not path.exists():
-                raise InputError(f"{path} is missing: run `python -m prerank.fit model=lightgbm` again")
-            boosters[task] = lightgbm.Booster(model_file=str(path))
+            boosters[task] = _read(_path(work.folder, task))
     train = work.encoded.split("train")
     return BoostedTrees(boosters, TabularEncoder(train, train.feedback_rows()))
+
+
+def _read(path: Path) -> lightgbm.Booster:
+    """A booster from its file, checked to be whole first: LightGBM ends the process on one that was cut off.
+
+    Raises:
+        InputError: if the file is missing or damaged.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not text.startswith("tree\n") or LAST_LINE not in text[text.rstrip().rfind("\n") :]:
+            raise InputError(f"{path} was cut off: {mend(path)}")
+        return lightgbm.Booster(model_str=text)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: {mend(path)}") from None
+    except (UnicodeDecodeError, lightgbm.basic.LightGBMError) as error:
+        raise InputError(f"{path} is damaged ({error}): {mend(path)}") from None
 
 
 def _path(folder: Path, task: str) -> Path:
     return folder / f"{task}.txt"
 
 
-def _plain(names: list[str]) -> list[str]:
-    """LightGBM refuses names with the characters of JSON."""
-    return ["".join(c if c.isalnum() or c == "_" else "_" for c in name) for name in names]
+def _plain(names: list[str]) -> dict[str, str]:
+    """Name → the name for LightGBM, which refuses the characters of JSON and a name that occurs twice."""
+    made: dict[str, str] = {}
+    for number, name in enumerate(names):
+        plain = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
+        made[name] = plain if plain not in made.values() else f"{plain}_{number}"
+    return made

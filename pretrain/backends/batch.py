@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -35,6 +35,7 @@ class TargetBatch:
     items: Int64[np.ndarray, "pairs one_plus_negatives"]
 
 
+@runtime_checkable
 class Batches(Protocol):
     """All training pairs once an epoch, in an order that the seed and the epoch determine."""
 

@@ -49,6 +49,7 @@ def test_experiment_paper_is_section_3_1_4(tmp_path):
         ("data.split.shares=[0.5,0.5]", "three shares"),
         ("model.rank.k_weights=[1]", "one weight for each"),
         ("data.features=[{column: a, kindd: id}]", "kindd"),
+        ("data.split=5", "data.split: "),
         ("run=../elsewhere", "plain folder name"),
         ("run=", "run: "),
         ("seed", "key=value"),
@@ -126,6 +127,49 @@ def test_main_says_what_to_do_when_the_disk_is_full(capsys):
 
     assert main(body, "test", []) == 2
     assert "disk is full (runs/x/graph/edges)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("PytorchStreamWriter failed writing file data/1: file write failed"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 19584 vs 19478"),
+        ValueError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_main_recognises_a_full_disk_whoever_found_it(tmp_path, capsys, error):
+    def body(_request):
+        raise error
+
+    assert main(body, "test", [f"runs_folder={tmp_path}", "run=one"]) == 2
+    assert f"disk is full ({tmp_path / 'one'})" in capsys.readouterr().err
+
+
+def test_main_finds_a_full_disk_behind_another_error(capsys):
+    def body(_request):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "last.ckpt")
+        except OSError:
+            raise RuntimeError("while closing") from None
+
+    assert main(body, "test", []) == 2
+    assert "disk is full (last.ckpt)" in capsys.readouterr().err
+
+
+def test_main_says_which_folder_cannot_be_written(capsys):
+    def body(_request):
+        raise OSError(errno.EROFS, "Read-only file system", "runs/x")
+
+    assert main(body, "test", []) == 2
+    assert "runs/x: Read-only file system; give runs_folder=" in capsys.readouterr().err
+
+
+def test_what_was_asked_for_is_known_apart_from_defaults(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("prerank: {patience: 3}\n")
+    request = at(tmp_path, "--config", str(file), "model=ple", "model.dimension=5", "experiment=paper")
+    assert {"prerank.patience", "model.dimension", "model.item.hash_vocabulary", "data.cutoffs"} <= request.asked
+    assert "model.buckets" not in request.asked
 
 
 def test_main_keeps_the_traceback_of_our_own_defects():

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from configs.errors import InputError
-from configs.stages import Stage, fingerprint, identity_of, read_json, replacing, source_fingerprint, write_json
+from configs.stages import (
+    Stage,
+    fingerprint,
+    identity_of,
+    mend,
+    read_json,
+    replacing,
+    require_inputs,
+    source_fingerprint,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -62,6 +72,35 @@ def test_the_same_work_resumes_and_other_work_starts_over(tmp_path):
     assert (tmp_path / "s" / "half").exists()
     assert Stage(tmp_path / "s", {"seed": 2}).start() is False
     assert not (tmp_path / "s" / "half").exists()
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+    stage = Stage(tmp_path / "s", {"seed": 1})
+    stage.start()
+    (tmp_path / "s" / "checkpoints").mkdir()
+    (tmp_path / "s" / "checkpoints" / "last.ckpt").write_text("whole")
+    (tmp_path / "s" / "checkpoints" / ".last.ckpt.17.tmp").write_text("half")
+    (tmp_path / "s" / ".train.17.tmp").mkdir()
+    assert stage.start() is True
+    assert {path.name for path in (tmp_path / "s").rglob("*")} == {"started.json", "checkpoints", "last.ckpt"}
+
+
+def test_the_advice_names_the_folder_that_has_to_go(tmp_path):
+    stage = Stage(tmp_path / "encoded", {})
+    stage.start()
+    (tmp_path / "encoded" / "items").mkdir()
+    assert "has not finished" in mend(tmp_path / "encoded" / "items" / "ids.npy")
+    stage.finish()
+    assert f"delete the folder {tmp_path / 'encoded'} " in mend(tmp_path / "encoded" / "items" / "ids.npy")
+
+
+def test_a_stage_whose_input_was_made_anew_is_refused(tmp_path):
+    stage = Stage(tmp_path / "grace", {}, {"encoded": "abc"})
+    stage.start()
+    stage.finish()
+    require_inputs(tmp_path / "grace", {"encoded": "abc", "unread": "x"}, "make it")
+    with pytest.raises(InputError, match=r"another encoded stage .* run `make it` again"):
+        require_inputs(tmp_path / "grace", {"encoded": "abd"}, "make it")
 
 
 def test_an_unfinished_stage_is_not_an_input(tmp_path):

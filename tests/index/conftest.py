@@ -105,7 +105,7 @@ def make_world(folder: Path, title: Callable[[int], str] = "lamp {}".format) -> 
     save(config, run.config)
     phi = (psi + 0.3 * generator.normal(size=psi.shape)).astype(np.float32)
     EmbeddingTable(ids, phi, catalogue, "phi").save(system / "phi")
-    return World(Request(config, run, ()), items, psi.astype(np.float32), in_p)
+    return World(Request(config, run, frozenset()), items, psi.astype(np.float32), in_p)
 
 
 def induced_psi(world: World) -> Callable[..., TrainedPsi]:

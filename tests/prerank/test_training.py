@@ -189,7 +189,15 @@ def test_the_best_validation_is_kept_not_the_last(learnable, tmp_path, monkeypat
 def test_the_objective_is_the_mean_of_gaucs_and_falls_back_to_auc():
     figures = {"gauc_click": 0.8, "auc_click": 0.1, "gauc_order": None, "auc_order": 0.6}
     assert validation_objective(figures) == pytest.approx(0.7)
-    assert validation_objective({}) == 0.5
+    assert validation_objective({}) is None
+
+
+def test_without_a_validation_click_the_last_state_is_kept_out_loud(learnable, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "validation_objective", lambda _figures: None)
+    work = work_on(learnable, tmp_path, "model=ple", "prerank.max_epochs=2", "prerank.patience=1")
+    fit_network(ple.PLE(_seeded(work)), work)
+    assert torch.load(work.folder / "checkpoints" / "best.ckpt", weights_only=True)["global_step"] == 89
+    assert capsys.readouterr().out.count("no validation row is clicked or ordered") == 1
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(learnable, tmp_path):

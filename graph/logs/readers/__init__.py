@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from configs.errors import InputError
 from configs.schema import DataConfig
@@ -20,6 +20,7 @@ SEEDED = frozenset({"marketplace"})
 """Readers whose log depends on the seed."""
 
 
+@runtime_checkable
 class Read(Protocol):
     """A reader: turn the source into files in the contract's form under ``folder``, a day at a time."""
 

@@ -88,7 +88,7 @@ def requested(run: Path, data: str, path: Path, *overrides: str) -> Request:
     """The command ``data=... data.path=...`` on a run's folder, parsed once for all tests that differ in paths only."""
     parsed = _parsed(data, overrides)
     config = dataclasses.replace(parsed.config, data=dataclasses.replace(parsed.config.data, path=str(path)))
-    return Request(config, Run(run), overrides)
+    return Request(config, Run(run), parsed.asked)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import pytest
 
 from configs.errors import InputError
 from graph.logs.log import SearchLog, catalogue_fingerprint
+from graph.logs.prepare import prepare_log
 
 
 def test_the_fingerprint_depends_on_ids_and_their_order_only():
@@ -43,3 +44,20 @@ def test_an_unfinished_log_is_refused(tmp_path):
     (tmp_path / "logs" / "started.json").write_text("{}")
     with pytest.raises(InputError, match="unfinished"):
         SearchLog.open(tmp_path / "logs")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 half"])
+def test_a_damaged_table_of_a_checked_log_is_named(prepare, good_rows, content):
+    log = prepare(good_rows)
+    path = log.folder / "items.parquet"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"items\.parquet cannot be read .* delete the folder .*logs"):
+        log.items()
+
+
+def test_a_run_folder_may_be_named_like_a_pattern(good_rows, written_log, request_for, tmp_path):
+    source = written_log(good_rows).rename(tmp_path / "a[1] it's*")
+    log = prepare_log(request_for(tmp_path / "run's [2]*", "contract", source))
+    assert log.facts["rows"] == len(good_rows)

@@ -198,6 +198,19 @@ def test_string_ids_unicode_and_markup_stay_as_they_are(prepare, good_rows):
     assert set(log.dataset().to_table()["query"].to_pylist()) == {"<b>query 0'\"", "<b>query 1'\""}
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ([[1], [2]], pa.list_(pa.list_(pa.int64()))),
+        ([{"points": 1}], pa.list_(pa.struct([("points", pa.int64())]))),
+        ({"INTEGER[": 1}, pa.struct([("INTEGER[", pa.int64())])),
+    ],
+)
+def test_nested_columns_of_items_are_kept_as_they_are(prepare, good_rows, value, kind):
+    items = pa.table({"item_id": range(1, 31), "nested": pa.array([value] * 30, kind)})
+    assert prepare(good_rows, items=items).items()["nested"].to_pylist() == [value] * 30
+
+
 def test_extra_columns_of_many_types_are_kept(prepare, good_rows):
     rows = [
         {

@@ -1,0 +1,63 @@
+"""What may be evaluated: the run's own log or a new one, with the configuration that the system was fitted with."""
+
+from __future__ import annotations
+
+import pytest
+
+from configs.command import parse, save
+from configs.errors import InputError
+from prerank.evaluate import _fitted_config, _is_own_log
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """A fitted run on ``tmp_path/log``; parses another command on it."""
+    (tmp_path / "log").mkdir()
+    common = [f"runs_folder={tmp_path / 'runs'}", "run=one"]
+    own = ["data=contract", f"data.path={tmp_path / 'log'}", "data.cutoffs=[2,4]"]
+    first = parse([*common, *own, "model=ple", "model.dimension=8", "model.buckets=100"])
+    save(first.config, first.run.config)
+    save(first.config, first.run.system("ple") / "config.yaml")
+    return lambda *overrides: parse([*common, "model=ple", *overrides])
+
+
+@pytest.mark.parametrize("overrides", [(), ("model.dimension=8",), ("evaluation.draws=9", "seed=4")])
+def test_the_fitted_model_is_taken(asked, overrides):
+    assert _fitted_config(asked(*overrides)).model.buckets == 100
+
+
+@pytest.mark.parametrize("override", ["model.dimension=9", "experiment=paper"])
+def test_another_model_is_refused(asked, override):
+    with pytest.raises(InputError, match=r"model\.\S+: .* was fitted with another model configuration"):
+        _fitted_config(asked(override))
+
+
+def test_a_config_file_with_another_model_is_refused(asked, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: {dimension: 9}\n")
+    with pytest.raises(InputError, match=r"model\.dimension"):
+        _fitted_config(asked("--config", str(file)))
+
+
+def test_the_runs_own_log_is_known_by_its_place_however_it_is_named(asked, tmp_path):
+    for overrides in (
+        [],
+        ["data=contract", f"data.path={tmp_path / 'log'}"],
+        [f"data.path={tmp_path / 'log' / '..' / 'log'}"],
+        ["data.cutoffs=[2,4]"],
+    ):
+        request = asked(*overrides)
+        assert _is_own_log(request, _fitted_config(request))
+
+
+def test_another_log_is_new(asked, tmp_path):
+    for overrides in (["data=contract", f"data.path={tmp_path / 'new'}"], ["data=marketplace"]):
+        request = asked(*overrides)
+        assert not _is_own_log(request, _fitted_config(request))
+
+
+@pytest.mark.parametrize("override", ["data.cutoffs=[3]", "data.split.by=session", "data.features=[{column: brand}]"])
+def test_the_own_log_is_not_taken_for_a_new_one_that_would_hold_training_rows(asked, override):
+    request = asked(override)
+    with pytest.raises(InputError, match="the run's own log was split and encoded with another value"):
+        _is_own_log(request, _fitted_config(request))

@@ -1,0 +1,67 @@
+"""Ids as counts and rates: out of fold for training rows, over all training rows elsewhere, against a loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from prerank import tabular
+from prerank.tabular import FOLDS, PRIOR_ROWS, TabularEncoder
+
+
+@pytest.fixture
+def encoder(small_encoded_log):
+    train = small_encoded_log.split("train")
+    return TabularEncoder(train, train.feedback_rows())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_counts_and_rates_are_the_loop(small_encoded_log, encoder, monkeypatch, training):
+    monkeypatch.setattr(tabular, "MOST_CATEGORIES", 3)
+    train, learnt = encoder.train, encoder.feedback
+    split = train if training else small_encoded_log.split("test")
+    rows = learnt if training else np.arange(split.rows)
+    made = encoder.matrix(split, rows, training)
+    columns = dict(zip(made.names, made.columns, strict=True))
+    keys, asked = train.raw_ids(learnt)["item:item_id"], split.raw_ids(rows)["item:item_id"]
+    clicked = np.asarray(train.clicked)[learnt].astype(float)
+    average = clicked.mean()
+    for place, value in enumerate(asked):
+        same = keys == value
+        if training:
+            same &= encoder.fold != encoder.fold[place]
+        scale = FOLDS / (FOLDS - 1) if training else 1
+        assert columns["item:item_id:count"][place] == pytest.approx(same.sum() * scale)
+        rate = (clicked[same].sum() + PRIOR_ROWS * average) / (same.sum() + PRIOR_ROWS)
+        assert columns["item:item_id:click_rate"][place] == pytest.approx(rate, rel=1e-5)
+
+
+def test_rows_of_one_request_share_a_fold(encoder):
+    request = np.asarray(encoder.train.request)[encoder.feedback]
+    assert all(len(set(encoder.fold[request == number])) == 1 for number in np.unique(request))
+    assert len(set(encoder.fold)) == FOLDS
+
+
+def test_a_value_seen_once_looks_like_one_never_seen(encoder, monkeypatch):
+    """Its own training row does not count itself, so training rows of rare ids teach what test rows of new ids need."""
+    monkeypatch.setattr(tabular, "MOST_CATEGORIES", 0)
+    keys = encoder.train.raw_ids(encoder.feedback)["item:item_id"]
+    values, counts = np.unique(keys, return_counts=True)
+    if not (counts == 1).any():
+        encoder.feedback = encoder.feedback[np.sort(np.unique(keys, return_index=True)[1])]
+        encoder = TabularEncoder(encoder.train, encoder.feedback)
+        keys = encoder.train.raw_ids(encoder.feedback)["item:item_id"]
+        values, counts = np.unique(keys, return_counts=True)
+    made = encoder.matrix(encoder.train, encoder.feedback, training=True)
+    column = made.columns[made.names.index("item:item_id:count")]
+    assert (column[np.isin(keys, values[counts == 1])] == 0).all()
+
+
+def test_few_values_are_categories_and_new_ones_are_missing(small_encoded_log, encoder):
+    split = small_encoded_log.split("test")
+    made = encoder.matrix(split, np.arange(split.rows), training=False)
+    assert "item:brand" in made.categories
+    brand = made.columns[made.names.index("item:brand")]
+    assert np.nanmax(brand) < 8
+    unseen = TabularEncoder(encoder.train, encoder.feedback[:1]).matrix(split, np.arange(split.rows), training=False)
+    assert np.isnan(unseen.columns[unseen.names.index("item:brand")]).any()

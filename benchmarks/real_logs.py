@@ -69,25 +69,14 @@ def cell(found: list[Evaluation], segment: str, metric: str) -> str:
     return f"{np.mean(values):.4f} ({between}) [{min(values):.3f}…{max(values):.3f}]"
 
 
-def metric_table(by_system: dict[str, list[Evaluation]], segment: str) -> str:
-    """Markdown: metrics as rows, systems as columns."""
-    lines = [f"| {segment} | n | {' | '.join(by_system)} |", "|---|---|" + "---|" * len(by_system)]
-    for metric in SHOWN:
+def figures_table(by_system: dict[str, list[Evaluation]], title: str, rows: dict[str, tuple[str, str]]) -> str:
+    """Markdown: systems as columns; a row's label names its segment and metric."""
+    lines = [f"| {title} | n | {' | '.join(by_system)} |", "|---|---|" + "---|" * len(by_system)]
+    for label, (segment, metric) in rows.items():
         _, _, n = seed_mean(by_system["grace"], "test", segment, metric)
         if n:
             cells = [cell(found, segment, metric) for found in by_system.values()]
-            lines.append(f"| {metric} | {n:,} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def segment_table(by_system: dict[str, list[Evaluation]], metric: str) -> str:
-    """Markdown: segments as rows, systems as columns."""
-    lines = [f"| {metric} | n | {' | '.join(by_system)} |", "|---|---|" + "---|" * len(by_system)]
-    for segment in SEGMENTS:
-        _, _, n = seed_mean(by_system["grace"], "test", segment, metric)
-        if n:
-            cells = [cell(found, segment, metric) for found in by_system.values()]
-            lines.append(f"| {segment} | {n:,} | {' | '.join(cells)} |")
+            lines.append(f"| {label} | {n:,} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -125,8 +114,9 @@ def main() -> None:
     folders = [arguments.runs / f"{arguments.data}_{seed}" / "prerank" for seed in range(arguments.seeds)]
     by_system = {system: [read_evaluation(folder / system) for folder in folders] for system in SYSTEMS}
     print(f"\n{arguments.data}, test split, {arguments.seeds} seeds\n")
-    print(metric_table(by_system, "all"), end="\n\n")
-    print(segment_table(by_system, "gauc_click"), end="\n\n")
+    print(figures_table(by_system, "all", {metric: ("all", metric) for metric in SHOWN}), end="\n\n")
+    by_segment = {segment: (segment, "gauc_click") for segment in SEGMENTS}
+    print(figures_table(by_system, "gauc_click", by_segment), end="\n\n")
     print(difference_table(by_system), end="\n\n")
     for system, folder in ((s, folders[0] / s) for s in SYSTEMS):
         manifest = read_json(folder / "manifest.json")

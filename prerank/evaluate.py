@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,16 @@ from configs.command import Request, config_from, main, run_config, settings
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import Config, DataConfig, ModelConfig
-from configs.stages import Run, fingerprint, identity_of, read_json, require_inputs
+from configs.stages import fingerprint, identity_of, read_json, require_inputs
 from graph.logs.prepare import check_new_log
 from prerank import systems
 from prerank.batches import EncodedLog
 from prerank.dashboard import write_dashboard
-from prerank.evaluation import EvaluationContext, evaluate_predictions
+from prerank.evaluation import evaluate_predictions
 from prerank.features import encode_new_log
-from prerank.fit import context_of, hash_buckets, open_work, predict_and_evaluate, system_stage
+from prerank.fit import context_of, open_work, predict_and_evaluate, system_stage
 from prerank.fusion import FusionWeights
 from prerank.scoring import prediction_table
-from prerank.segments import SegmentSources, bucket_loads
-from pretrain.embeddings import EmbeddingTable
 
 PURPOSE = "Evaluate a fitted system on its run's log, or with data=... data.path=... on a new log."
 
@@ -62,24 +59,8 @@ def evaluate(request: Request) -> Path:
     weights = FusionWeights(**{**read_json(run.system(name) / "fusion.json"), "chosen_by": ()})
     split = new.split("test")
     table = prediction_table(split, "test", system.predict(split), weights)
-    context = _context_of_new(context_of(_with_evaluation(fitted, config), run, encoded), new, run, fitted)
-    evaluate_predictions(table, context).write(folder)
+    evaluate_predictions(table, context_of(_with_evaluation(fitted, config), run, new, encoded)).write(folder)
     return folder / "metrics.json"
-
-
-def _context_of_new(context: EvaluationContext, new: EncodedLog, run: Run, fitted: Config) -> EvaluationContext:
-    """The run's own context, with the segments of the new log's catalogue and the tasks that the new log can tell."""
-    buckets = hash_buckets(fitted)
-    in_p = EmbeddingTable.load(run.psi).rows_of(new.item_ids) >= 0 if run.psi.exists() else None
-    sources = SegmentSources(
-        training_impressions=new.training_counts.impressions,
-        in_p=in_p,
-        bucket_load=None if buckets is None else bucket_loads(new.items.item_hash % buckets),
-        training_queries=context.sources.training_queries,
-    )
-    tasks = new.schema.tasks
-    tasks_off = {name: str(task["reason"]) for name, task in tasks.items() if not task["available"]}
-    return replace(context, sources=sources, cutoffs=new.schema.cutoffs, tasks_off=tasks_off)
 
 
 def _fitted_config(request: Request) -> Config:

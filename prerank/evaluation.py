@@ -74,28 +74,28 @@ class Evaluation:
 def evaluation_context(
     encoded: EncodedLog,
     settings: EvaluationConfig,
-    seed: int,
     in_p: Bool[np.ndarray, " items"] | None,
     buckets: int | None,
+    trained: EncodedLog | None = None,
 ) -> EvaluationContext:
-    """The context of a fitted run.
+    """The context of a fitted run, on its own log or on a new one.
 
     Args:
-        encoded: the run's encoded log; segments come from its training split.
+        encoded: the log that is evaluated; item segments come from its items' training counts.
         settings: the ``evaluation`` section.
-        seed: of the bootstrap.
         in_p: whether ψ has a row for each item; None without ψ.
         buckets: rows of the system's hash-id table; None for a system without one.
+        trained: the log whose training split the system was fitted on, where ``encoded`` is a new one.
     """
     sources = SegmentSources(
         training_impressions=encoded.training_counts.impressions,
         in_p=in_p,
         bucket_load=None if buckets is None else bucket_loads(encoded.items.item_hash % buckets),
-        training_queries=encoded.split("train").requests["query"],
+        training_queries=(trained or encoded).split("train").requests["query"],
     )
     tasks = encoded.schema.tasks
     tasks_off = {name: str(task["reason"]) for name, task in tasks.items() if not task["available"]}
-    return EvaluationContext(sources, encoded.schema.cutoffs, settings, seed, tasks_off)
+    return EvaluationContext(sources, encoded.schema.cutoffs, settings, settings.seed, tasks_off)
 
 
 def evaluate_predictions(predictions: pa.Table, context: EvaluationContext) -> Evaluation:

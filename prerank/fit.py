@@ -123,15 +123,11 @@ def predict_and_evaluate(config: Config, run: Run, work: Work, system: FittedSys
     return evaluate_predictions(table, context_of(config, run, work.encoded))
 
 
-def context_of(config: Config, run: Run, encoded: EncodedLog) -> EvaluationContext:
-    """What evaluation needs besides predictions: segments, tasks that are off, seed."""
+def context_of(config: Config, run: Run, encoded: EncodedLog, trained: EncodedLog | None = None) -> EvaluationContext:
+    """What evaluation needs besides predictions; ``trained`` is the run's own log where ``encoded`` is a new one."""
     in_p = EmbeddingTable.load(run.psi).rows_of(encoded.item_ids) >= 0 if run.psi.exists() else None
-    return evaluation_context(encoded, config.evaluation, config.evaluation.seed, in_p, hash_buckets(config))
-
-
-def hash_buckets(config: Config) -> int | None:
-    """Rows of the hash-id table, by which collisions are counted; None for a system without one."""
-    return config.model.item.hash_vocabulary if config.model.item.use_hash_id else None
+    buckets = config.model.item.hash_vocabulary if config.model.item.use_hash_id else None
+    return evaluation_context(encoded, config.evaluation, in_p, buckets, trained)
 
 
 def _body(request: Request) -> None:

@@ -138,9 +138,8 @@ def unique_items(
     Eq. 10 sums over items: without this, an item that fills ten rows would be its own negative nine times.
     """
     items, inverse = torch.unique(item, return_inverse=True)
-    order = torch.arange(item.numel() - 1, -1, -1, device=item.device)
-    # Written from the last row to the first, so that the first row stays.
-    first = torch.empty_like(items).scatter_(0, inverse[order], order)
+    rows = torch.arange(item.numel(), device=item.device)
+    first = torch.full_like(items, item.numel()).scatter_reduce_(0, inverse, rows, "amin")
     any_chosen = torch.zeros(items.numel(), dtype=torch.bool, device=item.device)
     any_chosen[inverse[chosen]] = True
     return first, any_chosen

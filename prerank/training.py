@@ -73,7 +73,7 @@ class PreRanker(lightning.LightningModule, ABC):
     def validation_step(self, batch: Batch, _index: int) -> None:
         outputs = self(batch)
         click, order = task_logits(outputs, self)
-        nothing = torch.zeros(len(batch))
+        nothing = torch.zeros_like(batch.clicked)
         # Only what users saw: random negatives are told apart easily and would decide when to stop.
         kept = batch.stage == EXPOSED
         columns = (
@@ -111,8 +111,7 @@ class PreRanker(lightning.LightningModule, ABC):
         """Adagrad, which updates only the rows that a sparse gradient names.
 
         From an accumulator of 0, the first step of every value is the whole learning rate, however small its gradient:
-        an id seen once is memorised. The tables start higher (``prerank.table_accumulator``): on trivago that moved the
-        best validation from a quarter of an epoch, GAUC .732, to a full one, .742.
+        an id seen once is memorised. The tables start higher (``prerank.table_accumulator``, see docs/models.md).
         """
         tables = {id(module.weight) for module in self.modules() if isinstance(module, HashedTable | NumberEncoder)}
         optimizer = torch.optim.Adagrad(self.parameters(), lr=self.learning_rate)

@@ -282,7 +282,7 @@ def test_the_context_of_a_run_comes_from_its_encoded_training_split():
     encoded.split = lambda name: SimpleNamespace(requests={"train": training}[name])
     order = {"available": False, "reason": "no orders"}
     encoded.schema = SimpleNamespace(cutoffs=(3, 5), tasks={"click": {"available": True, "reason": ""}, "order": order})
-    found = evaluation_context(encoded, SETTINGS, 7, in_p=None, buckets=5)
+    found = evaluation_context(encoded, replace(SETTINGS, seed=7), in_p=None, buckets=5)
     assert found.tasks_off == {"order": "no orders"}
     assert found.sources.bucket_load.tolist() == [2, 2, 1]  # -6 and 4 share bucket 4 of 5
     assert found.sources.training_queries.to_pylist() == ["red", "red", "blue"]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -265,9 +266,14 @@ def _leaves(content: dict[str, Any], prefix: str) -> Iterator[str]:
             yield full
 
 
+@cache
+def _every_key() -> tuple[str, ...]:
+    return tuple(key for key, _, _, _ in _keys(Config, ""))
+
+
 def _known(name: str) -> None:
     """Refuse a key that the schema does not have, naming the nearest one."""
-    every = [key for key, _, _, _ in _keys(Config, "")]
+    every = _every_key()
     sections = {key.rsplit(".", depth)[0] for key in every for depth in range(1, key.count(".") + 1)}
     if name not in every and name not in sections:
         raise InputError(f"unknown key {name!r}{_suggest(name, every)}; --help lists the keys")

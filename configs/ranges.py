@@ -50,6 +50,9 @@ ABOVE_ZERO = (
     "evaluation.draws",
     "index.queries",
     "index.hold_out_max_epochs",
+    "ab.days",
+    "ab.draws",
+    "mechanisms.seeds",
 )
 """Numbers, or every number of a list."""
 AT_LEAST_ZERO = (
@@ -64,8 +67,9 @@ AT_LEAST_ZERO = (
     "model.rank.k_weights",
     "model.contrast.weight",
     "prerank.table_accumulator",
+    "mechanisms.workers",
 )
-SHARES = ("pretrain.validation_share", "evaluation.confidence", "index.hold_out")
+SHARES = ("pretrain.validation_share", "evaluation.confidence", "index.hold_out", "ab.quantile")
 """Above 0 and below 1."""
 PARTS = ("data.rejected_share", "model.experts.dropout", "evaluation.tail_share", "evaluation.head_share")
 """From 0 to 1, both included."""

@@ -172,6 +172,7 @@ class PretrainConfig:
     text_buckets: int = key(50_000, "hash buckets of n-grams and attribute values")
     text_dimension: int = key(32, "length of an n-gram's or attribute's embedding")
     min_engagement: float = key(2.0, "engaged events an item needs to belong to P, the items psi is kept for")
+    shuffled: bool = key(False, "null control: psi's rows are dealt out to other items of P, as a shuffled graph would")
     threads: int = key(2, "CPU threads")
 
 
@@ -284,6 +285,30 @@ class IndexConfig:
 
 
 @dataclass
+class MechanismsConfig:
+    """What each module of GRACE gains in markets whose truth is known."""
+
+    plan: str | None = key(None, "a YAML file of modules and conditions; none: configs/mechanisms.yaml")
+    conditions: list[str] = key([], "conditions of the plan to fit and report; empty: all")
+    seeds: int = key(5, "markets of each kind: seed, seed + 1, ...; each is simulated and trained with its own seed")
+    workers: int = key(0, "fits at a time, one CPU thread each; 0: one per core")
+
+
+@dataclass
+class ABConfig:
+    """A/B replay: fitted systems drive the simulated marketplace on the days after the log."""
+
+    runs: list[str] = key(
+        [], "marketplace runs, each of another world or seed, compared one by one and together; empty: run"
+    )
+    days: int = key(7, "days that are replayed after the log's last one")
+    control: str = key("ple", "what the others are compared with: a fitted system, or logging")
+    systems: list[str] = key([], "fitted systems to replay beside the control; empty: all that every run has")
+    draws: int = key(2000, "bootstrap draws over users, of GMV")
+    quantile: float = key(0.99, "of the control's users, above which a user's GMV is cut to that of the quantile")
+
+
+@dataclass
 class Config:
     """Everything a command can be told."""
 
@@ -300,3 +325,5 @@ class Config:
     prerank: PrerankConfig = key(PrerankConfig, "its training")
     evaluation: EvaluationConfig = key(EvaluationConfig, "its evaluation")
     index: IndexConfig = key(IndexConfig, "the audit of embeddings")
+    mechanisms: MechanismsConfig = key(MechanismsConfig, "the experiment on GRACE's modules")
+    ab: ABConfig = key(ABConfig, "the A/B replay")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import difflib
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 
 import yaml
@@ -20,12 +21,26 @@ from configs.schema import key
 WORLDS = Path(__file__).parent / "world"
 
 
+class RankerKind(StrEnum):
+    learned = "learned"
+    noisy = "noisy"
+
+
+class PreRankerKind(StrEnum):
+    learning = "learning"
+    random = "random"
+
+
 @dataclass(frozen=True)
 class WorldConfig:
     """One marketplace. Weights of the utility are in units of appeal before it is standardised."""
 
     first_day: str = key("2024-01-01", "first day of the log, UTC")
     days: int = key(16, "days that are logged")
+    warm_up_days: int = key(
+        14,
+        "days before them that are not: histories, pre-ranker and ranking model learn from those first",
+    )
     requests_per_day: int = key(500, "searches a day, on average")
     session_requests: float = key(2.6, "searches of a session, on average; a user has at most one session a day")
 
@@ -41,6 +56,9 @@ class WorldConfig:
     brand_price_spread: float = key(0.35, "standard deviation of log price between brands")
     discount_share: float = key(0.06, "share of items sold at a discount, drawn anew every 3 days")
     discount: float = key(0.2, "share of the price that a discount takes off")
+    attribute_information: float = key(
+        1.0, "share of items shown with their own category, brand, shop, title and list price; the others swap theirs"
+    )
 
     queries: int = key(6_000, "distinct query texts that users may type")
     query_exponent: float = key(1.0, "of Zipf's law of traffic over the queries")
@@ -66,10 +84,17 @@ class WorldConfig:
     recalled: int = key(300, "items recalled for a request (M)")
     recall_noise: float = key(0.1, "share of the recalled items that come from anywhere in the catalogue")
     fresh_boost: float = key(1.8, "added to an item's log recall weight in its first week")
+    pre_ranker: PreRankerKind = key(
+        PreRankerKind.learning,
+        "learning (text match, click rate, popularity up to yesterday) or random: any item may pass",
+    )
     passed: int = key(120, "items that the logging pre-ranker passes (N)")
     ranked: int = key(110, "items that the ranking model orders, the best of the passed ones")
+    ranker: RankerKind = key(
+        RankerKind.learned, "learned (DIN with PLE heads, trained on the warm-up days) or noisy (truth plus noise)"
+    )
     ranker_quality: float = key(
-        0.7, "correlation of the ranking model's score with true utility: 0 random, 1 the true order"
+        0.7, "noisy ranking model, also that of the warm-up: correlation with true utility; 0 random, 1 the true order"
     )
     page: int = key(10, "items of a page")
     browsing_depth: float = key(35.0, "items that a user is shown, on average; whole pages")
@@ -86,12 +111,14 @@ class WorldConfig:
     logged_recalled: int = key(6, "recalled but not passed items logged per request, drawn at random")
     logged_random: int = key(6, "items of the catalogue logged per request as random negatives")
     full_recall_share: float = key(0.02, "share of requests whose whole recalled set is logged")
+    full_recall_from: int = key(0, "first day, counted from 0, on which whole recalled sets are logged")
     history_length: int = key(20, "earlier clicked items listed with a request at most")
 
 
 SHARES = (
     "discount_share",
     "discount",
+    "attribute_information",
     "broad_query_share",
     "brand_query_share",
     "typo_share",
@@ -119,11 +146,16 @@ COUNTS = (
 
 
 def load_world(name: str) -> WorldConfig:
-    """Read ``configs/world/NAME.yaml``, which states what differs from the defaults.
+    """Read ``configs/world/NAME.yaml``, which states what differs from the defaults or from the world of its ``base``.
 
     Raises:
         InputError: for a world that does not exist, an unknown key, an ill-typed value or one out of its range.
     """
+    return make_world(_given(name, ()), str(WORLDS / f"{name}.yaml"))
+
+
+def _given(name: str, above: tuple[str, ...]) -> object:
+    """What a world's file states, over what its base states."""
     known = sorted(path.stem for path in WORLDS.glob("*.yaml"))
     if name not in known:
         raise InputError(f"data.world={name} is unknown; there are: {', '.join(known)}{_suggest(name, known)}")
@@ -132,7 +164,13 @@ def load_world(name: str) -> WorldConfig:
         given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise InputError(f"{file} is not readable YAML: {error}") from None
-    return make_world(given, str(file))
+    if not isinstance(given, dict) or "base" not in given:
+        return given
+    base = str(given.pop("base"))
+    if base in (name, *above):
+        raise InputError(f"{file}: base={base} goes round in a circle: {' -> '.join((*above, name, base))}")
+    inherited = _given(base, (*above, name))
+    return {**inherited, **given} if isinstance(inherited, dict) else inherited
 
 
 def make_world(given: object, where: str) -> WorldConfig:
@@ -168,6 +206,11 @@ def _check(world: WorldConfig, where: str) -> None:
     for name in COUNTS:
         if getattr(world, name) < 1:
             raise InputError(f"{where}: {name} must be at least 1, found {getattr(world, name)}")
+    if world.warm_up_days < (1 if world.ranker is RankerKind.learned else 0):
+        raise InputError(
+            f"{where}: warm_up_days must be at least 1 for ranker=learned, which is trained on them, and not negative, "
+            f"found {world.warm_up_days}"
+        )
     if not world.recalled >= world.passed >= world.ranked:
         raise InputError(
             f"{where}: expected recalled >= passed >= ranked, found {world.recalled}, {world.passed}, {world.ranked}"

@@ -22,6 +22,15 @@ DEFINITIONS = (
         "Share of the ranking model's first {0} items that the pre-ranker also puts in its first {0}, mean over lists "
         "longer than {0}. In an item segment: of those {0} that belong to the segment; the cut is by the whole list.",
     ),
+    (
+        r"recall_full_at_(\d+)",
+        "recall_at_{0} over all recalled items, by the ranking model's score, in the requests that are logged whole.",
+    ),
+    (
+        r"top(\d+)_survival_full_at_(\d+)",
+        "Share of the ranking model's first {0} of all recalled items left after a cut at {1}, in requests that are "
+        "logged whole.",
+    ),
     (r"top(\d+)_survival_at_(\d+)", "Share of the ranking model's first {0} items left after a cut at {1}."),
     (
         r"(\w+)_chance",

@@ -25,8 +25,6 @@ from prerank.segments import Segments, SegmentSources, bucket_loads, say_left_ou
 from prerank.significance import Resampler, difference, figure
 
 SPLITS = ("validation", "test")
-RECALL_ON_FULL = "full recalled set"
-RECALL_ON_LIST = "ranked list"
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,15 @@ def print_evaluation(metrics: Mapping[str, Any], protocol: Mapping[str, Any]) ->
         if facts["recall_left_out"]:
             left = ", ".join(str(k) for k in facts["recall_left_out"])
             say(f"{split}: Recall@k is left out for k = {left}: no list is longer ({facts['longest_list']} items)")
-        say(f"{split}: Recall@k is measured on the {facts['recall_on']}")
+        whole = facts["whole_recalled_sets"]
+        say(
+            f"{split}: recall_at_k is measured on the ranked lists"
+            + (
+                f", recall_full_at_k on the whole recalled sets of {whole:,} requests"
+                if whole
+                else "; the log has no whole recalled set for recall_full_at_k"
+            )
+        )
     say_left_out(protocol["segments_left_out"])
 
 
@@ -243,7 +249,7 @@ def _split_facts(
         "unit": rows.cluster_unit.removesuffix("_id"),
         "clusters": rows.clusters,
         "longest_list": measures.longest_ranked,
-        "recall_on": RECALL_ON_FULL if rows.beyond_ranked else RECALL_ON_LIST,
+        "whole_recalled_sets": len(np.unique(rows.request[rows.whole])),
         "recall_at": measures.recall_at,
         "recall_left_out": measures.recall_left_out,
         "share_of_first_places_tied": float((measures.by_score.tied[first] > 1).mean()) if first.any() else None,

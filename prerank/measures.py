@@ -32,7 +32,9 @@ class SplitRows:
         cluster: number of the resampled unit of each row, 0 to clusters - 1.
         clusters: how many units there are.
         cluster_unit: ``session_id``, ``user_id`` or ``request``.
+        whole: the recalled items of requests that are logged whole: the ranking model's score is known of every one.
         position: 1-based by the ranking model; nan where unknown, inf for a random negative.
+        rank_score: the ranking model's; nan where unknown.
         heads: ``click``, ``order``, ``rank`` or ``top{k}`` → that head's output, higher is better.
     """
 
@@ -42,8 +44,9 @@ class SplitRows:
     cluster_unit: str
     exposed: Bool[np.ndarray, " rows"]
     random: Bool[np.ndarray, " rows"]
-    beyond_ranked: bool
+    whole: Bool[np.ndarray, " rows"]
     position: Float32[np.ndarray, " rows"]
+    rank_score: Float32[np.ndarray, " rows"]
     clicked: Bool[np.ndarray, " rows"]
     ordered: Bool[np.ndarray, " rows"]
     heads: Mapping[str, Float32[np.ndarray, " rows"]]
@@ -73,6 +76,11 @@ def split_rows(predictions: pa.Table) -> SplitRows:
     stage = predictions["stage"].cast(pa.string())
     position = _floats(predictions["position"])
     later = pc.is_in(stage, value_set=pa.array(["passed", "recalled"])).to_numpy()
+    random = pc.equal(stage, "random").to_numpy()
+    if "rank_score" in predictions.column_names:
+        rank_score = _floats(predictions["rank_score"])
+    else:
+        rank_score = np.full(len(position), np.nan, np.float32)
     unit, cluster = _clusters(predictions, request)
     names = {"click": "p_click", "order": "p_order", "rank": "p_rank"}
     names |= {name.removeprefix("p_"): name for name in predictions.column_names if name.startswith("p_top")}
@@ -86,14 +94,24 @@ def split_rows(predictions: pa.Table) -> SplitRows:
         clusters=int(cluster.max()) + 1 if cluster.size else 0,
         cluster_unit=unit,
         exposed=pc.equal(stage, "exposed").to_numpy(),
-        random=pc.equal(stage, "random").to_numpy(),
-        beyond_ranked=bool((later & np.isfinite(position)).any()),
+        random=random,
+        whole=_logged_whole(request, ~random, later, np.isfinite(rank_score)),
         position=position,
+        rank_score=rank_score,
         clicked=predictions["clicked"].to_numpy().astype(bool),
         ordered=predictions["ordered"].to_numpy().astype(bool),
         heads={head: values for head, values in heads.items() if values is not None},
         score=score,
     )
+
+
+@dataclass(frozen=True)
+class RankedLists:
+    """Lists that both models have ordered: which rows, and how each row stands in its request by either."""
+
+    rows: Bool[np.ndarray, " rows"]
+    by_ranking_model: Standing
+    by_score: Standing
 
 
 class SplitMeasures:
@@ -116,7 +134,12 @@ class SplitMeasures:
         self._by_request = np.lexsort((rows.score, rows.request))
         self.ranked = np.isfinite(rows.position)
         self.by_score = _standing_among(self.ranked, rows.request, rows.score)
-        self.by_position = _standing_among(self.ranked, rows.request, -rows.position)
+        self.lists = RankedLists(self.ranked, _standing_among(self.ranked, rows.request, -rows.position), self.by_score)
+        self.whole_lists = RankedLists(
+            rows.whole,
+            _standing_among(rows.whole, rows.request, rows.rank_score),
+            _standing_among(rows.whole, rows.request, rows.score),
+        )
         self.candidates = ~rows.random
         self.among_candidates = _standing_among(self.candidates, rows.request, rows.score)
         longest = int(self.among_candidates.length.max(initial=0))
@@ -177,22 +200,30 @@ class SplitMeasures:
         return made
 
     def _recalls(self, segment: Bool[np.ndarray, " rows"]) -> dict[str, Statistic]:
-        """The ranking model's first items that belong to the segment, among the pre-ranker's first of the full list."""
+        """The ranking model's first items that belong to the segment, among the pre-ranker's first of the same list.
+
+        On the ranked lists, and on whole recalled sets where the log has any.
+        """
         made: dict[str, Statistic] = {}
-        for k in self.recall_at:
-            made |= self._kept(f"recall_at_{k}", k, k, segment)
-            if k > SURVIVORS:
-                made |= self._kept(f"top{SURVIVORS}_survival_at_{k}", SURVIVORS, k, segment)
+        for infix, lists in (("", self.lists), ("full_", self.whole_lists)):
+            if infix and not self.rows.whole.any():
+                continue
+            for k in self.recall_at:
+                made |= self._kept(f"recall_{infix}at_{k}", k, k, segment, lists)
+                if k > SURVIVORS:
+                    made |= self._kept(f"top{SURVIVORS}_survival_{infix}at_{k}", SURVIVORS, k, segment, lists)
         return made
 
-    def _kept(self, name: str, first: int, cut: int, segment: Bool[np.ndarray, " rows"]) -> dict[str, Statistic]:
+    def _kept(
+        self, name: str, first: int, cut: int, segment: Bool[np.ndarray, " rows"], lists: RankedLists
+    ) -> dict[str, Statistic]:
         if "rank" in self.tasks_off:
             off = Undefined(self.tasks_off["rank"])
             return {name: off, f"{name}_chance": off}
-        length = self.by_score.length
-        wanted = segment & self.ranked & (self.by_position.better < first) & (length > cut)
+        length = lists.by_score.length
+        wanted = segment & lists.rows & (lists.by_ranking_model.better < first) & (length > cut)
         reason = f"no list of more than {cut} items has one of the ranking model's top {first} in the segment"
-        kept = kept_share(self.rows.request, wanted, self.by_score.inclusion(cut))
+        kept = kept_share(self.rows.request, wanted, lists.by_score.inclusion(cut))
         chance = kept_share(self.rows.request, wanted, cut / np.maximum(length, 1))
         return {name: self._mean(kept, reason), f"{name}_chance": self._mean(chance, reason)}
 
@@ -235,6 +266,20 @@ class SplitMeasures:
             np.bincount(owners, weights=denominator, minlength=clusters),
             n,
         )
+
+
+def _logged_whole(
+    request: Int64[np.ndarray, " rows"],
+    recalled: Bool[np.ndarray, " rows"],
+    later: Bool[np.ndarray, " rows"],
+    scored: Bool[np.ndarray, " rows"],
+) -> Bool[np.ndarray, " rows"]:
+    """Recalled rows of the requests in which the ranking model scored every recalled row, not only those it ranked."""
+    requests = int(request.max()) + 1 if request.size else 0
+    complete = np.bincount(request[recalled & ~scored], minlength=requests) == 0
+    complete &= np.bincount(request[later], minlength=requests) > 0
+    whole: Bool[np.ndarray, " rows"] = recalled & complete[request]
+    return whole
 
 
 def _clusters(predictions: pa.Table, request: Int64[np.ndarray, " rows"]) -> tuple[str, Int32[np.ndarray, " rows"]]:

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from configs.schema import ModelConfig, RankHead
+from graph.layers.experts import ProgressiveLayeredExtraction
 from prerank.batches import Batch
-from prerank.experts import ProgressiveLayeredExtraction
 from prerank.inputs import SideEncoder
 from prerank.item_network import ItemNetwork
 from prerank.schema import EncodedSchema

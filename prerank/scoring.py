@@ -60,6 +60,7 @@ def prediction_table(split: EncodedSplit, name: str, predictions: Predictions, w
         "clicked": pa.array(np.asarray(split.clicked, bool)),
         "ordered": pa.array(np.asarray(split.ordered, bool)),
         "price": pa.array(np.asarray(split.price)),
+        "rank_score": pa.array(np.asarray(split.rank_score)),
         "p_click": _probability(predictions.click, split.rows),
         "p_order": _probability(predictions.order, split.rows),
         "p_rank": _probability(rank, split.rows),

@@ -213,7 +213,7 @@ function showProtocol() {
     ["Tasks", off.length ? off.join("; ") : "click, order and rank are all on"],
     ["Data", `${chosen.split}: ${count(facts.rows ?? 0)} rows, ${count(facts.requests ?? 0)} requests, ${count(facts.clicks ?? 0)} clicks, ${count(facts.orders ?? 0)} orders`],
     ["Interval", `${share(protocol.confidence).replace(".0", "")} ${protocol.interval}; ${count(protocol.draws)} draws of ${count(facts.clusters ?? 0)} ${facts.unit}s, seed ${protocol.seed}`],
-    ["Recall@k", `measured on the ${facts.recall_on}` + ((facts.recall_left_out || []).length ? `; left out, because no list is longer: k = ${facts.recall_left_out.join(", ")}` : "")],
+    ["Recall@k", `on the ranked lists` + (facts.whole_recalled_sets ? `, recall_full_at_k on ${facts.whole_recalled_sets} whole recalled sets` : "") + ((facts.recall_left_out || []).length ? `; left out, because no list is longer: k = ${facts.recall_left_out.join(", ")}` : "")],
     ["Ties", protocol.ties],
     ["Left out", left.length ? left.join("; ") : "no segment"],
   ];

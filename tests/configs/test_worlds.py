@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from configs.errors import InputError
-from configs.worlds import WORLDS, WorldConfig, load_world, make_world
+from configs.worlds import WORLDS, RankerKind, WorldConfig, load_world, make_world
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in WORLDS.glob("*.yaml")))
@@ -50,3 +50,24 @@ def test_unknown_world_names_the_nearest():
 def test_wrong_worlds_are_refused(given, message):
     with pytest.raises(InputError, match=message):
         make_world(given, "world.yaml")
+
+
+def test_a_world_may_be_another_one_with_a_difference(tmp_path, monkeypatch):
+    monkeypatch.setattr("configs.worlds.WORLDS", tmp_path)
+    (tmp_path / "small.yaml").write_text("days: 5\nusers: 700\n")
+    (tmp_path / "smaller.yaml").write_text("base: small\nusers: 650\n")
+    (tmp_path / "other.yaml").write_text("base: smaller\nranker: noisy\n")
+    world = load_world("other")
+    assert (world.days, world.users, world.ranker) == (5, 650, RankerKind.noisy)
+    (tmp_path / "small.yaml").write_text("base: other\n")
+    with pytest.raises(InputError, match="goes round in a circle: other -> smaller -> small -> other"):
+        load_world("other")
+    (tmp_path / "small.yaml").write_text("base: nothing\n")
+    with pytest.raises(InputError, match="world=nothing is unknown"):
+        load_world("other")
+
+
+def test_a_learned_ranking_model_needs_days_to_learn_from():
+    with pytest.raises(InputError, match="warm_up_days must be at least 1 for ranker=learned"):
+        make_world({"warm_up_days": 0}, "world.yaml")
+    assert make_world({"warm_up_days": 0, "ranker": "noisy"}, "world.yaml").warm_up_days == 0

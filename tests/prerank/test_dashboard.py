@@ -34,7 +34,7 @@ def evaluation(value=0.7, seed=0, segment="all", reason="why", metric="gauc_clic
     )
     facts = {
         "rows": 9000, "requests": 500, "clicks": 500, "orders": 0, "unit": "session", "clusters": 300,
-        "recall_on": "ranked list", "recall_left_out": [100], "pairing": pairing,
+        "whole_recalled_sets": 0, "recall_left_out": [100], "pairing": pairing,
         "segments": {segment: {"definition": reason, "rows": 9000}},
     }  # fmt: skip
     protocol = {

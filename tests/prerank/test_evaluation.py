@@ -171,11 +171,36 @@ def test_k_that_no_list_can_tell_is_left_out_and_said():
     facts = evaluate_predictions(predictions(), context()).protocol["splits"]["test"]
     assert facts["recall_at"] == [3, 5]
     assert facts["recall_left_out"] == [20]
-    assert facts["recall_on"] == "ranked list"
     recalled = replaced(predictions(), stage=["recalled"] * 320)
     found = evaluate_predictions(recalled, context())
-    assert found.protocol["splits"]["test"]["recall_on"] == "full recalled set"
     assert found.metrics["test"]["all"]["auc_click"]["reason"] == "no row was exposed"
+
+
+def test_recall_on_whole_recalled_sets_agrees_with_a_loop():
+    """Requests 0-9 are logged whole; 10-19 hold an unscored recalled row, the others none that was only recalled."""
+    made = predictions()
+    rng = np.random.default_rng(5)
+    rank_score = rng.normal(size=320).astype(np.float32)
+    stage = np.array(["exposed"] * 320, dtype=object)
+    place, request = np.tile(np.arange(8), 40), np.repeat(np.arange(40), 8)
+    stage[(place >= 5) & (request < 20)] = "recalled"
+    position = np.where(place < 5, place + 1.0, np.nan)
+    rank_score[(place == 7) & (request >= 10)] = np.nan
+    table = replaced(made, stage=stage.tolist(), position=position.astype(np.float32))
+    table = table.append_column("rank_score", pa.array(rank_score))
+    evaluation = evaluate_predictions(table, context())
+    found, score = evaluation.metrics["test"]["all"], table["score"].to_numpy()
+    assert evaluation.protocol["splits"]["test"]["whole_recalled_sets"] == 10
+    shares = []
+    for one in range(10):
+        rows = np.flatnonzero(request == one)
+        best = rows[np.argsort(-rank_score[rows])][:3]
+        shares.append(np.isin(best, rows[np.argsort(-score[rows])][:3]).mean())
+    assert found["recall_full_at_3"]["value"] == pytest.approx(np.mean(shares))
+    assert found["recall_full_at_3"]["n"] == 10
+    assert found["recall_full_at_3_chance"]["value"] == pytest.approx(3 / 8)
+    assert found["recall_at_3"]["n"] == 40
+    assert all(define(name) for name in found)
 
 
 def test_a_single_class_task_is_undefined_and_warned_about(capsys):

@@ -16,7 +16,9 @@ from graph.logs.marketplace.choice import (
 )
 from graph.logs.marketplace.demand import HiddenIntents, QueryPicker, Requests, requests_of
 from graph.logs.marketplace.display import browsed, ranking_noise
-from graph.logs.marketplace.retrieval import LoggingPreRanker, Recall
+from graph.logs.marketplace.observed import Observed
+from graph.logs.marketplace.pre_rankers import new_pre_ranker
+from graph.logs.marketplace.retrieval import Recall
 from graph.logs.marketplace.state import HiddenState
 
 PILOT_REQUESTS = 400
@@ -31,14 +33,13 @@ def calibrate(state: HiddenState, recall: Recall, picker: QueryPicker) -> Hidden
     requests = Requests(**{n: np.concatenate([getattr(r, n) for r, _ in drawn]) for n in vars(drawn[0][0])})
     intents = HiddenIntents(**{n: np.concatenate([getattr(i, n) for _, i in drawn]) for n in vars(drawn[0][1])})
     candidates = recall(requests, intents)
-    scores = LoggingPreRanker(state.seed, len(state.items.quality)).score(requests.request_id, candidates)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, : world.ranked]
+    prices, history = prices_on(world, state.seed, state.items, 0), np.full((len(requests), 1), -2, np.int32)
+    pre_ranker = new_pre_ranker(state)
+    scores = pre_ranker.score(Observed(state.seen, requests, candidates, prices, history))
+    order = np.argsort(np.where(candidates.items >= 0, -scores, np.inf), axis=1, kind="stable")[:, : world.ranked]
     items = np.take_along_axis(candidates.items, order, axis=1)
     present = items >= 0
-    history = np.full((len(requests), 1), -2)
-    appeal, satisfaction = appeal_and_satisfaction(
-        state, requests, intents, items, prices_on(world, state.seed, state.seen.catalogue, 0), history
-    )
+    appeal, satisfaction = appeal_and_satisfaction(state, requests, intents, items, prices, history)
     noise = ranking_noise(state.seed, requests.request_id, items)
     shown = browsed(state, requests)[:, None] >= np.arange(1, items.shape[1] + 1)
     return _fit(world, appeal, satisfaction, noise, present, shown)

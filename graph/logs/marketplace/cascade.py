@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int32, Int64
 
+from graph.logs.marketplace.catalogue import DAY_MS, first_moment
 from graph.logs.marketplace.choice import (
     HiddenScales,
     HiddenTruth,
@@ -21,8 +22,12 @@ from graph.logs.marketplace.choice import (
 )
 from graph.logs.marketplace.demand import HiddenIntents, Requests
 from graph.logs.marketplace.display import browsed, explore, ranking_noise, request_draws, sampled
+from graph.logs.marketplace.history import ClickHistory
+from graph.logs.marketplace.learned_ranker import LearnedRanker
 from graph.logs.marketplace.noise import counter_key, uniforms
-from graph.logs.marketplace.retrieval import LoggingPreRanker, Recall
+from graph.logs.marketplace.observed import Observed, PreRanker
+from graph.logs.marketplace.pre_rankers import HiddenOracle
+from graph.logs.marketplace.retrieval import Recall
 from graph.logs.marketplace.state import HiddenState
 
 EXPOSED, RANKED, PASSED, RECALLED, RANDOM = range(5)
@@ -59,24 +64,40 @@ class HiddenOutcome:
     """The same had the item been looked at."""
 
 
+@dataclass
+class Engine:
+    """The search engine of a marketplace: its stages, and what they have learned so far."""
+
+    recall: Recall
+    scales: HiddenScales
+    pre_ranker: PreRanker | HiddenOracle
+    learned: LearnedRanker | None
+    """The learned ranking model; None where the noisy function ranks for good."""
+    history: ClickHistory
+    driving: bool = False
+    """Whether the learned ranking model is trained and orders the lists; until then the noisy function does."""
+    luck: int = 0
+    """Another number gives other clicks and orders, all else alike."""
+
+
 def run_wave(
     state: HiddenState,
-    scales: HiddenScales,
-    recall: Recall,
-    pre_ranker: LoggingPreRanker,
+    engine: Engine,
     requests: Requests,
     intents: HiddenIntents,
     prices: Float32[np.ndarray, " items"],
-    history: Int32[np.ndarray, "r h"],
 ) -> tuple[WaveLog, HiddenOutcome]:
-    """Take one request of each of many users through the whole cascade."""
-    world, numbers = state.world, requests.request_id
-    candidates = recall(requests, intents)
-    by_pre_ranker = np.argsort(-pre_ranker.score(numbers, candidates), axis=1, kind="stable")
-    items = np.take_along_axis(candidates.items, by_pre_ranker, axis=1)
-    truth = truth_of(world, scales, *appeal_and_satisfaction(state, requests, intents, items, prices, history))
-    score = ranker_scores(world, scales, truth.utility, ranking_noise(state.seed, numbers, items))
+    """Take one request of each of many users through the whole cascade; the engine observes what came of it."""
+    world, numbers, history = state.world, requests.request_id, engine.history.of(requests.user)
+    observed = Observed(state.seen, requests, engine.recall(requests, intents), prices, history)
+    appeal, satisfaction = appeal_and_satisfaction(state, requests, intents, observed.candidates.items, prices, history)
+    truth = truth_of(world, engine.scales, appeal, satisfaction)
+    by_pre_ranker = _pre_ranked(engine.pre_ranker, observed, truth)
+    observed, truth = observed.arranged(by_pre_ranker), truth.arranged(by_pre_ranker)
+    items = observed.candidates.items
     present = items >= 0
+    whole = _logged_whole(state, requests)
+    score = _ranking_scores(state, engine, observed, truth, whole)
 
     short = world.ranked
     ranking = np.argsort(np.where(present, -score, np.inf)[:, :short], axis=1, kind="stable")
@@ -88,16 +109,61 @@ def run_wave(
 
     positions = np.arange(1, short + 1)
     exposed = present[:, :short] & (positions <= browsed(state, requests)[:, None])
-    appeal = np.take_along_axis(truth.click, shown, axis=1)
-    click = examination(world, positions) * appeal
-    clicked = exposed & (uniforms(counter_key(state.seed, "click"), numbers, items[:, :short]) < click)
-    order = np.take_along_axis(truth.order, shown, axis=1)
-    ordered = clicked & (uniforms(counter_key(state.seed, "order"), numbers, items[:, :short]) < order)
+    as_shown = truth.arranged(shown)
+    click = examination(world, positions) * as_shown.click
+    clicked = exposed & (_luck(state.seed, "click", engine.luck, numbers, items[:, :short]) < click)
+    ordered = clicked & (_luck(state.seed, "order", engine.luck, numbers, items[:, :short]) < as_shown.order)
+    engine.history.add(requests.user, items[:, :short], clicked)
+    if engine.learned is not None:
+        engine.learned.observe(observed.arranged(shown), exposed, clicked, ordered)
 
-    log = _logged(state, requests, items, present, score, exposed, clicked, ordered, slot_propensity, history)
-    by_score = HiddenTruth(**{n: np.take_along_axis(v, ranking, axis=1) for n, v in vars(truth).items()})
+    log = _logged(state, requests, items, present, score, exposed, clicked, ordered, slot_propensity, history, whole)
     in_order = np.arange(short) < lengths[:, None]
-    return log, HiddenOutcome(truth=by_score, present=in_order, click=click, appeal=appeal)
+    return log, HiddenOutcome(truth=truth.arranged(ranking), present=in_order, click=click, appeal=as_shown.click)
+
+
+def _logged_whole(state: HiddenState, requests: Requests) -> Bool[np.ndarray, " r"]:
+    """The requests of which every recalled item is logged."""
+    world = state.world
+    since = first_moment(world) + world.full_recall_from * DAY_MS
+    drawn = request_draws(state.seed, "full recall", requests.request_id) < world.full_recall_share
+    whole: Bool[np.ndarray, " r"] = drawn & (requests.timestamp >= since)
+    return whole
+
+
+def _pre_ranked(
+    pre_ranker: PreRanker | HiddenOracle, observed: Observed, truth: HiddenTruth
+) -> Int64[np.ndarray, "r m"]:
+    """Columns of the candidates in the pre-ranker's order; padding comes last."""
+    scores = truth.utility if isinstance(pre_ranker, HiddenOracle) else pre_ranker.score(observed)
+    return np.argsort(np.where(observed.candidates.items >= 0, -scores, np.inf), axis=1, kind="stable")
+
+
+def _ranking_scores(
+    state: HiddenState, engine: Engine, observed: Observed, truth: HiddenTruth, whole: Bool[np.ndarray, " r"]
+) -> Float64[np.ndarray, "r m"]:
+    """The ranking model's scores of the passed candidates, and of all of a request that is logged whole.
+
+    The learned model scores nothing that is neither shown nor logged: NaN there.
+    """
+    items, passed = observed.candidates.items, state.world.passed
+    if engine.learned is None or not engine.driving:
+        noise = ranking_noise(state.seed, observed.requests.request_id, items)
+        return ranker_scores(state.world, engine.scales, truth.utility, noise)
+    columns = np.broadcast_to(np.arange(items.shape[1]), items.shape)
+    scores = np.full(items.shape, np.nan)
+    scores[:, :passed] = engine.learned.score(observed.arranged(columns[:, :passed]))
+    if whole.any() and items.shape[1] > passed:
+        scores[whole, passed:] = engine.learned.score(observed.take(whole).arranged(columns[whole][:, passed:]))
+    return scores
+
+
+def _luck(
+    seed: int, purpose: str, luck: int, numbers: Int64[np.ndarray, " r"], items: Int32[np.ndarray, "r l"]
+) -> Float64[np.ndarray, "r l"]:
+    """What decides a click or an order: it depends on the request and the item, not on what else is shown."""
+    key = counter_key(seed, purpose) if luck == 0 else counter_key(seed, purpose, luck)
+    return uniforms(key, numbers, items)
 
 
 def _logged(
@@ -111,6 +177,7 @@ def _logged(
     ordered: Bool[np.ndarray, "r l"],
     slot_propensity: Float64[np.ndarray, "r l"],
     history: Int32[np.ndarray, "r h"],
+    whole: Bool[np.ndarray, " r"],
 ) -> WaveLog:
     """Choose the rows that are written: every ranked item, samples of the others, or all of a request."""
     world, seed, numbers = state.world, state.seed, requests.request_id
@@ -118,7 +185,7 @@ def _logged(
     column = np.arange(wide)
     passed = present & (column >= short) & (column < world.passed)
     recalled = present & (column >= world.passed)
-    whole = request_draws(seed, "full recall", numbers)[:, None] < world.full_recall_share
+    whole = whole[:, None]
     key = counter_key(seed, "logged sample")
     some_passed, passed_share = sampled(key, numbers, items, passed, world.logged_passed)
     some_recalled, recalled_share = sampled(key, numbers, items, recalled, world.logged_recalled)

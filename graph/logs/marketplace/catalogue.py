@@ -19,6 +19,8 @@ TITLE_WORDS = 6
 WORDS_PER_LEAF = 40
 WORDS_PER_TOPIC = 6
 """Topics of a leaf draw their words from the leaf's and overlap: a title hints at its topic and does not name it."""
+LATER_DAYS = 7
+"""Days after the log for which items are drawn too, so that it can be continued. They are not in its tables."""
 YEARS_LISTED = 2.0
 """How far back the items of the first day were listed, at most."""
 DISCOUNT_DAYS = 3
@@ -86,8 +88,12 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class HiddenItems:
-    """What is true of the items."""
+    """What is true of the items; where ``attribute_information`` is below 1, not all of it is what is shown."""
 
+    leaf: Int32[np.ndarray, " items"]
+    brand: Int32[np.ndarray, " items"]
+    shop: Int32[np.ndarray, " items"]
+    price: Float64[np.ndarray, " items"]
     topic: Int32[np.ndarray, " items"]
     quality: Float64[np.ndarray, " items"]
     style: Float64[np.ndarray, "items style"]
@@ -150,7 +156,7 @@ def _make_shelves(world: WorldConfig, seed: int, leaves: int, brands: int, shops
 
 
 def make_items(world: WorldConfig, seed: int, shelves: Shelves, market: HiddenMarket) -> tuple[Catalogue, HiddenItems]:
-    """Draw every item of the log's days, those born later included."""
+    """Draw every item of the log's days and of the ``LATER_DAYS``, those born later included."""
     random = stream(seed, "items")
     leaves = len(shelves.categories)
     listed_at = _listing_moments(world, random)
@@ -164,31 +170,38 @@ def make_items(world: WorldConfig, seed: int, shelves: Shelves, market: HiddenMa
     own_style = random.normal(size=(count, STYLE))
     log_price = market.leaf_price[leaf] + market.brand_level[brand] + 0.12 * quality
     log_price += world.price_spread * random.normal(size=count)
+    price = np.maximum(np.round(np.exp(log_price)) - 0.01, 0.99)
     hidden = HiddenItems(
+        leaf=leaf,
+        brand=brand,
+        shop=shop,
+        price=price,
         topic=topic,
         quality=quality,
         style=0.5 * market.topic_style[topic] + 0.6 * market.brand_style[brand] + 0.6 * own_style,
         attention=_attention(world.popularity_exponent, leaf, random) + 0.25 * quality,
     )
+    title_words = _title_words(topic, leaf, brand, market, shelves.vocabulary, random)
+    shown_as = _shown_as(world.attribute_information, count, stream(seed, "shown as"))
     catalogue = Catalogue(
         item_id=_item_ids(seed, count),
-        leaf=leaf,
-        brand=brand,
-        shop=shop,
-        price=np.maximum(np.round(np.exp(log_price)) - 0.01, 0.99),
+        leaf=leaf[shown_as],
+        brand=brand[shown_as],
+        shop=shop[shown_as],
+        price=price[shown_as],
         listed_at=listed_at,
-        title_words=_title_words(topic, leaf, brand, market, shelves.vocabulary, random),
+        title_words=title_words[shown_as],
         shelves=shelves,
     )
     return catalogue, hidden
 
 
-def prices_on(world: WorldConfig, seed: int, catalogue: Catalogue, day: int) -> Float32[np.ndarray, " items"]:
-    """Prices of a day (0-based): the listed ones less that day's discounts."""
+def prices_on(world: WorldConfig, seed: int, items: HiddenItems, day: int) -> Float32[np.ndarray, " items"]:
+    """Prices of a day (0-based): the items' own less that day's discounts."""
     period = np.array([day // DISCOUNT_DAYS])
-    draws = uniforms(counter_key(seed, "discount"), period, np.arange(len(catalogue.price))[None, :])[0]
+    draws = uniforms(counter_key(seed, "discount"), period, np.arange(len(items.price))[None, :])[0]
     factor = np.where(draws < world.discount_share, 1.0 - world.discount, 1.0)
-    return np.round(catalogue.price * factor, 2).astype(np.float32)
+    return np.round(items.price * factor, 2).astype(np.float32)
 
 
 def zipf(count: int, exponent: float, random: np.random.Generator) -> Float64[np.ndarray, " count"]:
@@ -200,8 +213,19 @@ def zipf(count: int, exponent: float, random: np.random.Generator) -> Float64[np
 def _listing_moments(world: WorldConfig, random: np.random.Generator) -> Int64[np.ndarray, " items"]:
     start = first_moment(world)
     old = start - (random.random(world.items) * YEARS_LISTED * 365 * DAY_MS).astype(np.int64) - 1
-    new = start + (random.random(world.days * world.new_items_per_day) * world.days * DAY_MS).astype(np.int64)
+    days = world.days + LATER_DAYS
+    new = start + (random.random(days * world.new_items_per_day) * days * DAY_MS).astype(np.int64)
     return np.sort(np.concatenate([old, new]))
+
+
+def _shown_as(information: float, count: int, random: np.random.Generator) -> Int64[np.ndarray, " items"]:
+    """Whose attributes each item is shown with: its own, or those of another among the items that swap them."""
+    shown = np.arange(count)
+    swapping = np.flatnonzero(random.random(count) >= information)
+    # A rotation of a random order: nobody keeps their own (unless alone).
+    order = random.permutation(swapping)
+    shown[order] = np.roll(order, 1)
+    return shown
 
 
 def _of_department(

@@ -37,6 +37,11 @@ class HiddenTruth:
     utility: Pairs
     """Log of the expected worth of being looked at: click · (1 + worth · order)."""
 
+    def arranged(self, columns: Int[np.ndarray, "r l"]) -> HiddenTruth:
+        """That of some of each row's candidates, in another order."""
+        taken = (np.take_along_axis(values, columns, axis=1) for values in (self.click, self.order, self.utility))
+        return HiddenTruth(*taken)
+
 
 @dataclass(frozen=True)
 class HiddenScales:
@@ -52,7 +57,7 @@ class HiddenScales:
 
 def relevance(state: HiddenState, requests: Requests, intents: HiddenIntents, items: Items) -> Pairs:
     """In (0, 1]: 1 for the wanted topic, less for distant topics of its leaf, halved for another brand than named."""
-    market, topic, brand = state.market, state.items.topic[items], state.seen.catalogue.brand[items]
+    market, topic, brand = state.market, state.items.topic[items], state.items.brand[items]
     wanted, named = intents.topic[:, None], state.queries.brand[requests.query][:, None]
     step = market.topic_place[topic] - market.topic_place[wanted]
     near = np.where(topic == wanted, 1.0, SAME_LEAF + 0.5 * np.exp(-0.5 * (step**2).sum(axis=-1)))
@@ -80,7 +85,7 @@ def appeal_and_satisfaction(
     """
     world, market, users, catalogue = state.world, state.market, state.users, state.seen.catalogue
     user = requests.user[:, None]
-    brand, leaf, quality = catalogue.brand[items], catalogue.leaf[items], state.items.quality[items]
+    brand, leaf, quality = state.items.brand[items], state.items.leaf[items], state.items.quality[items]
     relevant = relevance(state, requests, intents, items)
 
     step = state.items.style[items] - users.ideal[user]
@@ -101,7 +106,7 @@ def appeal_and_satisfaction(
         + world.familiarity_weight * familiar
     )
     appeal = world.relevance_weight * np.log(relevant) + relevant * liking - world.price_weight * pain
-    trust = np.tanh(market.shop_reliability[catalogue.shop[items]]) * (1.0 + np.maximum(0.0, over))
+    trust = np.tanh(market.shop_reliability[state.items.shop[items]]) * (1.0 + np.maximum(0.0, over))
     satisfaction = relevant * (1.0 + style + world.quality_weight * np.tanh(1.2 * quality)) + 0.8 * trust - 0.7 * pain
     return appeal, satisfaction
 

@@ -1,35 +1,23 @@
-"""The engine's first two stages: recall, and the simple pre-ranker that was in service while the log was written."""
+"""The engine's first stage: recall by text match, attention and freshness."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64
+from jaxtyping import Float32, Int32, Int64
 from numba import njit
 
 from graph.logs.marketplace.catalogue import DAY_MS, Catalogue
 from graph.logs.marketplace.demand import HiddenIntents, Requests
-from graph.logs.marketplace.noise import counter_key, normals, uniform
+from graph.logs.marketplace.noise import counter_key, uniform
+from graph.logs.marketplace.observed import Candidates
 from graph.logs.marketplace.shoppers import Queries
 from graph.logs.marketplace.state import HiddenState
 
 FRESH_DAYS = 7
 OVERLAP_WEIGHT = 2.0
 """Of the share of the query's words that the title has, in recall and in the pre-ranker."""
-PRIOR_IMPRESSIONS = 20.0
-"""Of the smoothed click rate that the pre-ranker uses."""
-POPULARITY_WEIGHT, NOISE_WEIGHT = 0.15, 0.3
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Recalled items, one row a request; -1 pads where fewer were found."""
-
-    items: Int32[np.ndarray, "r m"]
-    overlap: Float64[np.ndarray, "r m"]
-    """Share of the query's words that the title has."""
 
 
 class Recall:
@@ -38,11 +26,11 @@ class Recall:
     def __init__(self, state: HiddenState) -> None:
         self._state = state
         self._key = counter_key(state.seed, "recall")
-        catalogue = state.seen.catalogue
-        leaves = len(catalogue.shelves.categories)
+        # What an item is, not what it is shown as: the category of a request is also what is wanted, not what is typed.
+        leaf, leaves = state.items.leaf, len(state.seen.shelves.categories)
         # Within a leaf, items stay in order of listing: those on sale are the first of each pool.
-        self._pool = np.argsort(catalogue.leaf, kind="stable").astype(np.int32)
-        self._starts = np.searchsorted(catalogue.leaf[self._pool], np.arange(leaves + 1))
+        self._pool = np.argsort(leaf, kind="stable").astype(np.int32)
+        self._starts = np.searchsorted(leaf[self._pool], np.arange(leaves + 1))
 
     def __call__(self, requests: Requests, intents: HiddenIntents) -> Candidates:
         """Recall up to M items for each request; only items listed by then."""
@@ -53,34 +41,10 @@ class Recall:
             self._key, requests.request_id, seen.catalogue.on_sale(requests.timestamp),
             requests.timestamp - FRESH_DAYS * DAY_MS, intents.leaf,
             seen.queries.words[requests.query], seen.queries.word_count[requests.query],
-            self._starts, self._pool, seen.catalogue.leaf, seen.catalogue.listed_at, seen.catalogue.title_words,
+            self._starts, self._pool, self._state.items.leaf, seen.catalogue.listed_at, seen.catalogue.title_words,
             self._state.items.attention, world.fresh_boost, round(world.recall_noise * world.recalled), items, overlap,
         )  # fmt: skip
         return Candidates(items, overlap)
-
-
-class LoggingPreRanker:
-    """Text match, smoothed click rate and popularity, learned from the clicks up to yesterday."""
-
-    def __init__(self, seed: int, items: int) -> None:
-        self._key = counter_key(seed, "pre-ranker")
-        self._impressions = np.zeros(items)
-        self._clicks = np.zeros(items)
-
-    def score(self, numbers: Int64[np.ndarray, " r"], candidates: Candidates) -> Float64[np.ndarray, "r m"]:
-        """Scores of the candidates; padding gets -inf."""
-        shown, clicks = self._impressions, self._clicks
-        rate = max(clicks.sum(), 1.0) / max(shown.sum(), 1.0)
-        smoothed = np.log((clicks + PRIOR_IMPRESSIONS * rate) / (shown + PRIOR_IMPRESSIONS) / rate)
-        known = smoothed + POPULARITY_WEIGHT * np.log1p(shown)
-        noise = normals(self._key, numbers, candidates.items)
-        scores = OVERLAP_WEIGHT * candidates.overlap + known[candidates.items] + NOISE_WEIGHT * noise
-        return np.where(candidates.items >= 0, scores, -np.inf)
-
-    def learn(self, shown: Int32[np.ndarray, " n"], clicked: Int32[np.ndarray, " c"]) -> None:
-        """Take in a day's exposed and clicked items."""
-        self._impressions += np.bincount(shown, minlength=len(self._impressions))
-        self._clicks += np.bincount(clicked, minlength=len(self._clicks))
 
 
 def text_match(

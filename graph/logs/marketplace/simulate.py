@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from configs.console import progress, say
 from configs.stages import write_json
-from configs.worlds import WorldConfig
+from configs.worlds import RankerKind, WorldConfig
 from graph.logs.marketplace.calibration import calibrate
-from graph.logs.marketplace.cascade import EXPOSED, WaveLog, run_wave
-from graph.logs.marketplace.catalogue import prices_on
-from graph.logs.marketplace.choice import HiddenScales
-from graph.logs.marketplace.demand import QueryPicker, requests_of
+from graph.logs.marketplace.cascade import EXPOSED, Engine, WaveLog, run_wave
+from graph.logs.marketplace.catalogue import DAY_MS, first_moment, prices_on
+from graph.logs.marketplace.demand import QueryPicker, Requests, requests_of
 from graph.logs.marketplace.history import ClickHistory
-from graph.logs.marketplace.retrieval import LoggingPreRanker, Recall
+from graph.logs.marketplace.learned_ranker import LearnedRanker
+from graph.logs.marketplace.pre_rankers import new_pre_ranker
+from graph.logs.marketplace.retrieval import Recall
 from graph.logs.marketplace.state import HiddenState, make_state
 from graph.logs.marketplace.summary import HiddenSummary
 from graph.logs.marketplace.writing import write_day, write_tables
+
+
+@dataclass(frozen=True)
+class DayLog:
+    """What a day brought: its requests in order of time, the waves they ran in, and the prices."""
+
+    requests: Requests
+    waves: list[tuple[np.ndarray, WaveLog]]
+    """Row numbers in ``requests``, and what happened there."""
+    prices: Float32[np.ndarray, " items"]
 
 
 def simulate(world: WorldConfig, seed: int, folder: Path) -> dict[str, Any]:
@@ -36,50 +50,64 @@ def simulate(world: WorldConfig, seed: int, folder: Path) -> dict[str, Any]:
         The figures of ``world.json``: the funnel, and the ranking model against simulated truth.
     """
     state = make_state(world, seed)
-    recall, picker = Recall(state), QueryPicker(state.queries, state.market)
-    scales = calibrate(state, recall, picker)
-    pre_ranker = LoggingPreRanker(seed, len(state.items.quality))
-    history = ClickHistory(world.users, world.history_length)
     summary = HiddenSummary()
-    write_tables(state.seen, folder)
+    write_tables(state.seen, first_moment(world) + world.days * DAY_MS, folder)
     with progress() as bar:
-        task = bar.add_task("simulating days", total=world.days, note="")
+        task = bar.add_task("simulating days", total=world.warm_up_days + world.days, note="")
+        state, engine = opened(state, lambda: bar.advance(task))
         for day in range(world.days):
             state = state.next_day(day)
-            _run_day(state, day, scales, recall, picker, pre_ranker, history, summary, folder / "impressions")
+            log = run_day(state, engine, day, summary)
+            write_day(state.seen, log.requests, log.waves, log.prices, folder / "impressions")
             bar.advance(task)
-    figures = summary.figures()
+    figures = summary.figures() | {"ranking_model": world.ranker.value, "warm_up_days": world.warm_up_days}
     write_json(folder / "world.json", figures)
     _tell(figures)
     return figures
 
 
-def _run_day(
-    state: HiddenState,
-    day: int,
-    scales: HiddenScales,
-    recall: Recall,
-    picker: QueryPicker,
-    pre_ranker: LoggingPreRanker,
-    history: ClickHistory,
-    summary: HiddenSummary,
-    folder: Path,
-) -> None:
-    """Run a day's requests, the n-th of every session together, and write them."""
+def opened(state: HiddenState, advance: Callable[[], None] = lambda: None) -> tuple[HiddenState, Engine]:
+    """The marketplace on the eve of its log: the warm-up days are over, and the ranking model is trained on them.
+
+    Args:
+        state: as drawn.
+        advance: called after each day.
+    """
+    world = state.world
+    recall = Recall(state)
+    engine = Engine(
+        recall=recall,
+        scales=calibrate(state, recall, QueryPicker(state.queries, state.market)),
+        pre_ranker=new_pre_ranker(state),
+        learned=LearnedRanker(world, state.seed, state.seen) if world.ranker is RankerKind.learned else None,
+        history=ClickHistory(world.users, world.history_length),
+    )
+    for day in range(-world.warm_up_days, 0):
+        state = state.next_day(day)
+        run_day(state, engine, day)
+        advance()
+    if engine.learned is not None:
+        engine.learned.train()
+        engine.driving = True
+    return state, engine
+
+
+def run_day(state: HiddenState, engine: Engine, day: int, summary: HiddenSummary | None = None) -> DayLog:
+    """Run a day's requests, the n-th of every session together; then pre-ranker and ranking model learn from it."""
+    picker = QueryPicker(state.queries, state.market)
     requests, intents = requests_of(state, picker, day)
-    prices = prices_on(state.world, state.seed, state.seen.catalogue, day)
+    prices = prices_on(state.world, state.seed, state.items, day)
     waves: list[tuple[np.ndarray, WaveLog]] = []
     for turn in range(int(requests.turn.max()) + 1):
         rows = np.flatnonzero(requests.turn == turn)
-        of_wave = requests.take(rows)
-        log, outcome = run_wave(
-            state, scales, recall, pre_ranker, of_wave, intents.take(rows), prices, history.of(of_wave.user)
-        )
-        history.add(of_wave.user, log.items, log.clicked)
-        summary.add(log, outcome)
+        log, outcome = run_wave(state, engine, requests.take(rows), intents.take(rows), prices)
+        if summary is not None:
+            summary.add(log, outcome)
         waves.append((rows, log))
-    pre_ranker.learn(_items(waves, lambda log: log.stage == EXPOSED), _items(waves, lambda log: log.clicked))
-    write_day(state.seen, requests, waves, prices, folder)
+    engine.pre_ranker.learn(_items(waves, lambda log: log.stage == EXPOSED), _items(waves, lambda log: log.clicked))
+    if engine.learned is not None:
+        engine.learned.end_day()
+    return DayLog(requests, waves, prices)
 
 
 def _items(waves: list[tuple[np.ndarray, WaveLog]], where: Any) -> np.ndarray:
@@ -94,9 +122,9 @@ def _tell(figures: dict[str, Any]) -> None:
         f"({figures['order_rate']:.1%} of clicks)"
     )
     say(
-        f"ranking model against simulated truth: NDCG@10 {ndcg['ranking_model']:.3f} (random {ndcg['random']:.3f}, "
-        f"oracle 1); click AUC on exposed rows {_shown(auc['ranking_model'])}, of the true probabilities "
-        f"{_shown(auc['oracle_without_position'])} without and {_shown(auc['oracle'])} with position"
+        f"ranking model ({figures['ranking_model']}) against simulated truth: NDCG@10 {ndcg['ranking_model']:.3f} "
+        f"(random {ndcg['random']:.3f}, oracle 1); click AUC on exposed rows {_shown(auc['ranking_model'])}, of the "
+        f"true probabilities {_shown(auc['oracle_without_position'])} without and {_shown(auc['oracle'])} with position"
     )
 
 

@@ -55,10 +55,10 @@ USERS = pa.schema([("user_id", pa.int64()), ("age_band", pa.string()), ("region"
 QUERIES = pa.schema([("query", pa.string()), ("predicted_category", pa.string()), ("words", pa.int32())])
 
 
-def write_tables(seen: Seen, folder: Path) -> None:
-    """Write ``items.parquet``, ``users.parquet`` and ``queries.parquet``, each sorted by its key."""
+def items_table(seen: Seen) -> pa.Table:
+    """``items.parquet`` of the whole catalogue, in its order: the items listed after the log too."""
     catalogue, shelves = seen.catalogue, seen.shelves
-    items = [
+    columns = [
         catalogue.item_id,
         catalogue.titles(),
         _named(shelves.categories, catalogue.leaf),
@@ -67,10 +67,32 @@ def write_tables(seen: Seen, folder: Path) -> None:
         catalogue.price.astype(np.float32),
         catalogue.listed_at,
     ]
-    users = [seen.users.user_id, _named(AGE_BANDS, seen.users.age_band), _named(REGIONS, seen.users.region)]
-    queries = [seen.queries.text, _named(shelves.categories, seen.queries.predicted_leaf), seen.queries.word_count]
-    for name, schema, columns in (("items", ITEMS, items), ("users", USERS, users), ("queries", QUERIES, queries)):
-        made = _table(schema, columns)
+    return _table(ITEMS, columns)
+
+
+def users_table(seen: Seen) -> pa.Table:
+    """``users.parquet``, a row per user by number."""
+    users = seen.users
+    return _table(USERS, [users.user_id, _named(AGE_BANDS, users.age_band), _named(REGIONS, users.region)])
+
+
+def queries_table(seen: Seen) -> pa.Table:
+    """``queries.parquet``, a row per query by number."""
+    queries, categories = seen.queries, seen.shelves.categories
+    return _table(QUERIES, [queries.text, _named(categories, queries.predicted_leaf), queries.word_count])
+
+
+def write_tables(seen: Seen, end: int, folder: Path) -> None:
+    """Write ``items.parquet``, ``users.parquet`` and ``queries.parquet``, each sorted by its key.
+
+    Args:
+        seen: the tables.
+        end: end of the log, ms since 1970; items listed later are left out.
+        folder: where to write.
+    """
+    listed = int(seen.catalogue.on_sale(np.array([end - 1]))[0])
+    tables = {"items": items_table(seen).slice(0, listed), "users": users_table(seen), "queries": queries_table(seen)}
+    for name, made in tables.items():
         _write(made.take(pa.compute.sort_indices(made[0])), folder / f"{name}.parquet")
 
 

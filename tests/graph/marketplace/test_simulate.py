@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 from configs.command import parse
 from configs.schema import DataConfig
 from configs.stages import read_json
-from configs.worlds import WorldConfig, load_world
+from configs.worlds import PreRankerKind, RankerKind, WorldConfig, load_world
 from graph.logs.marketplace.simulate import simulate
 from graph.logs.prepare import prepare_log
 from graph.logs.readers.marketplace import read
@@ -87,12 +86,13 @@ def test_rows_lie_in_the_contract_s_order(tiny):
 
 
 def test_history_is_what_the_user_clicked_strictly_before(tiny):
+    """A user's first history comes from the warm-up days, which are not logged; all later ones follow from it."""
     log = tiny.impressions().to_pandas()
-    clicked = defaultdict(list)
+    clicked: dict[int, list[int]] = {}
     seen = 0
     for _, rows in log.groupby("request_id", sort=False):
         user = rows.user_id.iloc[0]
-        expected = clicked[user][: tiny.world.history_length]
+        expected = clicked.setdefault(user, list(rows.history.iloc[0]))[: tiny.world.history_length]
         for logged in rows.history:
             assert list(logged) == expected
         seen += bool(expected)
@@ -153,10 +153,14 @@ def test_scores_are_logged_for_ranked_items_and_whole_recalled_sets_only(tiny):
     assert (log.rank_score.notna() == scored).all()
 
 
+def noisy(world: WorldConfig, quality: float) -> WorldConfig:
+    return replace(world, ranker=RankerKind.noisy, ranker_quality=quality)
+
+
 def test_better_rankers_have_a_better_ndcg(short_world, tmp_path):
     ndcg = {}
     for quality in (0.0, 0.4, 0.8, 1.0):
-        figures = simulate(replace(short_world, ranker_quality=quality), 0, tmp_path / str(quality))["ndcg_at_10"]
+        figures = simulate(noisy(short_world, quality), 0, tmp_path / str(quality))["ndcg_at_10"]
         ndcg[quality] = figures["ranking_model"]
     assert ndcg[1.0] == pytest.approx(1.0, abs=1e-12)
     assert ndcg[0.0] == pytest.approx(figures["random"], abs=0.05)
@@ -164,7 +168,7 @@ def test_better_rankers_have_a_better_ndcg(short_world, tmp_path):
 
 
 def test_clicks_fall_with_position_when_the_order_is_random(tmp_path):
-    world = replace(load_world("tiny"), ranker_quality=0.0, position_bias=1.0)
+    world = replace(noisy(load_world("tiny"), 0.0), position_bias=1.0)
     simulate(world, 0, tmp_path)
     files = sorted((tmp_path / "impressions").glob("day=*/*.parquet"))
     log = pd.concat([pd.read_parquet(file, columns=["stage", "position", "clicked"]) for file in files])
@@ -201,3 +205,38 @@ def test_the_checks_reject_nothing(tmp_path):
     assert log.facts["rejected"] == {}
     assert all(task["available"] for task in log.facts["tasks"].values())
     assert (tmp_path / "tiny" / "logs" / "world.json").exists()
+
+
+def test_whole_recalled_sets_are_logged_from_the_stated_day_on(short_world, tmp_path):
+    world = replace(short_world, full_recall_share=1.0, full_recall_from=1)
+    simulate(world, 0, tmp_path)
+    files = sorted((tmp_path / "impressions").glob("day=*/*.parquet"))
+    recalled = [pd.read_parquet(file).query("stage in ('recalled', 'passed')") for file in files]
+    assert recalled[0].groupby("request_id").size().max() <= world.logged_passed + world.logged_recalled
+    assert (recalled[1].propensity == 1).all()
+    assert recalled[1].groupby("request_id").size().min() > 30
+
+
+def test_warm_up_days_are_not_logged_but_known(short_world, tmp_path):
+    """The first day's pre-ranker and histories are those of a shop that has been open for a while."""
+    simulate(short_world, 0, tmp_path / "warm")
+    simulate(noisy(replace(short_world, warm_up_days=0), 0.7), 0, tmp_path / "new")
+    warm, new = (pd.read_parquet(tmp_path / name / "impressions" / "day=2024-01-01") for name in ("warm", "new"))
+    assert len(list((tmp_path / "warm" / "impressions").iterdir())) == short_world.days
+    assert warm.request_id.unique().tolist() == new.request_id.unique().tolist()
+    first = [frame.groupby("user_id").history.first().map(len).mean() for frame in (warm, new)]
+    assert first[1] == 0
+    assert first[0] > 1
+
+
+def test_a_random_pre_ranker_passes_no_item_more_than_another(short_world, tmp_path):
+    """With the learning one, what passes agrees with the text; with the random one it does not."""
+    gaps = {}
+    for kind in PreRankerKind:
+        world = replace(noisy(short_world, 0.0), pre_ranker=kind, full_recall_share=1.0)
+        simulate(world, 0, tmp_path / kind)
+        log = pd.concat([pd.read_parquet(f) for f in (tmp_path / kind / "impressions").glob("day=*/*.parquet")])
+        passed = log.stage.isin(["exposed", "ranked", "passed"])
+        gaps[kind] = log[passed].text_match.mean() - log[log.stage == "recalled"].text_match.mean()
+    assert gaps[PreRankerKind.learning] > 0.1
+    assert abs(gaps[PreRankerKind.random]) < 0.02

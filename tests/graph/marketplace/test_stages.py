@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from configs.worlds import load_world
-from graph.logs.marketplace.catalogue import make_items, make_market
+from graph.logs.marketplace.catalogue import LATER_DAYS, make_items, make_market, prices_on
 from graph.logs.marketplace.choice import HiddenScales, examination, truth_of
 from graph.logs.marketplace.demand import QueryPicker, requests_of
 from graph.logs.marketplace.display import explore, sampled
 from graph.logs.marketplace.history import ClickHistory
 from graph.logs.marketplace.noise import counter_key, normals, stream, uniforms
-from graph.logs.marketplace.retrieval import LoggingPreRanker, Recall
+from graph.logs.marketplace.observed import Observed
+from graph.logs.marketplace.pre_rankers import LoggingPreRanker
+from graph.logs.marketplace.retrieval import Recall
 from graph.logs.marketplace.state import make_state
 from graph.logs.marketplace.summary import BinnedAUC, ndcg_and_chance
 from graph.logs.marketplace.words import mistyped, new_words
@@ -71,7 +73,7 @@ def test_words_are_distinct_and_mistyping_changes_little():
 
 def test_items_follow_their_market(state):
     catalogue, world = state.seen.catalogue, state.world
-    assert len(np.unique(catalogue.item_id)) == world.items + world.days * world.new_items_per_day
+    assert len(np.unique(catalogue.item_id)) == world.items + (world.days + LATER_DAYS) * world.new_items_per_day
     assert (np.diff(catalogue.listed_at) >= 0).all()
     assert (catalogue.brand // world.brands_per_department == catalogue.shelves.leaf_department[catalogue.leaf]).all()
     assert (state.market.topic_leaf[state.items.topic] == catalogue.leaf).all()
@@ -137,18 +139,18 @@ def test_recall_from_a_small_category_pads(state):
     requests, intents = requests_of(state, QueryPicker(state.queries, state.market), 0)
     items = Recall(small)(requests, intents).items
     assert (items == -1).any()
-    scores = LoggingPreRanker(0, len(state.items.quality)).score(requests.request_id, Recall(small)(requests, intents))
-    assert (np.isneginf(scores) == (items == -1)).all()
 
 
 def test_pre_ranker_learns_what_is_clicked(state):
     requests, intents = requests_of(state, QueryPicker(state.queries, state.market), 0)
     candidates = Recall(state)(requests, intents)
     pre_ranker = LoggingPreRanker(0, len(state.items.quality))
-    before = pre_ranker.score(requests.request_id, candidates)
+    prices = prices_on(state.world, state.seed, state.items, 0)
+    observed = Observed(state.seen, requests, candidates, prices, np.full((len(requests), 1), -1, np.int32))
+    before = pre_ranker.score(observed)
     liked = candidates.items[0, 0]
     pre_ranker.learn(np.repeat(candidates.items[0, :20], 50), np.full(40, liked))
-    change = pre_ranker.score(requests.request_id, candidates) - before
+    change = pre_ranker.score(observed) - before
     assert (change[candidates.items == liked] > 1).all()
     assert (change[candidates.items == candidates.items[0, 1]] < 0).all()
 
@@ -244,3 +246,18 @@ def test_binned_auc_agrees_with_counting_pairs():
     differences = scores[labels][:, None] - scores[~labels][None, :]
     assert auc.value == pytest.approx(float((np.sign(differences) / 2 + 0.5).mean()), abs=1e-3)
     assert BinnedAUC(0.0, 1.0).value is None
+
+
+@pytest.mark.parametrize("information", [0.0, 0.5, 1.0])
+def test_attributes_are_those_of_other_items_where_they_tell_nothing(information):
+    world = replace(load_world("tiny"), attribute_information=information)
+    made = make_state(world, 0)
+    truth, shown = made.items, made.seen.catalogue
+    own = np.stack([getattr(truth, name) == getattr(shown, name) for name in ("leaf", "brand", "shop", "price")])
+    assert own.all(axis=0).mean() == pytest.approx(information, abs=0.04)
+    assert sorted(truth.brand.tolist()) == sorted(shown.brand.tolist()), "each attribute is shown once"
+    if information == 0:
+        assert own[0].mean() == pytest.approx(((np.bincount(truth.leaf) / len(truth.leaf)) ** 2).sum(), abs=0.03)
+        assert abs(np.corrcoef(np.log(truth.price), np.log(shown.price))[0, 1]) < 0.06
+    informed = make_state(replace(world, attribute_information=1.0), 0).items
+    assert all((getattr(informed, name) == values).all() for name, values in vars(truth).items()), "the truth moved"

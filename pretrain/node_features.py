@@ -77,7 +77,7 @@ def node_features(graph: Graph, log: SearchLog, data: DataConfig, config: Pretra
     """
     kinds = {f.column: f.kind for f in data.features if f.side is Side.item} if data.features else None
     buckets = config.text_buckets
-    made = {"item": NodeFeatures(*_of_table(log.items(), kinds, buckets), buckets)}
+    made = {"item": NodeFeatures(*_of_table(log.items(), kinds, buckets, _with_edges(graph, "item")), buckets)}
     for kind in graph.node_counts:
         if kind == "item":
             continue
@@ -86,13 +86,22 @@ def node_features(graph: Graph, log: SearchLog, data: DataConfig, config: Pretra
         attributes = log.queries() if kind == "query" else None
         if attributes is not None:
             rows = pc.index_in(keys, value_set=attributes["query"].combine_chunks())
-            parts.append(_of_table(attributes.take(rows), None, buckets))
+            parts.append(_of_table(attributes.take(rows), None, buckets, _with_edges(graph, "query")))
         texts, values = zip(*parts, strict=True)
         made[kind] = NodeFeatures(np.hstack(texts), np.hstack(values), buckets)
     bare = [kind for kind, features in made.items() if features.empty]
     if bare:
         say(f"psi: nodes without features of their own, known by their neighbours only: {', '.join(sorted(bare))}")
     return made
+
+
+def _with_edges(graph: Graph, kind: str) -> npt.NDArray[np.bool_]:
+    """Nodes that training knows: those without any edge may be listed after its end. [nodes]"""
+    known = np.zeros(graph.node_counts[kind], dtype=np.bool_)
+    for key, relation in graph.relations.items():
+        if key[2] == kind:
+            known |= np.diff(relation.indptr) > 0
+    return known
 
 
 def _of_keys(keys: pa.ChunkedArray, kind: str, buckets: int) -> tuple[Buckets, Buckets]:
@@ -103,7 +112,9 @@ def _of_keys(keys: pa.ChunkedArray, kind: str, buckets: int) -> tuple[Buckets, B
     return _ngrams(keys, buckets), none if kind == "query" else _hashed(keys, kind, buckets)[:, None]
 
 
-def _of_table(table: pa.Table, kinds: Mapping[str, FeatureKind] | None, buckets: int) -> tuple[Buckets, Buckets]:
+def _of_table(
+    table: pa.Table, kinds: Mapping[str, FeatureKind] | None, buckets: int, known: npt.NDArray[np.bool_]
+) -> tuple[Buckets, Buckets]:
     texts: list[Buckets] = [np.zeros((len(table), 0), np.int64)]
     values: list[Buckets] = [np.zeros((len(table), 0), np.int64)]
     for name in table.column_names:
@@ -119,7 +130,7 @@ def _of_table(table: pa.Table, kinds: Mapping[str, FeatureKind] | None, buckets:
         elif kind is FeatureKind.list:
             values.append(_lists(column, name, buckets))
         elif kind is FeatureKind.number:
-            values.append(_quantiles(column, name, buckets)[:, None])
+            values.append(_quantiles(column, name, buckets, known)[:, None])
         else:
             values.append(_hashed(column, name, buckets)[:, None])
             if _is_text(column.type):
@@ -182,12 +193,14 @@ def _lists(column: pa.ChunkedArray, name: str, buckets: int) -> Buckets:
     return _rows(slots, buckets)
 
 
-def _quantiles(column: pa.ChunkedArray, name: str, buckets: int) -> Int64[np.ndarray, " nodes"]:
-    """Numbers as the hash of their quantile bucket; missing and infinite ones as padding."""
+def _quantiles(
+    column: pa.ChunkedArray, name: str, buckets: int, known: npt.NDArray[np.bool_]
+) -> Int64[np.ndarray, " nodes"]:
+    """Numbers as the hash of their bucket between the known nodes' quantiles; missing and infinite ones as padding."""
     numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
-    known = np.isfinite(numbers)
-    if not known.any():
+    finite = np.isfinite(numbers)
+    if not (finite & known).any():
         return np.zeros(len(numbers), np.int64)
-    edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, NUMBER_BUCKETS + 1)[1:-1]))
+    edges = np.unique(np.quantile(numbers[finite & known], np.linspace(0, 1, NUMBER_BUCKETS + 1)[1:-1]))
     bucket = np.searchsorted(edges, np.nan_to_num(numbers), side="right")
-    return _rows(_salted(hash_values(pa.array(bucket)), f"{name} quantile", pa.array(~known)), buckets)
+    return _rows(_salted(hash_values(pa.array(bucket)), f"{name} quantile", pa.array(~finite)), buckets)

@@ -51,7 +51,7 @@ class TrainedPsi:
     """Psi of the subset P, and the encoder to induce it for any other item.
 
     Args:
-        table: the rows of P, less the excluded items.
+        table: the rows of P, less the excluded items; dealt out to other items where ``pretrain.shuffled``.
         induce: item indices of any items → float32 [items, dimension], from what the graph without the excluded
             items' engagement knows about them.
     """
@@ -111,7 +111,11 @@ def train_psi(
         _learn(visible, features, encoder, config, folder)
         vectors = embed(encoder, visible, features, ["item"])["item"].numpy()
         ids = log.items()["item_id"].combine_chunks().take(pa.array(subset))
-        table = EmbeddingTable(ids, vectors[subset], log.catalogue, "psi")
+        rows = vectors[subset]
+        if config.pretrain.shuffled:
+            rows = dealt_out(rows, config.seed)
+            warn("psi: shuffled, the null control: every item of P has the row of another item of P")
+        table = EmbeddingTable(ids, rows, log.catalogue, "psi")
         table.save(folder / "psi")
         stage.finish(items=len(table), dimension=table.dimension, catalogue=log.catalogue)
 
@@ -150,6 +154,17 @@ def items_of_p(graph: Graph, log: SearchLog, config: Config, scratch: Path, hidd
         )
     say(f"psi: P holds {len(subset):,} of {len(ids):,} items (at least {config.pretrain.min_engagement:g} events)")
     return subset
+
+
+def dealt_out(rows: Float32[np.ndarray, "items dimension"], seed: int) -> Float32[np.ndarray, "items dimension"]:
+    """The same rows, each at another item's place: one random cycle through all items, so that no item keeps its own.
+
+    What a row says of the graph's geometry stays; what it says of its item is gone.
+    """
+    around = np.random.default_rng(seed).permutation(len(rows))
+    dealt = np.empty_like(rows)
+    dealt[around] = rows[np.roll(around, 1)]
+    return dealt
 
 
 def _stage(folder: Path, graph: Graph, log: SearchLog, config: Config, hidden: Items) -> Stage:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from configs.schema import DataConfig, FeatureConfig, FeatureKind, PretrainConfig, Side
 from graph.hashing import hash_ngrams
 from graph.logs.log import SearchLog
-from graph.store import Graph, write_graph
+from graph.store import Graph, Relation, write_graph
 from pretrain.node_features import NodeFeatures, node_features
 
 BUCKETS = 100_000
@@ -26,7 +26,7 @@ ITEMS = {
 
 
 def world(folder: Path, items: dict[str, list[object]], queries: pa.Table | None = None) -> tuple[SearchLog, Graph]:
-    """A log's tables and nodes without any edge."""
+    """A log's tables and nodes; every item but the fifth and later ones has an edge, so that training knows it."""
     logs = folder / "logs"
     logs.mkdir(parents=True)
     pq.write_table(pa.table(items), logs / "items.parquet")
@@ -38,7 +38,11 @@ def world(folder: Path, items: dict[str, list[object]], queries: pa.Table | None
         "brand": pa.table({"key": ["acme", "zeta"]}),
         "stars": pa.table({"key": [3, 4]}),
     }
-    return SearchLog(logs, {"catalogue": "c"}, "log"), write_graph(folder / "graph", nodes, [], {})
+    indptr = np.minimum(np.arange(len(items["item_id"]) + 1), len(ITEMS["item_id"]))
+    known = Relation(
+        "brand", "brand_of", "item", indptr, np.zeros(indptr[-1], np.int64), np.ones(indptr[-1], np.float32)
+    )
+    return SearchLog(logs, {"catalogue": "c"}, "log"), write_graph(folder / "graph", nodes, [known], {})
 
 
 def rows(features: NodeFeatures, node: int) -> tuple[set[int], set[int]]:
@@ -77,6 +81,15 @@ def test_missing_values_are_padding_and_prices_are_buckets(tmp_path: Path) -> No
     assert rows(features, 2)[0] == {h % BUCKETS for h in hash_ngrams(pa.array(["acme"]), 24)[0] if h}
     assert len(rows(features, 2)[1]) == 2, "brand and stars; no tags, no price"
     assert len(rows(features, 3)[1] & rows(features, 0)[1]) == 2, "the price of 1 and the tag y"
+
+
+def test_items_that_training_does_not_know_move_no_bucket(tmp_path: Path) -> None:
+    few = made(tmp_path / "few")["item"]
+    later = {name: [*values, *values] for name, values in ITEMS.items()}
+    later |= {"item_id": list(range(11, 19)), "price": [*ITEMS["price"], 0.1, 0.2, 0.3, 900.0]}
+    more = made(tmp_path / "more", **later)["item"]
+    for item in range(4):
+        assert rows(more, item) == rows(few, item)
 
 
 def test_the_item_id_plays_no_part(tmp_path: Path) -> None:

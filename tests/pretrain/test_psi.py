@@ -18,7 +18,7 @@ from graph.logs.log import SearchLog
 from graph.store import Graph
 from pretrain import training
 from pretrain.embeddings import EmbeddingTable
-from pretrain.psi import train_psi
+from pretrain.psi import dealt_out, train_psi
 from pretrain.run import print_summary
 
 Planted = tuple[SearchLog, Graph]
@@ -98,6 +98,29 @@ def test_psi_covers_p_and_is_not_trained_twice(
     np.testing.assert_array_equal(again.induce(every), first.induce(every))
     indices = first.table.rows_of(log.items()["item_id"])
     np.testing.assert_array_equal(first.induce(every)[indices >= 0], first.table.vectors[indices[indices >= 0]])
+
+
+def test_shuffled_rows_are_the_same_rows_at_other_items_of_p(
+    planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, graph = planted
+    own = train_psi(graph, log, config(max_epochs=1), tmp_path / "own").table
+    shuffled = train_psi(graph, log, config(max_epochs=1, shuffled=True), tmp_path / "shuffled").table
+    assert "psi: shuffled" in capsys.readouterr().out
+    assert shuffled.ids.equals(own.ids)
+    assert not (shuffled.vectors == own.vectors).all(axis=1).any()
+    np.testing.assert_array_equal(np.unique(shuffled.vectors, axis=0), np.unique(own.vectors, axis=0))
+
+
+@pytest.mark.parametrize("items", [2, 3, 50])
+def test_no_row_stays_and_the_seed_decides_where_it_goes(items: int) -> None:
+    rows = np.arange(items, dtype=np.float32)[:, None]
+    dealt = dealt_out(rows, seed=4)
+    assert (dealt != rows).all()
+    assert sorted(dealt[:, 0]) == list(range(items))
+    np.testing.assert_array_equal(dealt, dealt_out(rows, seed=4))
+    if items == 50:
+        assert (dealt != dealt_out(rows, seed=5)).any()
 
 
 @pytest.mark.parametrize("backend", list(Backend))

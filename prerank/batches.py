@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class SideArrays:
-    """The arrays of one side, memory-mapped, and their gathering by row number."""
+    """The arrays of one side, memory-mapped where they lie on disk, and their gathering by row number."""
 
     ids: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.float32]
@@ -134,58 +133,82 @@ class TrainingCounts:
     orders: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
 class EncodedItems:
-    """The item side: one row per row of items.parquet.
+    """The item side: one row per item.
 
-    Args:
-        folder: ``prerank/encoded/items``.
-        schema: of the encoded log.
+    Attributes:
+        features: of every item.
+        item_hash: 64-bit hash of each item id.
+        counts: what training days told of each item.
+        item_id: the item ids in the log's own type.
     """
 
-    def __init__(self, folder: Path, schema: EncodedSchema) -> None:
-        self.folder = folder
-        self.features = SideArrays.open(folder, schema.sides["item"])
-        self.item_hash: npt.NDArray[np.int64] = load_array(folder / "item_hash.npy")
-        self.counts = TrainingCounts(
-            load_array(folder / "training_impressions.npy"),
-            load_array(folder / "training_clicks.npy"),
-            load_array(folder / "training_orders.npy"),
+    features: SideArrays
+    item_hash: npt.NDArray[np.int64]
+    counts: TrainingCounts
+    item_id: pa.Array
+
+    @classmethod
+    def open(cls, folder: Path, schema: EncodedSchema) -> EncodedItems:
+        """Map the arrays of ``prerank/encoded/items``, in the order of items.parquet."""
+        return cls(
+            features=SideArrays.open(folder, schema.sides["item"]),
+            item_hash=load_array(folder / "item_hash.npy"),
+            counts=TrainingCounts(
+                load_array(folder / "training_impressions.npy"),
+                load_array(folder / "training_clicks.npy"),
+                load_array(folder / "training_orders.npy"),
+            ),
+            item_id=read_table(folder / "item_id.parquet").column(0).combine_chunks(),
         )
 
     def __len__(self) -> int:
         return len(self.item_hash)
 
-    @cached_property
-    def item_id(self) -> pa.Array:
-        """The item ids in the log's own type."""
-        return read_table(self.folder / "item_id.parquet").column(0).combine_chunks()
 
-
+@dataclass(eq=False, repr=False)
 class EncodedSplit:
-    """The rows of one split.
+    """The rows of one split: of a log on disk, or of requests as they come in.
 
-    Args:
-        folder: ``prerank/encoded/<split>``.
+    Attributes:
         schema: of the encoded log.
         items: the item side that the rows refer to.
+        item, request: row of the item among the items, and of the request among the split's requests.
+        clicked, ordered, position, stage, price, rank_score: of each row, as in :class:`Batch`.
+        list_length: ranked rows of each request.
+        pair_features, request_features: the features of each row and of each request.
+        requests: request_id, user_id, query, timestamp (and session_id if the log has it), a row per request.
     """
 
-    def __init__(self, folder: Path, schema: EncodedSchema, items: EncodedItems) -> None:
-        self.folder = folder
-        self.name = folder.name
-        self.schema = schema
-        self.items = items
-        self.item: npt.NDArray[np.int32] = load_array(folder / "item.npy")
-        self.request: npt.NDArray[np.int32] = load_array(folder / "request.npy")
-        self.clicked: npt.NDArray[np.uint8] = load_array(folder / "clicked.npy")
-        self.ordered: npt.NDArray[np.uint8] = load_array(folder / "ordered.npy")
-        self.position: npt.NDArray[np.float32] = load_array(folder / "position.npy")
-        self.stage: npt.NDArray[np.uint8] = load_array(folder / "stage.npy")
-        self.price: npt.NDArray[np.float32] = load_array(folder / "price.npy")
-        self.rank_score: npt.NDArray[np.float32] = load_array(folder / "rank_score.npy")
-        self.list_length: npt.NDArray[np.int32] = load_array(folder / "requests" / "list_length.npy")
-        self.pair_features = SideArrays.open(folder, schema.sides["pair"])
-        self.request_features = SideArrays.open(folder / "requests", schema.sides["request"])
+    schema: EncodedSchema
+    items: EncodedItems
+    item: npt.NDArray[np.int32]
+    request: npt.NDArray[np.int32]
+    clicked: npt.NDArray[np.uint8]
+    ordered: npt.NDArray[np.uint8]
+    position: npt.NDArray[np.float32]
+    stage: npt.NDArray[np.uint8]
+    price: npt.NDArray[np.float32]
+    rank_score: npt.NDArray[np.float32]
+    list_length: npt.NDArray[np.int32]
+    pair_features: SideArrays
+    request_features: SideArrays
+    requests: pa.Table
+
+    @classmethod
+    def open(cls, folder: Path, schema: EncodedSchema, items: EncodedItems) -> EncodedSplit:
+        """Map the arrays of ``prerank/encoded/<split>``."""
+        rows = ("item", "request", "clicked", "ordered", "position", "stage", "price", "rank_score")
+        return cls(
+            schema=schema,
+            items=items,
+            **{name: load_array(folder / f"{name}.npy") for name in rows},
+            list_length=load_array(folder / "requests" / "list_length.npy"),
+            pair_features=SideArrays.open(folder, schema.sides["pair"]),
+            request_features=SideArrays.open(folder / "requests", schema.sides["request"]),
+            requests=read_table(folder / "requests" / "requests.parquet"),
+        )
 
     @property
     def rows(self) -> int:
@@ -193,11 +216,6 @@ class EncodedSplit:
 
     def __len__(self) -> int:
         return self.rows
-
-    @cached_property
-    def requests(self) -> pa.Table:
-        """request_id, user_id, query, timestamp (and session_id if the log has it), a row per request."""
-        return read_table(self.folder / "requests" / "requests.parquet")
 
     def feedback_rows(self) -> Rows:
         """Numbers of the rows whose clicks are known (see :attr:`Batch.has_feedback`)."""
@@ -272,7 +290,7 @@ class EncodedLog:
         self.folder = folder
         self.schema = schema
         self.identity = identity
-        self.items = EncodedItems(folder / "items", schema)
+        self.items = EncodedItems.open(folder / "items", schema)
 
     @classmethod
     def open(cls, folder: Path) -> EncodedLog:
@@ -292,7 +310,7 @@ class EncodedLog:
         """
         if name not in self.schema.splits:
             raise InputError(f"{self.folder} has no split {name!r}; it has: {', '.join(self.schema.splits)}")
-        return EncodedSplit(self.folder / name, self.schema, self.items)
+        return EncodedSplit.open(self.folder / name, self.schema, self.items)
 
     @property
     def item_ids(self) -> pa.Array:

@@ -111,7 +111,9 @@ def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path) -> Encoded
     require_columns(schema.columns, _sources(log, tables))
     _start(stage)
     _write_splits(folder, log, tables, schema.columns)
-    _write_items(folder / "items", tables["items"], schema.columns, _counts_by_id(trained, tables["items"]))
+    counts, known = counts_by_id(trained, as_array(tables["items"]["item_id"]))
+    say(f"{known:,} of the new log's {len(tables['items']):,} items are in the trained catalogue")
+    _write_items(folder / "items", tables["items"], schema.columns, counts)
     tasks = dict(log.facts["tasks"])
     if not schema.tasks["rank"]["available"]:
         tasks["rank"] = schema.tasks["rank"]
@@ -222,9 +224,13 @@ def _write_items(folder: Path, items: pa.Table, columns: tuple[Column, ...], cou
     _say_tally(tally)
 
 
-def _counts_by_id(trained: EncodedLog, items: pa.Table) -> TrainingCounts:
-    """The trained log's counts in the order of another item table; 0 for items that training did not have."""
-    known, asked = trained.item_ids, as_array(items["item_id"])
+def counts_by_id(trained: EncodedLog, asked: pa.Array) -> tuple[TrainingCounts, int]:
+    """The trained log's counts for other item ids, and how many of these it knows; 0 for the others.
+
+    Raises:
+        InputError: if the ids are of another type.
+    """
+    known = trained.item_ids
     if known.type != asked.type:
         raise InputError(
             f"items.parquet: item_id has type {asked.type}, the log that the model was trained on has {known.type}: "
@@ -232,12 +238,12 @@ def _counts_by_id(trained: EncodedLog, items: pa.Table) -> TrainingCounts:
         )
     found = pc.index_in(asked, value_set=known)
     counts = trained.training_counts
-    say(f"{len(asked) - found.null_count:,} of the new log's {len(asked):,} items are in the trained catalogue")
     row = found.fill_null(0).to_numpy(zero_copy_only=False)
     new = found.is_null().to_numpy(zero_copy_only=False)
-    return TrainingCounts(
+    taken = TrainingCounts(
         *(np.where(new, 0, each.take(row)) for each in (counts.impressions, counts.clicks, counts.orders))
     )
+    return taken, len(asked) - found.null_count
 
 
 def _statistics(

@@ -21,7 +21,7 @@ from graph.logs.contract import day_files
 from graph.logs.log import SearchLog
 from prerank.arrays import ArrayWriter
 from prerank.columns import KEYS
-from prerank.encode import SideWriter, Tally, as_array, encode_list, encode_side, factorise
+from prerank.encode import EncodedSide, SideWriter, Tally, as_array, encode_list, encode_side, factorise
 from prerank.schema import STAGES, Column
 
 CHUNK_ROWS = 262_144
@@ -199,22 +199,7 @@ class SplitWriter:
 
     def _append_requests(self, rows: pa.Table, runs: Runs) -> None:
         firsts = rows.take(pa.array(runs.first))
-        found = {
-            source: lookup.rows(as_array(firsts[KEYS[source]]))
-            for source, lookup in self.lookups.items()
-            if source != "items"
-        }
-        for source, places in found.items():
-            self.tally[source, f"requests without a row in {source}.parquet, its columns taken as missing"] += (
-                places.null_count
-            )
-
-        def values(column: Column) -> pa.Array:
-            if column.source == "impressions":
-                return as_array(firsts[column.name])
-            return as_array(self.lookups[column.source].table[column.name].take(found[column.source]))
-
-        self.request.append(encode_side(self.columns, "request", len(firsts), values, self.tally))
+        self.request.append(encode_requests(firsts, self.lookups, self.columns, self.tally))
         kept = firsts.select([name for name in REQUEST_COLUMNS if name in firsts.column_names])
         if self.table is None:
             self.table = pq.ParquetWriter(self.table_path, kept.schema)
@@ -227,6 +212,31 @@ class SplitWriter:
                     f"{writer.path.parent}: log.json announces {writer.shape[0]} {what}, found {writer.written} "
                     "(rows of a request must lie together): the checked log was changed; delete its folder, run again"
                 )
+
+
+def encode_requests(
+    requests: pa.Table, lookups: Mapping[str, Lookup], columns: tuple[Column, ...], tally: Tally
+) -> EncodedSide:
+    """Encode the request side.
+
+    Args:
+        requests: a row per request, with the impressions' columns that are features or keys of a lookup.
+        lookups: users and queries if the log has them.
+        columns: the features.
+        tally: is added to.
+    """
+    found = {
+        source: lookup.rows(as_array(requests[KEYS[source]])) for source, lookup in lookups.items() if source != "items"
+    }
+    for source, places in found.items():
+        tally[source, f"requests without a row in {source}.parquet, its columns taken as missing"] += places.null_count
+
+    def values(column: Column) -> pa.Array:
+        if column.source == "impressions":
+            return as_array(requests[column.name])
+        return as_array(lookups[column.source].table[column.name].take(found[column.source]))
+
+    return encode_side(columns, "request", len(requests), values, tally)
 
 
 def require_constant(rows: pa.Table, names: Sequence[str], runs: Runs, features: set[str]) -> None:

@@ -13,11 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from configs.command import Request, parse
+from configs.command import Request, parse, save
 from configs.stages import Stage, fingerprint, write_json
 from graph.logs.log import SearchLog, catalogue_fingerprint
+from graph.logs.prepare import prepare_log
 from prerank.batches import EncodedLog
 from prerank.features import encode_log
+from prerank.fit import fit
+from pretrain.embeddings import EmbeddingTable
 
 WriteLog = Callable[..., SearchLog]
 FIRST = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -184,3 +187,27 @@ def encoded_log(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Encod
 def small_encoded_log(encoded_log: Callable[..., EncodedLog]) -> EncodedLog:
     """An encoded random log of 50 items and 480 rows (384 / 48 / 48) that many tests read and none changes."""
     return encoded_log()
+
+
+def market_run(folder: Path, name: str, systems: Sequence[str], *overrides: str) -> Request:
+    """A run of the tiny marketplace with fitted systems; ψ is random, since what it holds does not matter here."""
+    command = ["data=marketplace", "data.world=tiny", f"runs_folder={folder}", f"run={name}", *overrides]
+    request = parse(command)
+    save(request.config, request.run.config)
+    items = prepare_log(request).items()["item_id"].combine_chunks()
+    stage = Stage(request.run.pretrain, {})
+    stage.start()
+    vectors = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
+    EmbeddingTable(items.slice(0, 400), vectors, catalogue_fingerprint(items), "psi").save(request.run.psi)
+    stage.finish()
+    for system in systems:
+        fit(parse([*command[2:], f"model={system}", "prerank.max_epochs=1", "model.lightgbm.trees=5"]))
+    return parse(command[2:])
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Request:
+    """A run of the tiny marketplace with four fitted systems, which tests read and replay."""
+    small = ["model.experts.hidden=[8]", "model.experts.tower=[4]", "evaluation.draws=10"]
+    systems = ("ple", "grace", "lightgbm", "popularity")
+    return market_run(tmp_path_factory.mktemp("runs"), "market", systems, *small)

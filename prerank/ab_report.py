@@ -1,0 +1,224 @@
+"""The figures of an A/B replay, of each world and over all, and the tables that show them. All of it is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from configs.console import say, table
+from configs.schema import Config
+from graph.logs.marketplace.replay import Bound
+from prerank.replays import AGAIN, OTHER_LUCK, Replayed
+from prerank.significance import Resampler
+from prerank.uplift import METRICS, across, add_holm, compare, halves_test
+
+SPLITS_IN_HALVES = 200
+BOUNDS = (Bound.random.value, Bound.oracle.value)
+"""Arms that are no hypotheses: they take no part in Holm's correction."""
+LABELS = {"ctr": "CTR", "cvr": "CVR", "orders_per_user": "orders per user", "gmv_per_user": "GMV per user"}
+DEFINITIONS = {
+    "ctr": "clicks / exposed items, over all users; interval by the delta method over users",
+    "cvr": "orders / clicks, over all users; interval by the delta method over users",
+    "orders_per_user": "orders per user who searched; interval by the normal approximation over users",
+    "gmv_per_user": "price of what a user ordered in all days, cut to a quantile of the control's users; bootstrap",
+}
+SEGMENTS = ("all", "tail", "cold")
+
+Figures = dict[str, dict[str, dict[str, dict[str, Any]]]]
+"""segment → metric → arm → figure."""
+
+
+def report_of(found: Mapping[str, Replayed], config: Config) -> dict[str, Any]:
+    """Every figure of ``ab.json``.
+
+    Args:
+        found: run → its replay; all have the same arms.
+        config: ``ab`` and ``evaluation``.
+
+    Returns:
+        Strict JSON: ``runs`` (each with its totals, uplifts and A/A) and ``across`` (the uplifts over all of them).
+    """
+    runs = {name: _run_report(made, config) for name, made in found.items()}
+    evaluation = config.evaluation
+    return {
+        "simulated": True,
+        "control": config.ab.control,
+        "days": config.ab.days,
+        "draws": config.ab.draws,
+        "seed": evaluation.seed,
+        "quantile": config.ab.quantile,
+        "confidence": evaluation.confidence,
+        "definitions": DEFINITIONS,
+        "runs": runs,
+        "across": {
+            "worlds": len(runs),
+            "uplift": _across([run["uplift"] for run in runs.values()], evaluation.confidence),
+            "other_luck": _across([run["other_luck"] for run in runs.values()], evaluation.confidence),
+            "halves": _mean_halves([run["halves"] for run in runs.values()]),
+        },
+    }
+
+
+def _run_report(made: Replayed, config: Config) -> dict[str, Any]:
+    """One world: its arms against the control, and the control against itself."""
+    evaluation, control = config.evaluation, made.sums[config.ab.control]
+    resampler = Resampler(len(control["all"]), config.ab.draws, evaluation.seed)
+    uplift: Figures = {}
+    luck: Figures = {}
+    for segment in SEGMENTS:
+        compared = {
+            arm: compare(sums[segment], control[segment], config.ab.quantile, evaluation.confidence, resampler)
+            for arm, sums in made.sums.items()
+            if arm not in (config.ab.control, AGAIN)
+        }
+        by_metric = {metric: {arm: figures[metric] for arm, figures in compared.items()} for metric in METRICS}
+        luck[segment] = {metric: {OTHER_LUCK: by_metric[metric].pop(OTHER_LUCK)} for metric in METRICS}
+        for figures in by_metric.values():
+            add_holm(_family(figures))
+        uplift[segment] = by_metric
+    level = 1 - evaluation.confidence
+    return {
+        **made.facts,
+        "totals": {arm: {segment: sums.totals() for segment, sums in of.items()} for arm, of in made.sums.items()},
+        "uplift": uplift,
+        "other_luck": luck,
+        "halves": {
+            segment: halves_test(control[segment], config.ab.quantile, level, SPLITS_IN_HALVES, evaluation.seed)
+            for segment in SEGMENTS
+        },
+    }
+
+
+def _family(figures: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {arm: figure for arm, figure in figures.items() if arm not in BOUNDS}
+
+
+def _across(worlds: Sequence[Figures], confidence: float) -> Figures:
+    """The uplifts over worlds; a world where too few users tell is left out. ``covered``: intervals that hold 0."""
+    made: Figures = {}
+    for segment, metrics in worlds[0].items():
+        made[segment] = {}
+        for metric, arms in metrics.items():
+            made[segment][metric] = {}
+            for arm in arms:
+                figures = [world[segment][metric][arm] for world in worlds]
+                told = [figure for figure in figures if figure["low"] is not None]
+                covered = sum(figure["low"] <= 0 <= figure["high"] for figure in told)
+                overall = across([figure["value"] for figure in told], confidence)
+                made[segment][metric][arm] = overall | {"worlds": len(worlds), "covered": covered}
+            add_holm(_family(made[segment][metric]))
+    return made
+
+
+def _mean_halves(worlds: Sequence[dict[str, dict[str, dict[str, Any]]]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Share of significant splits over all worlds, each split counted once."""
+    made: dict[str, dict[str, dict[str, Any]]] = {}
+    for segment, metrics in worlds[0].items():
+        made[segment] = {}
+        for metric in metrics:
+            each = [world[segment][metric] for world in worlds if world[segment][metric]["share"] is not None]
+            splits = sum(one["splits"] for one in each)
+            significant = sum(one["share"] * one["splits"] for one in each)
+            made[segment][metric] = {"share": significant / splits if splits else None, "splits": splits}
+    return made
+
+
+def tables_of(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """The tables of a report: title, columns and rows of text; totals, claim and A/A come before single worlds."""
+    worlds, confidence = report["across"]["worlds"], f"{report['confidence']:.0%}"
+    made = [_totals_table(report)]
+    for segment in SEGMENTS if worlds > 1 else ():
+        title = f"simulated uplift over {report['control']}, {segment} items: mean of {worlds} worlds"
+        figures = report["across"]["uplift"][segment]
+        made.append(_uplift_table(f"{title}, {confidence} t intervals, p by Holm", figures))
+    made.append(_control_table(report))
+    for name, run in report["runs"].items():
+        for segment in SEGMENTS:
+            title = f"simulated uplift over {report['control']} in {name} (world {run['world']}, seed {run['seed']})"
+            users = f"{run['users']:,} users, {confidence} intervals over users, p by Holm"
+            made.append(_uplift_table(f"{title}: {run['segments'][segment]}; {users}", run["uplift"][segment]))
+    return made
+
+
+def _totals_table(report: Mapping[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+    """What each arm brought in all worlds together."""
+    rows = []
+    arms = next(iter(report["runs"].values()))["totals"]
+    for arm in arms:
+        if arm in (AGAIN, OTHER_LUCK):
+            continue
+        total = {
+            segment: {
+                name: sum(run["totals"][arm][segment][name] for run in report["runs"].values())
+                for name in ("exposed", "clicks", "orders", "gmv")
+            }
+            for segment in SEGMENTS
+        }
+        every, tail = total["all"], total["tail"]
+        shares = [_share(tail[name], every[name]) for name in ("exposed", "orders")]
+        cold = _share(total["cold"]["exposed"], every["exposed"])
+        rows.append([arm, *(f"{value:,.0f}" for value in every.values()), *shares, cold])
+    columns = ["arm", "exposed", "clicks", "orders", "GMV", "tail of exposed", "tail of orders", "cold of exposed"]
+    users = sum(run["users"] for run in report["runs"].values())
+    return f"simulated totals of {report['days']} days, {users:,} users", columns, rows
+
+
+def _uplift_table(title: str, figures: Mapping[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+    arms = list(figures["cvr"])
+    rows = [[arm, *(uplift_cell(figures[metric][arm]) for metric in METRICS)] for arm in arms]
+    return title, ["arm", *(LABELS[metric] for metric in METRICS)], rows
+
+
+def _control_table(report: Mapping[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+    """The A/A: the control against itself."""
+    overall, level = report["across"], 1 - report["confidence"]
+    luck = overall["other_luck"] if overall["worlds"] > 1 else next(iter(report["runs"].values()))["other_luck"]
+    rows = []
+    for metric in METRICS:
+        for segment in ("all", "tail"):
+            halves, other = overall["halves"][segment][metric], luck[segment][metric][OTHER_LUCK]
+            share = "–" if halves["share"] is None else f"{halves['share']:.1%} of {halves['splits']:,}"
+            covered = overall["other_luck"][segment][metric][OTHER_LUCK]
+            hold = f"{covered['covered']} of {covered['n']}"
+            rows.append([f"{LABELS[metric]}, {segment}", share, uplift_cell(other), hold])
+    columns = ["A/A", f"halves with p < {level:.2g}", "other luck: uplift", "worlds whose interval holds 0"]
+    return f"simulated A/A of {report['control']}: nothing but chance", columns, rows
+
+
+def uplift_cell(figure: Mapping[str, Any]) -> str:
+    """A relative uplift in per cent with its interval and corrected p, on two lines; a dash where undefined."""
+    if figure["value"] is None:
+        return "–"
+    value = f"{figure['value']:+.1%}"
+    if figure["low"] is None:
+        return value
+    p = figure.get("p_holm")
+    return f"{value}\n({figure['low']:+.1%} to {figure['high']:+.1%})" + ("" if p is None else f"\np {p:.2g}")
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "–"
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """Print the tables of the claim and of the A/A; those of single worlds only where there is one."""
+    worlds = report["across"]["worlds"]
+    for title, columns, rows in tables_of(report)[: 2 + len(SEGMENTS)]:
+        table(title, columns, rows)
+    repeated = sum(run["control_repeated_itself"] for run in report["runs"].values())
+    say(f"the control, replayed twice on the same luck, repeated itself in {repeated} of {worlds} worlds")
+    if worlds == 1:
+        say("one world: these intervals are about its users; a claim needs several worlds or seeds (ab.runs)")
+
+
+def as_markdown(report: Mapping[str, Any]) -> str:
+    """The tables as Markdown, all of them."""
+    parts = [f"# A/B replay over {report['across']['worlds']} worlds: simulated\n"]
+    parts.append("No figure here comes from people. What it means and what it cannot tell: docs/ab.md.\n")
+    parts.extend(f"- {LABELS[metric]}: {words}" for metric, words in report["definitions"].items())
+    for title, columns, rows in tables_of(report):
+        parts.append(f"\n## {title}\n")
+        parts.append(f"| {' | '.join(columns)} |")
+        parts.append(f"|{'|'.join('---' for _ in columns)}|")
+        parts.extend(f"| {' | '.join(cell.replace(chr(10), '<br>') for cell in row)} |" for row in rows)
+    return "\n".join(parts) + "\n"

@@ -1,0 +1,162 @@
+"""The experiment's table: ``mechanisms.json`` with every gain, ``mechanisms.md`` with the decisive ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from configs.stages import replacing, write_json
+from prerank.definitions import define
+from prerank.mechanism_figure import draw
+from prerank.mechanism_gains import CONFIDENCE, POWER, Gain, along
+from prerank.mechanism_plan import Expectation, Measure, Plan
+
+METRICS = ("gauc_click", "recall_at_10", "recall_full_at_10", "hit_rate_order_at_10")
+SEGMENTS = ("all", "tail", "cold", "outside_p")
+COLUMNS = ("module", "condition", "expected", "figure", "gain", "interval", "without", "visible", "markets")
+EXPECTED = {Expectation.helps: "helps", Expectation.null: "null", Expectation.open: "–"}
+
+
+def write_report(plan: Plan, gains: Sequence[Gain], asked: int, folder: Path) -> list[Path]:
+    """Write ``mechanisms.json``, ``mechanisms.md`` and ``mechanisms.svg``.
+
+    Args:
+        plan: what was measured, and what was expected.
+        gains: of the fits that are finished.
+        asked: markets of each kind that the command asked for.
+        folder: to write to.
+
+    Returns:
+        The files.
+    """
+    files = [folder / f"mechanisms.{kind}" for kind in ("json", "md", "svg")]
+    write_json(files[0], as_json(plan, gains, asked))
+    for path, text in zip(files[1:], (as_markdown(plan, gains, asked), draw(plan, gains)), strict=True):
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return files
+
+
+def as_json(plan: Plan, gains: Sequence[Gain], asked: int) -> dict[str, Any]:
+    """Everything: condition → module → metric → segment → gain, and the dose-response curves."""
+    conditions: dict[str, Any] = {}
+    for gain in gains:
+        condition = plan.conditions[gain.condition]
+        about = {"title": condition.title, "world": condition.world, "overrides": dict(condition.overrides)}
+        made = conditions.setdefault(gain.condition, {**about, "modules": {}})
+        metrics = made["modules"].setdefault(gain.module, {})
+        metrics.setdefault(gain.measure.metric, {})[gain.measure.segment] = gain.as_json()
+    return {
+        "simulated": True,
+        "split": "test",
+        "markets_asked": asked,
+        "interval": f"{CONFIDENCE:.0%} t-interval of the mean over markets",
+        "visible": f"smallest true gain that is shown with {POWER:.0%} power at the {1 - CONFIDENCE:.0%} level",
+        "family": "p_holm: the primary figure of every condition and module, corrected together (Holm)",
+        "definitions": {metric: define(metric) for metric in dict.fromkeys(gain.measure.metric for gain in gains)},
+        "overrides": dict(plan.overrides),
+        "modules": {name: module.title for name, module in plan.modules.items()},
+        "conditions": conditions,
+        "axes": {
+            name: {
+                "title": axis.title,
+                "module": axis.module,
+                "measure": str(axis.measure),
+                "points": [{"dose": dose, "condition": gain.condition} for dose, gain in along(axis, plan, gains)],
+            }
+            for name, axis in plan.axes.items()
+        },
+    }
+
+
+def as_markdown(plan: Plan, gains: Sequence[Gain], asked: int) -> str:
+    """The table for a reader, in points (hundredths of a metric)."""
+    lines = [
+        "# What each module of GRACE gains (simulated markets)",
+        "",
+        "Gain: the system with the module less the system without it, on the test days, in points; positive is better. "
+        f"{CONFIDENCE:.0%} t-intervals over markets, each with its own shoppers, items, log, graph, ψ and training; "
+        f"up to {asked} markets of each kind. *Expected* was written down before anything was fitted. *Visible*: the "
+        f"smallest true gain that so many markets show with {POWER:.0%} power. p is corrected (Holm) for all rows of "
+        "the first table together.",
+        "",
+        "## What was expected, and what came out",
+        "",
+        *_head([*COLUMNS, "p (Holm)", "verdict"]),
+        *(_primary_line(plan, gain) for gain in in_module_order(plan, gains) if gain.primary),
+        "",
+        "## The other claimed figures",
+        "",
+        *_head([*COLUMNS, "verdict"]),
+        *(_claimed_line(plan, gain) for gain in in_module_order(plan, gains) if gain.expected and not gain.primary),
+    ]
+    for metric in METRICS:
+        lines += ["", f"## {metric}", "", define(metric), ""]
+        lines += [*_head(["module", "condition", *SEGMENTS]), *_segment_lines(plan, gains, metric)]
+    return "\n".join(lines) + "\n"
+
+
+def in_module_order(plan: Plan, gains: Sequence[Gain]) -> list[Gain]:
+    """By module, then by condition, as the plan has them."""
+    modules, conditions = list(plan.modules), list(plan.conditions)
+    return sorted(gains, key=lambda gain: (modules.index(gain.module), conditions.index(gain.condition)))
+
+
+def points(value: float | None) -> str:
+    """A gain in hundredths of the metric, with its sign."""
+    return "–" if value is None else f"{100 * value:+.2f}"
+
+
+def interval(gain: Gain) -> str:
+    return "–" if gain.estimate.low is None else f"{points(gain.estimate.low)} … {points(gain.estimate.high)}"
+
+
+def _primary_line(plan: Plan, gain: Gain) -> str:
+    p = "–" if gain.p_holm is None else f"{gain.p_holm:.3f}"
+    return _row([*_cells(plan, gain), p, str(gain.verdict)])
+
+
+def _claimed_line(plan: Plan, gain: Gain) -> str:
+    return _row([*_cells(plan, gain), str(gain.verdict)])
+
+
+def _cells(plan: Plan, gain: Gain) -> list[str]:
+    without = "–" if gain.without is None else f"{gain.without:.3f}"
+    visible = "–" if gain.estimate.visible is None else f"{100 * gain.estimate.visible:.2f}"
+    return [
+        plan.modules[gain.module].title,
+        plan.conditions[gain.condition].title,
+        EXPECTED[gain.expected or Expectation.open],
+        str(gain.measure),
+        points(gain.estimate.mean),
+        interval(gain),
+        without,
+        visible,
+        str(len(gain.by_seed)),
+    ]
+
+
+def _segment_lines(plan: Plan, gains: Sequence[Gain], metric: str) -> list[str]:
+    found = {(gain.module, gain.condition, gain.measure): gain for gain in gains}
+    rows = dict.fromkeys((gain.module, gain.condition) for gain in in_module_order(plan, gains))
+    lines = []
+    for module, condition in rows:
+        cells = [found.get((module, condition, Measure(metric, segment))) for segment in SEGMENTS]
+        texts = ["–" if cell is None or cell.estimate.mean is None else _short(cell) for cell in cells]
+        lines.append(_row([plan.modules[module].title, plan.conditions[condition].title, *texts]))
+    return lines
+
+
+def _short(gain: Gain) -> str:
+    return points(gain.estimate.mean) + ("" if gain.estimate.low is None else f" ({interval(gain)})")
+
+
+def _head(columns: Sequence[str]) -> list[str]:
+    return [_row(columns), "|" + "---|" * len(columns)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    """A line of a Markdown table; what a plan's titles hold cannot end a cell or start an element."""
+    safe = [cell.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") for cell in cells]
+    return f"| {' | '.join(safe)} |"

@@ -1,0 +1,99 @@
+"""``python -m prerank.mechanism_worker``: the fits of one market, started by ``python -m prerank.mechanisms``.
+
+It reads one line of JSON (:meth:`prerank.mechanism_jobs.Job.message`), prints what the fits print to its error output,
+and answers with a line of JSON for each fit: its number, and its seconds or what went wrong. It ends when the process
+that started it does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from configs.command import parse
+from configs.errors import InputError, system_fault
+from configs.stages import Run, replacing
+from prerank.fit import fit
+from prerank.mechanism_pool import end_with_parent
+from pretrain.run import run as pretrain
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+def work(job: Mapping[str, Any], tell: Tell) -> None:
+    """Do the fits in order; one that fails is told, and the next is tried.
+
+    Args:
+        job: as in :meth:`prerank.mechanism_jobs.Job.message`.
+        tell: is given ``{"fit": number, "seconds": ...}`` or ``{"fit": number, "error": ...}``.
+    """
+    donors = [Run(Path(donor)) for donor in job["donors"]]
+    prepared: set[str] = set()
+    for number, wanted in enumerate(job["fits"]):
+        started = time.monotonic()
+        try:
+            request = parse(wanted["arguments"], remember=False)
+            if wanted["root"] not in prepared:
+                share(request.run, donors)
+                pretrain(request)
+                prepared.add(wanted["root"])
+            folder = fit(request)
+            # Only an interrupted fit needs its resume point, and here are hundreds of finished ones.
+            (folder / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+        except Exception as error:
+            traceback.print_exc()
+            fault = str(error) if isinstance(error, InputError) else system_fault(error, wanted["root"])
+            tell({"fit": number, "error": fault or f"{type(error).__name__}: {error}"})
+        else:
+            tell({"fit": number, "seconds": time.monotonic() - started})
+
+
+def share(run: Run, donors: Sequence[Run]) -> None:
+    """Give a new run the finished log, graph, ψ and encoding of another run of the same market, as hard links.
+
+    Whether they are what this run needs is for the stages to say: each compares its identity with the manifest's and
+    starts over where they differ. That never changes the donor's files: stages write under temporary names and rename,
+    and starting over removes links, so no file is ever written to in place.
+    """
+    for stage in ("logs", "graph", "pretrain", "prerank/encoded"):
+        place = run.root / stage
+        finished = [donor.root / stage for donor in donors if (donor.root / stage / "manifest.json").exists()]
+        if finished and not place.exists():
+            with replacing(place) as temporary:  # a folder that is linked by half would pass for a whole one
+                shutil.copytree(finished[0], temporary, copy_function=os.link)
+
+
+def main() -> int:
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what the fits print belongs to the log, and the answers to nobody else
+    job = json.loads(_line())
+    end_with_parent()
+
+    def tell(answer: Mapping[str, Any]) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    work(job, tell)
+    return 0
+
+
+def _line() -> bytes:
+    """The first line of the input, unbuffered, so that the watch sees its end."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(0, 65536)
+        if not part:
+            sys.exit("expected a job on the input: this is started by `python -m prerank.mechanisms`")
+        line += part
+    return line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

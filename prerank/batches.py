@@ -338,17 +338,21 @@ class BatchLoader:
         split: the rows.
         batch_size: rows of a batch, at least 1.
         seed: of the shuffle; None: rows in the split's order.
+        whole_requests: shuffle requests instead of rows, so that a batch holds lists; those at its two ends may be cut.
     """
 
     batch_sampler = None
     """Lightning asks a validation loader that has a sampler for it."""
 
-    def __init__(self, split: EncodedSplit, batch_size: int, seed: int | None = None) -> None:
+    def __init__(
+        self, split: EncodedSplit, batch_size: int, seed: int | None = None, whole_requests: bool = False
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.split = split
         self.batch_size = batch_size
         self.seed = seed
+        self.whole_requests = whole_requests
         self.epoch = 0
         self._handed_out = 0
         self._first = 0
@@ -395,7 +399,7 @@ class BatchLoader:
         Raises:
             InputError: if the rows, the batch size or the seed differ: rows would be repeated and skipped.
         """
-        saved = {name: state[name] for name in self._identity()}
+        saved = {name: state.get(name) for name in self._identity()}
         if saved != self._identity():
             raise InputError(
                 f"the checkpoint was made with {saved}, now it is {self._identity()}: resume with the same log, "
@@ -405,9 +409,20 @@ class BatchLoader:
         self._handed_out = self._first = state["handed_out"]
 
     def _identity(self) -> dict[str, int | None]:
-        return {"rows": self.rows, "batch_size": self.batch_size, "seed": self.seed}
+        return {
+            "rows": self.rows,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "whole_requests": self.whole_requests,
+        }
 
     def _order(self) -> Rows:
         if self.seed is None:
             return np.arange(self.rows)
-        return np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
+        random = np.random.default_rng((self.seed, self.epoch))
+        if not self.whole_requests:
+            return random.permutation(self.rows)
+        # A request's rows lie together: its place in a random order of the requests sorts them, and keeps their order.
+        place = random.permutation(int(self.split.request[-1]) + 1) if self.rows else np.zeros(0, np.int64)
+        order: Rows = np.argsort(place[self.split.request], kind="stable")
+        return order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from configs.schema import ModelConfig, RankHead
+from configs.schema import ExpertsConfig, ModelConfig, RankHead
 from graph.layers.experts import ProgressiveLayeredExtraction
 from prerank.batches import Batch
 from prerank.inputs import SideEncoder
@@ -61,16 +62,27 @@ class RankHeads(nn.Module):
         return tower.expand(-1, self.cutoffs)
 
 
+Body = Callable[[int, dict[str, int], ExpertsConfig], nn.Module]
+"""Makes what turns the common input into logits: of its width, the heads' numbers of logits, and the experts' sizes."""
+
+
 class PreRankingNetwork(nn.Module):
-    """φ and PLE with the heads that the log can teach and the system wants.
+    """φ and PLE (or another multi-task body) with the heads that the log can teach and the system wants.
 
     Args:
         schema: the log's columns, tasks and cutoffs.
         config: the system.
         dimension: length of φ, which is ψ's.
+        body: what stands in PLE's place.
     """
 
-    def __init__(self, schema: EncodedSchema, config: ModelConfig, dimension: int) -> None:
+    def __init__(
+        self,
+        schema: EncodedSchema,
+        config: ModelConfig,
+        dimension: int,
+        body: Body = ProgressiveLayeredExtraction,
+    ) -> None:
         super().__init__()
         self.item_network = ItemNetwork(schema.sides["item"], config.item, config.buckets, config.dimension, dimension)
         hash_id = self.item_network.hash_id
@@ -82,12 +94,13 @@ class PreRankingNetwork(nn.Module):
         self.rank_heads = RankHeads(config.rank.head, len(schema.cutoffs)) if wants_rank else None
         if self.rank_heads is not None:
             heads["rank"] = self.rank_heads.logits
-        self.ple = ProgressiveLayeredExtraction(dimension + self.request.width + self.pair.width, heads, config.experts)
+        self.tasks = list(heads)
+        self.body = body(dimension + self.request.width + self.pair.width, heads, config.experts)
 
     def forward(self, batch: Batch) -> Outputs:
         phi = self.item_network(batch.item_hash, batch.sides["item"])
         inputs = [phi, self.request(batch.sides["request"]), self.pair(batch.sides["pair"])]
-        logits = self.ple(torch.cat(inputs, dim=1))
+        logits = self.body(torch.cat(inputs, dim=1))
         rank = None if self.rank_heads is None else self.rank_heads(logits["rank"])
         click, order = logits.get("click"), logits.get("order")
         return Outputs(

@@ -43,7 +43,12 @@ class PreRanker(lightning.LightningModule, ABC):
 
     Args:
         work: configuration, encoded log, ψ and folder.
+
+    Attributes:
+        whole_requests: whether training batches hold whole requests, for losses over lists.
     """
+
+    whole_requests = False
 
     def __init__(self, work: Work) -> None:
         super().__init__()
@@ -51,9 +56,18 @@ class PreRanker(lightning.LightningModule, ABC):
         self.learning_rate = work.config.prerank.learning_rate
         self.table_accumulator = work.config.prerank.table_accumulator
         dimension = work.config.pretrain.dimension if work.psi is None else work.psi.vectors.shape[1]
-        self.network = PreRankingNetwork(work.encoded.schema, work.config.model, dimension)
+        self.network = self.make_network(work, dimension)
         self.scored: list[tuple[Tensor, ...]] = []
         self.told_undefined = False
+
+    def make_network(self, work: Work, dimension: int) -> PreRankingNetwork:
+        """The network that serves; a system with another one overrides this.
+
+        Args:
+            work: as above.
+            dimension: length of φ.
+        """
+        return PreRankingNetwork(work.encoded.schema, work.config.model, dimension)
 
     @abstractmethod
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
@@ -92,9 +106,9 @@ class PreRanker(lightning.LightningModule, ABC):
         )
         self.scored.clear()
         figures = {}
-        if "click" in self.network.ple.tasks:
+        if "click" in self.network.tasks:
             figures["auc_click"], figures["gauc_click"] = auc(clicked, click), gauc(clicked, click, request)
-        if "order" in self.network.ple.tasks:
+        if "order" in self.network.tasks:
             figures["auc_order"], figures["gauc_order"] = auc(ordered, order), gauc(ordered, order, request)
         for name, value in figures.items():
             if value is not None:
@@ -191,12 +205,13 @@ def fit_network(module: PreRanker, work: Work) -> FittedNetwork:
     Raises:
         InputError: if the log has no task that this system can learn.
     """
-    if not module.network.ple.tasks:
+    if not module.network.tasks:
         raise InputError(f"model={work.config.model.name}: the log has none of the tasks that it learns")
     quiet_lightning()
     settings = work.config.prerank
     torch.set_num_threads(settings.threads)
-    train = BatchLoader(work.encoded.split("train"), settings.batch_size, seed=work.config.seed)
+    split = work.encoded.split("train")
+    train = BatchLoader(split, settings.batch_size, seed=work.config.seed, whole_requests=module.whole_requests)
     validation = BatchLoader(work.encoded.split("validation"), SCORING_ROWS)
     apart = max(len(train) // settings.validations_per_epoch, LEAST_STEPS_APART)
     trainer = make_trainer(work, every=min(apart, len(train)))

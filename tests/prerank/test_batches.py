@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,26 @@ def test_any_interruptions_leave_every_row_once(rows: int, batch_size: int, stop
                 break
         state = loader.state_dict()
     assert sorted(seen) == list(range(rows))
+
+
+def test_batches_of_whole_requests_hold_lists_in_a_new_order_each_epoch(train: EncodedSplit) -> None:
+    loader = BatchLoader(train, 64, seed=0, whole_requests=True)
+    epochs = []
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        batches = list(loader)
+        rows = np.concatenate([np.asarray(batch.row) for batch in batches])
+        assert sorted(rows.tolist()) == list(range(train.rows))
+        cut = sum(len(set(a.request.tolist()) & set(b.request.tolist())) for a, b in pairwise(batches))
+        assert cut <= len(batches) - 1, "a request lies in more than its batch and the next"
+        for batch in batches:
+            assert (np.diff(np.asarray(batch.row))[np.diff(np.asarray(batch.request)) == 0] == 1).all()
+        epochs.append(rows)
+    assert not np.array_equal(*epochs)
+    with pytest.raises(InputError, match="whole_requests"):
+        BatchLoader(train, 64, seed=0).load_state_dict(loader.state_dict())
+    with pytest.raises(InputError, match="whole_requests"):
+        loader.load_state_dict(BatchLoader(train, 64, seed=0).state_dict())
 
 
 def test_a_state_of_another_batch_size_is_refused(train: EncodedSplit) -> None:

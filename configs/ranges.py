@@ -41,6 +41,16 @@ ABOVE_ZERO = (
     "model.lightgbm.learning_rate",
     "model.lightgbm.min_rows",
     "model.lightgbm.patience",
+    "model.distillation.temperature",
+    "model.dssm.gamma",
+    "model.cold.groups",
+    "model.copr.chunk",
+    "model.rankflow.top",
+    "model.cold_ids.impressions",
+    "model.din.hidden",
+    "model.din.hashes",
+    "model.din.bits",
+    "model.deepfm.hidden",
     "prerank.max_epochs",
     "prerank.batch_size",
     "prerank.learning_rate",
@@ -66,12 +76,24 @@ AT_LEAST_ZERO = (
     "model.rank.weight",
     "model.rank.k_weights",
     "model.contrast.weight",
+    "model.distillation.weight",
+    "model.copr.weight",
+    "model.cold_ids.step",
+    "model.pfd.swap_epochs",
     "prerank.table_accumulator",
     "mechanisms.workers",
 )
 SHARES = ("pretrain.validation_share", "evaluation.confidence", "index.hold_out", "ab.quantile")
 """Above 0 and below 1."""
-PARTS = ("data.rejected_share", "model.experts.dropout", "evaluation.tail_share", "evaluation.head_share")
+PARTS = (
+    "data.rejected_share",
+    "model.experts.dropout",
+    "model.rankflow.alpha",
+    "model.cold_ids.alpha",
+    "model.pfd.weight",
+    "evaluation.tail_share",
+    "evaluation.head_share",
+)
 """From 0 to 1, both included."""
 ASCENDING = ("data.cutoffs", "evaluation.recall_at", "index.neighbours")
 LARGEST_SEED = 2**32 - 1

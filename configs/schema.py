@@ -88,6 +88,16 @@ class Hashing(StrEnum):
     quotient_remainder = "quotient_remainder"
 
 
+class HistoryPooling(StrEnum):
+    attention = "attention"
+    sdim = "sdim"
+
+
+class DistillationLoss(StrEnum):
+    soft_labels = "soft_labels"
+    logit_mse = "logit_mse"
+
+
 class GraphObjective(StrEnum):
     softmax = "softmax"
     graphsage = "graphsage"
@@ -118,7 +128,10 @@ class SplitConfig:
 class DataConfig:
     """Which log is read and how its columns are used."""
 
-    name: str = key("marketplace", "marketplace, contract, trivago, expedia: a file of configs/data")
+    name: str = key(
+        "marketplace",
+        "marketplace, contract, trivago, expedia, jdsearch, aliexpress, aliccp: a file of configs/data",
+    )
     path: str | None = key(None, "file or folder of the log; not used by the marketplace")
     world: str = key("default", "marketplace only: a file of configs/world")
     rejected_share: float = key(0.01, "share of bad rows above which reading stops with an error")
@@ -234,6 +247,90 @@ class LightGBMConfig:
 
 
 @dataclass
+class CoprConfig:
+    """COPR-style pairs of the ranked list."""
+
+    chunk: int = key(5, "neighbouring positions of the ranked list that make one chunk")
+    weight: float = key(0.1, "of the pairwise loss beside the feedback losses")
+
+
+@dataclass
+class RankFlowConfig:
+    """RankFlow's lessons from the ranking model."""
+
+    top: int = key(10, "k: the ranked list's first k against the rest")
+    alpha: float = key(0.5, "of the top-k loss; 1 - alpha of the squared distance to the ranking model's scores")
+
+
+@dataclass
+class ColdIdsConfig:
+    """Items whose hashed id says too little, and what is put in its place."""
+
+    impressions: int = key(10, "training impressions below which an item's id is cold")
+    alpha: float = key(0.1, "meta_embedding: weight of the loss before the step; 1 - alpha of the loss after it")
+    step: float = key(0.1, "meta_embedding: rate of the one gradient step on the generated embedding")
+
+
+@dataclass
+class DINConfig:
+    """The user's earlier items, seen in the light of a candidate."""
+
+    pooling: HistoryPooling = key(HistoryPooling.attention, "attention (DIN) or sdim (hash collisions)")
+    hidden: int = key(16, "attention: width of the attention unit's hidden layer")
+    hashes: int = key(48, "sdim: random hyperplanes; a multiple of sdim's bits")
+    bits: int = key(3, "sdim: hyperplanes whose signs make one signature")
+
+
+@dataclass
+class DeepFMConfig:
+    """The deep part of DeepFM."""
+
+    hidden: list[int] = key([512, 192], "hidden layers, common to the tasks; scaled to PLE's number of parameters")
+
+
+@dataclass
+class PFDConfig:
+    """Privileged features distillation."""
+
+    weight: float = key(0.5, "lambda: the student learns (1 - lambda) from feedback and lambda from the teacher")
+    swap_epochs: float = key(0.5, "epochs before lambda is switched on, until when it is 0")
+    student_pair: bool = key(False, "True: the student sees the pair side too, the teacher's privilege is its history")
+
+
+@dataclass
+class DistillationConfig:
+    """Point-wise distillation of the ranking model's scores."""
+
+    loss: DistillationLoss = key(
+        DistillationLoss.soft_labels, "soft_labels (cross-entropy at a temperature) or logit_mse (squared distance)"
+    )
+    temperature: float = key(1.0, "soft_labels: T that both logits are divided by; the loss is multiplied by T squared")
+    weight: float = key(0.1, "of the distillation loss beside the feedback losses")
+
+
+@dataclass
+class PretrainedItemConfig:
+    """psi's rows in phi's place."""
+
+    train: bool = key(False, "True: the rows are where training starts from; False: they stay as pre-trained")
+    attributes: bool = key(True, "the item's attributes go to PLE beside psi's row; False: psi's row alone")
+
+
+@dataclass
+class DSSMConfig:
+    """Two towers and a softmax over the batch's items."""
+
+    gamma: float = key(10.0, "what the cosine of the two towers is multiplied by")
+
+
+@dataclass
+class COLDConfig:
+    """Feature selection under a compute budget."""
+
+    groups: int = key(12, "feature groups kept, the most important ones; a log with no more keeps all")
+
+
+@dataclass
 class ModelConfig:
     """One pre-ranking system: a file of configs/model."""
 
@@ -246,6 +343,16 @@ class ModelConfig:
     rank: RankConfig = key(RankConfig, "rank consistency")
     contrast: ContrastConfig = key(ContrastConfig, "generalisation")
     lightgbm: LightGBMConfig = key(LightGBMConfig, "model=lightgbm only")
+    distillation: DistillationConfig = key(DistillationConfig, "model=distillation only")
+    pretrained: PretrainedItemConfig = key(PretrainedItemConfig, "model=pretrained_item_id only")
+    dssm: DSSMConfig = key(DSSMConfig, "model=dssm only")
+    cold: COLDConfig = key(COLDConfig, "model=cold only")
+    copr: CoprConfig = key(CoprConfig, "model=copr only")
+    rankflow: RankFlowConfig = key(RankFlowConfig, "model=rankflow only")
+    cold_ids: ColdIdsConfig = key(ColdIdsConfig, "model=meta_embedding and model=mwuf only")
+    din: DINConfig = key(DINConfig, "model=din, and the teacher of model=pfd")
+    deepfm: DeepFMConfig = key(DeepFMConfig, "model=deepfm only")
+    pfd: PFDConfig = key(PFDConfig, "model=pfd only")
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +66,40 @@ Body = Callable[[int, dict[str, int], ExpertsConfig], nn.Module]
 """Makes what turns the common input into logits: of its width, the heads' numbers of logits, and the experts' sizes."""
 
 
-class PreRankingNetwork(nn.Module):
+class ServingNetwork(nn.Module):
+    """What every system's network says of itself; called with a batch it returns :class:`Outputs`.
+
+    Attributes:
+        tasks: the heads it has: click, order and rank, those that the log can teach.
+        item_network: φ, or None for a network without one.
+    """
+
+    tasks: list[str]
+    item_network: nn.Module | None
+
+
+def task_heads(schema: EncodedSchema, config: ModelConfig) -> tuple[dict[str, int], RankHeads | None]:
+    """The heads that the log can teach and the system wants: their numbers of logits, and what makes one for each k."""
+    heads = {task: 1 for task in ("click", "order") if schema.tasks[task]["available"]}
+    wants_rank = config.rank.head is not RankHead.none and schema.tasks["rank"]["available"]
+    rank_heads = RankHeads(config.rank.head, len(schema.cutoffs)) if wants_rank else None
+    if rank_heads is not None:
+        heads["rank"] = rank_heads.logits
+    return heads, rank_heads
+
+
+def to_outputs(phi: Tensor, logits: Mapping[str, Tensor], rank_heads: RankHeads | None) -> Outputs:
+    """Outputs of a body's logits, each ``[batch, logits]``."""
+    click, order = logits.get("click"), logits.get("order")
+    return Outputs(
+        phi=phi,
+        click=None if click is None else click.squeeze(1),
+        order=None if order is None else order.squeeze(1),
+        rank=None if rank_heads is None else rank_heads(logits["rank"]),
+    )
+
+
+class PreRankingNetwork(ServingNetwork):
     """φ and PLE (or another multi-task body) with the heads that the log can teach and the system wants.
 
     Args:
@@ -75,6 +108,8 @@ class PreRankingNetwork(nn.Module):
         dimension: length of φ, which is ψ's.
         body: what stands in PLE's place.
     """
+
+    item_network: ItemNetwork
 
     def __init__(
         self,
@@ -89,23 +124,18 @@ class PreRankingNetwork(nn.Module):
         shared = {} if hash_id is None else {"item_id": hash_id}
         self.request = SideEncoder(schema.sides["request"], config.buckets, config.dimension, shared)
         self.pair = SideEncoder(schema.sides["pair"], config.buckets, config.dimension, shared)
-        heads = {task: 1 for task in ("click", "order") if schema.tasks[task]["available"]}
-        wants_rank = config.rank.head is not RankHead.none and schema.tasks["rank"]["available"]
-        self.rank_heads = RankHeads(config.rank.head, len(schema.cutoffs)) if wants_rank else None
-        if self.rank_heads is not None:
-            heads["rank"] = self.rank_heads.logits
+        heads, self.rank_heads = task_heads(schema, config)
         self.tasks = list(heads)
         self.body = body(dimension + self.request.width + self.pair.width, heads, config.experts)
 
     def forward(self, batch: Batch) -> Outputs:
-        phi = self.item_network(batch.item_hash, batch.sides["item"])
-        inputs = [phi, self.request(batch.sides["request"]), self.pair(batch.sides["pair"])]
-        logits = self.body(torch.cat(inputs, dim=1))
-        rank = None if self.rank_heads is None else self.rank_heads(logits["rank"])
-        click, order = logits.get("click"), logits.get("order")
-        return Outputs(
-            phi=phi,
-            click=None if click is None else click.squeeze(1),
-            order=None if order is None else order.squeeze(1),
-            rank=rank,
-        )
+        return self.outputs_of(self.item_network(batch.item_hash, batch.sides["item"]), batch)
+
+    def context(self, batch: Batch) -> list[Tensor]:
+        """What the body sees beside φ: request and pair, each ``[batch, width]``."""
+        return [self.request(batch.sides["request"]), self.pair(batch.sides["pair"])]
+
+    def outputs_of(self, phi: Float[Tensor, "batch dimension"], batch: Batch) -> Outputs:
+        """The outputs for a given φ of each row."""
+        logits = self.body(torch.cat([phi, *self.context(batch)], dim=1))
+        return to_outputs(phi, logits, self.rank_heads)

@@ -26,7 +26,7 @@ from prerank.checkpoints import WholeCheckpoints
 from prerank.inputs import HashedTable, NumberEncoder
 from prerank.losses import conversion_logit
 from prerank.metrics import auc, gauc
-from prerank.network import Outputs, PreRankingNetwork
+from prerank.network import Outputs, PreRankingNetwork, ServingNetwork
 from prerank.systems import Predictions, Work
 
 SCORING_ROWS = 8192
@@ -60,7 +60,7 @@ class PreRanker(lightning.LightningModule, ABC):
         self.scored: list[tuple[Tensor, ...]] = []
         self.told_undefined = False
 
-    def make_network(self, work: Work, dimension: int) -> PreRankingNetwork:
+    def make_network(self, work: Work, dimension: int) -> ServingNetwork:
         """The network that serves; a system with another one overrides this.
 
         Args:
@@ -73,12 +73,16 @@ class PreRanker(lightning.LightningModule, ABC):
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         """The weighted terms of the loss, by name; their sum is minimised."""
 
+    def training_terms(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses of a training batch; a system that does not train on what it serves overrides this."""
+        return self.losses(batch, self(batch))
+
     def forward(self, batch: Batch) -> Outputs:
         outputs: Outputs = self.network(batch)
         return outputs
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
-        terms = self.losses(batch, self(batch))
+        terms = self.training_terms(batch)
         total = torch.stack(list(terms.values())).sum()
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=len(batch))
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch))
@@ -156,6 +160,25 @@ def task_logits(outputs: Outputs, module: PreRanker) -> tuple[Tensor | None, Ten
     return outputs.click, conversion_logit(outputs.click, outputs.order, module.model.conversion_space)
 
 
+def feedback_score(outputs: Outputs, module: PreRanker) -> Tensor:
+    """The fused score that a loss over lists orders: click logit plus order logit, those that the log can teach."""
+    return torch.stack([logit for logit in task_logits(outputs, module) if logit is not None]).sum(dim=0)
+
+
+def require_positions(work: Work) -> None:
+    """For a system that learns from the ranking model's order.
+
+    Raises:
+        InputError: if the log does not have it.
+    """
+    task, name = work.encoded.schema.tasks["rank"], work.config.model.name
+    if not task["available"]:
+        raise InputError(
+            f"model={name} learns from the positions that a ranking model gave; {task['reason']}: "
+            "take model=ple, or a log with positions"
+        )
+
+
 class FittedNetwork:
     """A trained network that scores rows.
 
@@ -165,7 +188,8 @@ class FittedNetwork:
 
     def __init__(self, module: PreRanker) -> None:
         self.module = module.eval()
-        self.parameters = sum(parameter.numel() for parameter in module.parameters())
+        # Of what serves: a system may train with more than that, such as a teacher.
+        self.parameters = sum(parameter.numel() for parameter in module.network.parameters())
 
     @torch.inference_mode()
     def predict(self, split: EncodedSplit) -> Predictions:
@@ -180,9 +204,11 @@ class FittedNetwork:
         return Predictions(click=_joined(clicks), order=_joined(orders), rank=_joined(ranks))
 
     @torch.inference_mode()
-    def item_vectors(self, encoded: EncodedLog) -> np.ndarray:
-        """φ of every catalogue item, un-normalised."""
+    def item_vectors(self, encoded: EncodedLog) -> np.ndarray | None:
+        """φ of every catalogue item, un-normalised; None for a network without φ."""
         items = self.module.network.item_network
+        if items is None:
+            return None
         made = []
         for start in range(0, encoded.schema.n_items, SCORING_ROWS):
             rows = np.arange(start, min(start + SCORING_ROWS, encoded.schema.n_items))

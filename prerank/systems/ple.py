@@ -22,13 +22,17 @@ class PLE(PreRanker):
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         """Eq. 4, ``L_feedback = L_ctr + L_cvr``, over the rows whose feedback is known."""
+        return self.feedback_losses(batch, outputs, batch.has_feedback)
+
+    def feedback_losses(self, batch: Batch, outputs: Outputs, known: Tensor) -> dict[str, Tensor]:
+        """The same over other rows: those of the mask ``known``, bool [batch]."""
         terms: dict[str, Tensor] = {}
         if outputs.click is not None:
-            terms["click"] = masked_cross_entropy(outputs.click, batch.clicked, batch.has_feedback)
+            terms["click"] = masked_cross_entropy(outputs.click, batch.clicked, known)
         if outputs.order is not None:
             click = torch.zeros_like(outputs.order) if outputs.click is None else outputs.click
             terms["order"] = conversion_loss(
-                click, outputs.order, batch.clicked, batch.ordered, batch.has_feedback, self.model.conversion_space
+                click, outputs.order, batch.clicked, batch.ordered, known, self.model.conversion_space
             )
         return terms
 

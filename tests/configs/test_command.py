@@ -183,5 +183,5 @@ def test_main_keeps_the_traceback_of_our_own_defects():
 def test_help_lists_every_key_and_choice(capsys):
     assert main(lambda _: None, "Purpose.", ["--help"]) == 0
     printed = capsys.readouterr().out
-    for word in ("Purpose.", "prerank.batch_size=1024", "model= one of: grace", "lambda_1", "data.cutoffs"):
+    for word in ("Purpose.", "prerank.batch_size=1024", "model= one of: cold, copr", "lambda_1", "data.cutoffs"):
         assert word in printed

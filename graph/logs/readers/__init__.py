@@ -14,6 +14,9 @@ READERS = {
     "contract": "graph.logs.readers.contract",
     "trivago": "graph.logs.readers.trivago",
     "expedia": "graph.logs.readers.expedia",
+    "jdsearch": "graph.logs.readers.jdsearch",
+    "aliexpress": "graph.logs.readers.aliexpress",
+    "aliccp": "graph.logs.readers.aliccp",
     "marketplace": "graph.logs.readers.marketplace",
 }
 SEEDED = frozenset({"marketplace"})

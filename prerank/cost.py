@@ -1,0 +1,55 @@
+"""What it costs to score candidates: operations, and measured time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from prerank.batches import EncodedSplit
+
+CANDIDATES = 1000
+"""Rows scored at once, of about one request."""
+
+PASSES = 30
+"""Timed passes, after a few to warm up; the median is taken, since other work on the machine only ever adds to one."""
+
+
+@dataclass(frozen=True)
+class ServingCost:
+    """Cost of a network.
+
+    Attributes:
+        flops: floating-point operations of the matrix products, a candidate; a multiply-add is two. Table lookups and
+            element-wise work are not counted.
+        latency_ms: median milliseconds for 1,000 candidates whose features lie in memory, on this machine.
+    """
+
+    flops: int
+    latency_ms: float
+
+
+def serving_cost(network: nn.Module, split: EncodedSplit) -> ServingCost:
+    """Count and measure a network on rows of a split, repeated where it holds fewer than 1,000.
+
+    Args:
+        network: called with a batch.
+        split: with at least one row.
+    """
+    batch = split.batch(np.resize(np.arange(split.rows, dtype=np.int64), CANDIDATES))
+    was_training = network.training
+    network.eval()
+    seconds = []
+    with torch.no_grad():
+        with FlopCounterMode(display=False) as counter:
+            network(batch)
+        for _ in range(PASSES + 3):
+            started = time.perf_counter()
+            network(batch)
+            seconds.append(time.perf_counter() - started)
+    network.train(was_training)
+    return ServingCost(round(counter.get_total_flops() / CANDIDATES), float(np.median(seconds[3:]) * 1e3))

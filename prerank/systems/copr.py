@@ -1,0 +1,46 @@
+"""COPR-style consistency (Zhao et al. 2023): pairs of the ranking model's list, one row from each chunk of it.
+
+PLE learns from feedback, and its fused score, click logit plus order logit, from pairs across chunks. The paper's net
+that aligns the ranks is left out, since its exact form could not be verified: hence "-style".
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from prerank.batches import Batch
+from prerank.list_losses import chunk_pairs_loss, sample_chunks
+from prerank.network import Outputs
+from prerank.systems import FittedSystem, Work
+from prerank.systems.ple import PLE
+from prerank.training import feedback_score, fit_network, load_network, require_positions
+
+NEEDS_PSI = False
+
+
+class COPR(PLE):
+    """Feedback losses, and the weighted pairwise loss of :func:`~prerank.list_losses.chunk_pairs_loss`."""
+
+    whole_requests = True
+
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+        config = self.model.copr
+        draw = torch.rand(len(batch), device=batch.position.device)
+        rows, chunks = sample_chunks(batch.request, batch.position, config.chunk, draw)
+        pairs = chunk_pairs_loss(feedback_score(outputs, self)[rows], batch.request[rows], chunks)
+        return {**super().losses(batch, outputs), "pairs": config.weight * pairs}
+
+
+def fit(work: Work) -> FittedSystem:
+    """Train.
+
+    Raises:
+        InputError: if the log has no positions by a ranking model.
+    """
+    require_positions(work)
+    return fit_network(COPR(work), work)
+
+
+def load(work: Work) -> FittedSystem:
+    return load_network(COPR(work), work)

@@ -1,0 +1,71 @@
+"""Privileged features distillation (Xu et al., KDD 2020): a student learns beside a teacher that sees more.
+
+The teacher is a DIN with the pair side, features of an item in this request that cost much to serve for all
+candidates. The student, which is all that serves, does not see them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from prerank.batches import Batch
+from prerank.history import HistoryNetwork
+from prerank.losses import masked_cross_entropy
+from prerank.network import Outputs, PreRankingNetwork
+from prerank.schema import SideSchema
+from prerank.systems import FittedSystem, Work
+from prerank.systems.ple import PLE
+from prerank.training import fit_network, load_network, task_logits
+
+NEEDS_PSI = False
+
+
+class PFD(PLE):
+    """Student and teacher trained together; the teacher learns nothing from the student."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__(work)
+        schema, config = work.encoded.schema, work.config
+        self.teacher = HistoryNetwork(schema, config.model, config.pretrain.dimension)
+        steps = -(-schema.splits["train"]["rows"] // config.prerank.batch_size)
+        self.swap_step = round(config.model.pfd.swap_epochs * steps)
+
+    def make_network(self, work: Work, dimension: int) -> PreRankingNetwork:
+        """The student."""
+        schema, config = work.encoded.schema, work.config.model
+        if not config.pfd.student_pair:
+            schema = replace(schema, sides={**schema.sides, "pair": SideSchema()})
+        return PreRankingNetwork(schema, config, dimension)
+
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+        """``(1 − λ)·L_student + λ·L_distillation + L_teacher``, λ = 0 before the swap step."""
+        told = self.teacher(batch)
+        weight = self.model.pfd.weight if self.global_step >= self.swap_step else 0.0
+        student = super().losses(batch, outputs)
+        teacher = super().losses(batch, told)
+        terms = {f"student_{name}": (1 - weight) * loss for name, loss in student.items()}
+        terms |= {f"teacher_{name}": loss for name, loss in teacher.items()}
+        if weight > 0:
+            terms["distillation"] = weight * self.distillation(batch, outputs, told)
+        return terms
+
+    def distillation(self, batch: Batch, outputs: Outputs, told: Outputs) -> Tensor:
+        """Cross-entropy of the student against the teacher's probabilities, summed over the tasks."""
+        pairs = zip(task_logits(outputs, self), task_logits(told, self), strict=True)
+        losses = [
+            masked_cross_entropy(logit, torch.sigmoid(target.detach()), batch.has_feedback)
+            for logit, target in pairs
+            if logit is not None and target is not None
+        ]
+        return torch.stack(losses).sum()
+
+
+def fit(work: Work) -> FittedSystem:
+    return fit_network(PFD(work), work)
+
+
+def load(work: Work) -> FittedSystem:
+    return load_network(PFD(work), work)

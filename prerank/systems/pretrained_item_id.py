@@ -1,0 +1,152 @@
+"""GRACE with ψ in the place of φ: the paper's ablation "pre-trained item id" (section 3.3.1).
+
+No hashed id and no generalisation loss; an item that ψ does not hold gets the mean row. The paper's table is
+30,000,000 × 32 and its AUC .7775 where GRACE has .7788, on JD's private data. It says neither whether the table is
+trained on (``model.pretrained.train``) nor whether the attributes, which are a part of φ, go with it
+(``model.pretrained.attributes``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from configs.errors import InputError
+from configs.schema import Contrast
+from graph.layers.experts import ProgressiveLayeredExtraction
+from prerank.batches import Batch, SideFeatures
+from prerank.inputs import HashedTable, SideEncoder
+from prerank.network import Outputs, ServingNetwork, task_heads, to_outputs
+from prerank.systems import FittedSystem, Work
+from prerank.systems.grace import GRACE
+from prerank.training import fit_network, load_network
+
+NEEDS_PSI = True
+
+
+class PretrainedTable(torch.nn.Module):
+    """ψ as a lookup table by the hash of an item's id, so that it serves other catalogues too.
+
+    The rows are centred over P, as for eq. 10, which makes the mean row, the last one, zero.
+
+    Args:
+        hashes: of the items of P, distinct.
+        vectors: ψ of each.
+        train: whether the rows are trained.
+    """
+
+    hashes: Tensor
+
+    def __init__(
+        self, hashes: Int64[np.ndarray, " items"], vectors: Float[np.ndarray, "items dimension"], train: bool
+    ) -> None:
+        super().__init__()
+        order = np.argsort(hashes)
+        self.register_buffer("hashes", torch.from_numpy(hashes[order]), persistent=False)
+        self.dimension = vectors.shape[1]
+        self.table = HashedTable({"item_id": len(hashes) + 1}, self.dimension)
+        self.table.weight.requires_grad_(train)
+        with torch.no_grad():
+            self.table.weight.zero_()
+            if len(hashes):
+                self.table.weight[:-1] = torch.from_numpy((vectors - vectors.mean(axis=0))[order])
+
+    def rows(self, hashes: Int64[Tensor, "*shape"]) -> Int64[Tensor, "*shape"]:
+        """The table's row of each item; the last one for an item outside P."""
+        unknown = len(self.hashes)
+        if not unknown:
+            return torch.zeros_like(hashes)
+        place = torch.searchsorted(self.hashes, hashes).clamp(max=unknown - 1)
+        return torch.where(self.hashes[place] == hashes, place, unknown)
+
+    def forward(self, hashes: Int64[Tensor, batch]) -> Float[Tensor, "batch dimension"]:
+        return F.embedding(self.rows(hashes), self.table.weight, sparse=True)
+
+    def pool(self, _column: str, hashes: Int64[Tensor, "batch length"]) -> Float[Tensor, "batch dimension"]:
+        """The mean row of a list of items, such as a user's history; 0 is padding, an empty list gives zeros."""
+        present = hashes != 0
+        counts = present.sum(dim=1)
+        starts = counts.cumsum(dim=0) - counts
+        return F.embedding_bag(self.rows(hashes[present]), self.table.weight, starts, mode="mean", sparse=True)
+
+
+class PretrainedItem(torch.nn.Module):
+    """What stands in φ's place: the item's row of the table, whatever its attributes."""
+
+    def __init__(self, table: PretrainedTable) -> None:
+        super().__init__()
+        self.table = table
+
+    def forward(self, item_hash: Int64[Tensor, batch], _features: SideFeatures) -> Float[Tensor, "batch dimension"]:
+        vectors: Tensor = self.table(item_hash)
+        return vectors
+
+
+class PretrainedNetwork(ServingNetwork):
+    """ψ's row, the item's attributes, request and pair through PLE.
+
+    Args:
+        work: with ψ.
+    """
+
+    item_network: PretrainedItem
+
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        schema, config = work.encoded.schema, work.config.model
+        assert work.psi is not None
+        in_catalogue = work.psi.rows_of(work.encoded.item_ids)
+        in_p = in_catalogue >= 0
+        vectors = np.asarray(work.psi.vectors)[in_catalogue[in_p]]
+        table = PretrainedTable(work.encoded.items.item_hash[in_p], vectors, config.pretrained.train)
+        self.item_network = PretrainedItem(table)
+        shared = {"item_id": table}
+        self.attributes = (
+            SideEncoder(schema.sides["item"], config.buckets, config.dimension)
+            if config.pretrained.attributes
+            else None
+        )
+        self.request = SideEncoder(schema.sides["request"], config.buckets, config.dimension, shared)
+        self.pair = SideEncoder(schema.sides["pair"], config.buckets, config.dimension, shared)
+        heads, self.rank_heads = task_heads(schema, config)
+        self.tasks = list(heads)
+        width = table.dimension + self.request.width + self.pair.width
+        width += 0 if self.attributes is None else self.attributes.width
+        self.body = ProgressiveLayeredExtraction(width, heads, config.experts)
+
+    def forward(self, batch: Batch) -> Outputs:
+        psi = self.item_network(batch.item_hash, batch.sides["item"])
+        inputs = [psi, self.request(batch.sides["request"]), self.pair(batch.sides["pair"])]
+        if self.attributes is not None:
+            inputs.append(self.attributes(batch.sides["item"]))
+        return to_outputs(psi, self.body(torch.cat(inputs, dim=1)), self.rank_heads)
+
+
+class PretrainedItemId(GRACE):
+    """Feedback and rank-consistency losses; nothing is pulled towards ψ, since it is ψ.
+
+    Raises:
+        InputError: if a key puts the generalisation loss in again.
+    """
+
+    def __init__(self, work: Work) -> None:
+        if work.config.model.contrast.loss is not Contrast.none:
+            raise InputError(
+                "model=pretrained_item_id has no φ to contrast, found "
+                f"model.contrast.loss={work.config.model.contrast.loss}: leave the key out, or take model=grace"
+            )
+        super().__init__(work)
+
+    def make_network(self, work: Work, _dimension: int) -> PretrainedNetwork:
+        return PretrainedNetwork(work)
+
+
+def fit(work: Work) -> FittedSystem:
+    return fit_network(PretrainedItemId(work), work)
+
+
+def load(work: Work) -> FittedSystem:
+    return load_network(PretrainedItemId(work), work)

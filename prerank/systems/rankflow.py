@@ -1,0 +1,54 @@
+"""RankFlow (Qin et al., SIGIR 2022), the pre-ranking stage of it: feedback, in turn with the ranking model's lessons.
+
+Even steps learn by themselves from all that recall passed, odd steps from the ranking model. The paper trains every
+stage of the cascade in rounds; here the ranking model is the one that made the log.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from prerank.batches import RANDOM, Batch
+from prerank.list_losses import teacher_distance, top_loss
+from prerank.network import Outputs
+from prerank.systems import FittedSystem, Work
+from prerank.systems.ple import PLE
+from prerank.training import feedback_score, fit_network, load_network, require_positions
+
+NEEDS_PSI = False
+
+
+class RankFlow(PLE):
+    """Self-learning and tutor-learning by turns."""
+
+    whole_requests = True
+
+    def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+        return self.tutor_losses(batch, outputs) if self.global_step % 2 else self.self_losses(batch, outputs)
+
+    def self_losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+        """Eq. 4 over what the previous stage passes; what was recalled but not shown was not clicked or ordered."""
+        return self.feedback_losses(batch, outputs, batch.stage != RANDOM)
+
+    def tutor_losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
+        """``α · top-k loss + (1 − α) · squared distance to the teacher``."""
+        config, score = self.model.rankflow, feedback_score(outputs, self)
+        distance = teacher_distance(score, batch.request, batch.position, batch.rank_score)
+        return {
+            "top": config.alpha * top_loss(score, batch.request, batch.position, config.top),
+            "teacher": (1 - config.alpha) * distance,
+        }
+
+
+def fit(work: Work) -> FittedSystem:
+    """Train.
+
+    Raises:
+        InputError: if the log has no positions by a ranking model.
+    """
+    require_positions(work)
+    return fit_network(RankFlow(work), work)
+
+
+def load(work: Work) -> FittedSystem:
+    return load_network(RankFlow(work), work)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from configs.schema import ExpertsConfig
+from graph.layers.perceptron import perceptron
 
 
 class BatchedLinear(nn.Module):
@@ -134,7 +135,10 @@ class ProgressiveLayeredExtraction(nn.Module):
             for level, width in enumerate(widths)
         )
         self.towers = nn.ModuleDict(
-            {task: _tower(config.hidden[-1], config, logits) for task, logits in outputs.items()}
+            {
+                task: perceptron(config.hidden[-1], config.tower, logits, config.dropout)
+                for task, logits in outputs.items()
+            }
         )
 
     def forward(self, inputs: Float[Tensor, "batch inputs"]) -> dict[str, Float[Tensor, "batch logits"]]:
@@ -143,11 +147,3 @@ class ProgressiveLayeredExtraction(nn.Module):
         for level in self.levels:
             task_inputs, shared_input = level(task_inputs, shared_input)
         return {task: self.towers[task](mixed) for task, mixed in zip(self.tasks, task_inputs, strict=True)}
-
-
-def _tower(inputs: int, config: ExpertsConfig, outputs: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for hidden in config.tower:
-        layers += [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(config.dropout)]
-        inputs = hidden
-    return nn.Sequential(*layers, nn.Linear(inputs, outputs))

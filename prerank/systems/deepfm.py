@@ -13,11 +13,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from configs.schema import ItemNetworkConfig, ModelConfig
+from graph.layers.perceptron import perceptron
 from prerank.batches import Batch
 from prerank.inputs import NumberEncoder, SideEncoder
 from prerank.item_network import HashId
 from prerank.network import Outputs, PreRankingNetwork, ServingNetwork
-from prerank.perceptrons import dense_parameters, matched_hidden, perceptron
+from prerank.perceptrons import dense_parameters, matched_hidden
 from prerank.schema import ITEM_TABLE, SIDES, EncodedSchema
 from prerank.systems import FittedSystem, Work
 from prerank.systems.ple import PLE

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from configs.console import warn
 from configs.errors import InputError
 from configs.schema import ConversionSpace, ModelConfig, RankHead
+from graph.layers.perceptron import perceptron
 from prerank.batches import Batch, SideFeatures
 from prerank.inputs import SideEncoder
 from prerank.item_network import ItemNetwork
 from prerank.network import Outputs, PreRankingNetwork, ServingNetwork, task_heads
-from prerank.perceptrons import dense_parameters, matched_hidden, perceptron
+from prerank.perceptrons import dense_parameters, matched_hidden
 from prerank.schema import EncodedSchema
 from prerank.systems import FittedSystem, Work
 from prerank.training import FittedNetwork, PreRanker, fit_network, load_network

@@ -42,7 +42,7 @@ class LoggingPreRanker:
         self._clicks += np.bincount(clicked, minlength=len(self._clicks))
 
 
-class Frozen:
+class FrozenPreRanker:
     """A pre-ranker that learns no more: as it stands, it drives the days to come."""
 
     def __init__(self, pre_ranker: PreRanker) -> None:

@@ -20,7 +20,7 @@ from configs.worlds import WorldConfig
 from graph.logs.marketplace.cascade import EXPOSED, Engine
 from graph.logs.marketplace.catalogue import LATER_DAYS
 from graph.logs.marketplace.observed import PreRanker
-from graph.logs.marketplace.pre_rankers import Frozen, HiddenOracle, RandomPreRanker
+from graph.logs.marketplace.pre_rankers import FrozenPreRanker, HiddenOracle, RandomPreRanker
 from graph.logs.marketplace.simulate import DayLog, opened, run_day
 from graph.logs.marketplace.state import HiddenState, Seen, make_state
 
@@ -130,7 +130,7 @@ def _fork(state: HiddenState, engine: Engine, arm: Arm, luck: int) -> Engine:
     pre_ranker: PreRanker | HiddenOracle
     assert not isinstance(engine.pre_ranker, HiddenOracle), "no log was ever made by the oracle"
     if arm is Bound.logging:
-        pre_ranker = Frozen(engine.pre_ranker)
+        pre_ranker = FrozenPreRanker(engine.pre_ranker)
     elif arm is Bound.random:
         pre_ranker = RandomPreRanker(state.seed)
     elif arm is Bound.oracle:

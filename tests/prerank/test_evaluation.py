@@ -185,7 +185,7 @@ def test_recall_on_whole_recalled_sets_agrees_with_a_loop():
     place, request = np.tile(np.arange(8), 40), np.repeat(np.arange(40), 8)
     stage[(place >= 5) & (request < 20)] = "recalled"
     position = np.where(place < 5, place + 1.0, np.nan)
-    rank_score[(place == 7) & (request >= 10)] = np.nan
+    rank_score[(place == 7) & (request >= 10) & (request < 20)] = np.nan
     table = replaced(made, stage=stage.tolist(), position=position.astype(np.float32))
     table = table.append_column("rank_score", pa.array(rank_score))
     evaluation = evaluate_predictions(table, context())

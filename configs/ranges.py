@@ -63,6 +63,7 @@ ABOVE_ZERO = (
     "ab.days",
     "ab.draws",
     "mechanisms.seeds",
+    "compare.seeds",
 )
 """Numbers, or every number of a list."""
 AT_LEAST_ZERO = (
@@ -77,11 +78,14 @@ AT_LEAST_ZERO = (
     "model.rank.k_weights",
     "model.contrast.weight",
     "model.distillation.weight",
+    "model.plus.list_weight",
+    "model.plus.query_weight",
     "model.copr.weight",
     "model.cold_ids.step",
     "model.pfd.swap_epochs",
     "prerank.table_accumulator",
     "mechanisms.workers",
+    "compare.workers",
 )
 SHARES = ("pretrain.validation_share", "evaluation.confidence", "index.hold_out", "ab.quantile")
 """Above 0 and below 1."""

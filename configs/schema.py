@@ -77,6 +77,12 @@ class Reduction(StrEnum):
     sum = "sum"
 
 
+class ListLoss(StrEnum):
+    none = "none"
+    softmax = "softmax"
+    relaxed_recall = "relaxed_recall"
+
+
 class ContrastOn(StrEnum):
     all = "all"
     clicked = "clicked"
@@ -317,6 +323,16 @@ class PretrainedItemConfig:
 
 
 @dataclass
+class PlusConfig:
+    """What grace_plus has beside GRACE; nothing of it costs anything when serving."""
+
+    list_loss: ListLoss = key(ListLoss.none, "over the rank logits of whole lists: none, softmax or relaxed_recall")
+    list_weight: float = key(0.1, "of the loss over whole lists")
+    unranked_below: bool = key(False, "True: a row that was recalled but not ranked is below every k, not unknown")
+    query_weight: float = key(0.0, "of the contrast of the request's vector with psi of the clicked item; 0: none")
+
+
+@dataclass
 class DSSMConfig:
     """Two towers and a softmax over the batch's items."""
 
@@ -345,6 +361,7 @@ class ModelConfig:
     lightgbm: LightGBMConfig = key(LightGBMConfig, "model=lightgbm only")
     distillation: DistillationConfig = key(DistillationConfig, "model=distillation only")
     pretrained: PretrainedItemConfig = key(PretrainedItemConfig, "model=pretrained_item_id only")
+    plus: PlusConfig = key(PlusConfig, "model=grace_plus only")
     dssm: DSSMConfig = key(DSSMConfig, "model=dssm only")
     cold: COLDConfig = key(COLDConfig, "model=cold only")
     copr: CoprConfig = key(CoprConfig, "model=copr only")
@@ -402,6 +419,18 @@ class MechanismsConfig:
 
 
 @dataclass
+class CompareConfig:
+    """Systems side by side, on several seeds and data."""
+
+    systems: list[str] = key(["popularity", "lightgbm", "ple", "grace"], "what is compared: files of configs/model")
+    baseline: str = key("ple", "the one of compare.systems that the others are subtracted from")
+    seeds: int = key(5, "seed, seed + 1, ...: of psi and training; of the marketplace also of the market itself")
+    workers: int = key(0, "fits at a time, one CPU thread each; 0: one per core")
+    plan: str | None = key(None, "a YAML file of several data (docs/comparison.md); none: the data of the command line")
+    tuned: str | None = key(None, "a folder of SYSTEM/best.yaml whose keys are added to that system's fits")
+
+
+@dataclass
 class ABConfig:
     """A/B replay: fitted systems drive the simulated marketplace on the days after the log."""
 
@@ -433,4 +462,5 @@ class Config:
     evaluation: EvaluationConfig = key(EvaluationConfig, "its evaluation")
     index: IndexConfig = key(IndexConfig, "the audit of embeddings")
     mechanisms: MechanismsConfig = key(MechanismsConfig, "the experiment on GRACE's modules")
+    compare: CompareConfig = key(CompareConfig, "the comparison of systems")
     ab: ABConfig = key(ABConfig, "the A/B replay")

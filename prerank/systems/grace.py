@@ -44,11 +44,15 @@ class GRACE(PLE):
         """Eq. 11, ``L = L_feedback + λ1·L_rank + λ2·L_cl``, term by term."""
         terms = super().losses(batch, outputs)
         if outputs.rank is not None:
-            labels, mask = rank_labels(batch.position, batch.list_length, self.cutoffs)
+            labels, mask = rank_labels(self.rank_positions(batch), batch.list_length, self.cutoffs)
             terms["rank"] = self.model.rank.weight * rank_loss(outputs.rank, labels, mask, self.k_weights)
         if self.model.contrast.loss is not Contrast.none:
             terms["contrast"] = self.model.contrast.weight * self._generalisation(batch, outputs.phi)
         return terms
+
+    def rank_positions(self, batch: Batch) -> Tensor:
+        """Positions that eq. 6's labels are made of; NaN where the ranking model's is unknown."""
+        return batch.position
 
     def _generalisation(self, batch: Batch, phi: Tensor) -> Tensor:
         """Eq. 10 over the distinct items of the batch."""

@@ -1,0 +1,128 @@
+"""grace_plus: GRACE where nothing is switched on; each part is what its formula says; it learns and is read back."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from prerank.losses import rank_labels, rank_loss
+from prerank.metrics import auc
+from prerank.systems import grace_plus
+from prerank.systems.grace import GRACE
+from prerank.systems.grace_plus import GRACEPlus, request_contrast, settle_unranked
+from prerank.top_losses import relaxed_recall_loss, top_softmax_loss
+
+OFF = ("model.plus.list_loss=none", "model.plus.unranked_below=false", "model.plus.query_weight=0")
+
+
+def plus(work_of, encoded, *keys) -> GRACEPlus:
+    """A module that is not at the end of an epoch, where it would log."""
+    module = GRACEPlus(work_of(encoded, "grace_plus", *keys, psi=True))
+    module._trainer = SimpleNamespace(is_last_batch=False)
+    return module
+
+
+def test_with_nothing_switched_on_it_is_grace(small_encoded_log, work_of):
+    torch.manual_seed(0)
+    ours = plus(work_of, small_encoded_log, *OFF)
+    torch.manual_seed(0)
+    theirs = GRACE(work_of(small_encoded_log, "grace_plus", psi=True))
+    theirs._trainer = ours._trainer
+    theirs.load_state_dict(ours.state_dict())
+    batch = small_encoded_log.split("train").batch(np.arange(60))
+    made, expected = ours.losses(batch, ours(batch)), theirs.losses(batch, theirs(batch))
+    assert set(made) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(made[name], value)
+    assert not ours.whole_requests
+
+
+@pytest.mark.parametrize("list_loss", ["softmax", "relaxed_recall"])
+def test_whole_lists_are_learnt_with_their_weight(small_encoded_log, work_of, list_loss):
+    keys = (f"model.plus.list_loss={list_loss}", "model.plus.list_weight=0.3", *OFF[1:])
+    module = plus(work_of, small_encoded_log, *keys)
+    batch = small_encoded_log.split("train").batch(np.arange(60))
+    outputs = module(batch)
+    labels, mask = rank_labels(batch.position, batch.list_length, [3, 5])
+    given = (outputs.rank, labels, mask, batch.request)
+    weights = torch.tensor([0.5, 0.5])
+    expected = (
+        top_softmax_loss(*given, weights) if list_loss == "softmax" else relaxed_recall_loss(*given, [3, 5], weights)
+    )
+    torch.testing.assert_close(module.losses(batch, outputs)["list"], 0.3 * expected)
+    assert module.whole_requests
+
+
+def test_rows_that_were_not_ranked_are_unknown_or_below(small_encoded_log, work_of):
+    batch = small_encoded_log.split("train").batch(np.arange(60))
+    unknown = batch.position.isnan()
+    assert unknown.any()
+    torch.testing.assert_close(settle_unranked(batch, False), batch.position, equal_nan=True)
+    settled = settle_unranked(batch, True)
+    assert (settled[unknown] == math.inf).all()
+    torch.testing.assert_close(settled[~unknown], batch.position[~unknown])
+    module = plus(work_of, small_encoded_log, "model.plus.unranked_below=true", "model.rank.weight=1")
+    outputs = module(batch)
+    labels, mask = rank_labels(settled, batch.list_length, [3, 5])
+    expected = rank_loss(outputs.rank, labels, mask, torch.tensor([0.5, 0.5]))
+    torch.testing.assert_close(module.losses(batch, outputs)["rank"], expected)
+
+
+def test_the_contrast_of_requests_is_a_softmax_over_distinct_items():
+    draw = torch.Generator().manual_seed(0)
+    request, table = torch.randn(6, 4, generator=draw), torch.randn(10, 4, generator=draw)
+    item = torch.tensor([8, 2, 8, 5, 2, 9])
+    chosen = torch.tensor([True, True, True, False, True, True])
+    made = request_contrast(request, item, table[item], chosen)
+    unit, losses = F.normalize(table, dim=1), []
+    for row in torch.arange(6)[chosen].tolist():
+        q = request[row] / request[row].norm()
+        scores = {each: float(q @ unit[each]) / 0.1 for each in (2, 8, 9)}  # item 5 was not clicked
+        losses.append(math.log(sum(math.exp(s) for s in scores.values())) - scores[int(item[row])])
+    assert float(made) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+def test_without_a_clicked_item_of_p_the_contrast_is_0_with_a_gradient():
+    request = torch.randn(3, 4, requires_grad=True)
+    item = torch.arange(3)
+    loss = request_contrast(request, item, torch.randn(3, 4), torch.zeros(3, dtype=torch.bool))
+    assert loss.item() == 0
+    loss.backward()
+    assert (request.grad == 0).all()
+
+
+@pytest.mark.parametrize("rows", [[0], [11], [10, 11]])
+def test_small_batches_have_finite_gradients(small_encoded_log, work_of, rows):
+    keys = ("model.plus.list_loss=softmax", "model.plus.query_weight=0.1", "model.plus.unranked_below=true")
+    module = plus(work_of, small_encoded_log, *keys)
+    terms = module.training_terms(small_encoded_log.split("train").batch(np.array(rows)))
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(each.grad is None or each.grad.to_dense().isfinite().all() for each in module.parameters())
+
+
+def test_a_list_loss_alone_teaches_who_is_in_the_top(small_encoded_log, work_of, overfit, monkeypatch):
+    monkeypatch.setattr(GRACE, "losses", lambda *_: {})
+    for list_loss in ("softmax", "relaxed_recall"):
+        keys = (f"model.plus.list_loss={list_loss}", "model.plus.query_weight=0", "prerank.learning_rate=0.05")
+        module = plus(work_of, small_encoded_log, *keys)
+        overfit(module, small_encoded_log, steps=60)
+        split = small_encoded_log.split("train")
+        ranked = np.flatnonzero(np.isfinite(split.position))
+        with torch.no_grad():
+            logits = module(split.batch(ranked)).rank
+        assert auc(split.position[ranked] <= 3, logits[:, 0].numpy()) > 0.9
+
+
+def test_it_overfits_a_tiny_log_and_is_read_back(small_encoded_log, work_of, overfit):
+    keys = ("model.plus.list_loss=softmax", "model.plus.query_weight=0.1", "prerank.learning_rate=0.05")
+    assert overfit(plus(work_of, small_encoded_log, *keys), small_encoded_log, steps=80) > 0.95
+    work, split = work_of(small_encoded_log, "grace_plus", *keys, psi=True), small_encoded_log.split("test")
+    fitted, read = grace_plus.fit(work), grace_plus.load(work)
+    assert fitted.module.whole_requests
+    for name in ("click", "rank"):
+        np.testing.assert_array_equal(getattr(fitted.predict(split), name), getattr(read.predict(split), name))

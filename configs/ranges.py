@@ -63,6 +63,7 @@ ABOVE_ZERO = (
     "ab.days",
     "ab.draws",
     "mechanisms.seeds",
+    "tune.trials",
     "compare.seeds",
 )
 """Numbers, or every number of a list."""
@@ -85,6 +86,7 @@ AT_LEAST_ZERO = (
     "model.pfd.swap_epochs",
     "prerank.table_accumulator",
     "mechanisms.workers",
+    "tune.workers",
     "compare.workers",
 )
 SHARES = ("pretrain.validation_share", "evaluation.confidence", "index.hold_out", "ab.quantile")

@@ -104,6 +104,11 @@ class DistillationLoss(StrEnum):
     logit_mse = "logit_mse"
 
 
+class BoostObjective(StrEnum):
+    binary = "binary"
+    lambdarank = "lambdarank"
+
+
 class GraphObjective(StrEnum):
     softmax = "softmax"
     graphsage = "graphsage"
@@ -245,11 +250,12 @@ class ContrastConfig:
 class LightGBMConfig:
     """The boosted trees a user would pick instead."""
 
-    trees: int = key(1000, "trees at most; validation AUC stops earlier")
+    objective: BoostObjective = key(BoostObjective.binary, "binary (each row), or lambdarank (pairs within a list)")
+    trees: int = key(1000, "trees at most; validation stops earlier")
     leaves: int = key(31, "leaves of a tree")
     learning_rate: float = key(0.05, "shrinkage")
     min_rows: int = key(20, "rows in a leaf at least")
-    patience: int = key(50, "trees without a better validation AUC before it stops")
+    patience: int = key(50, "trees without a better AUC (lambdarank: NDCG@10) on validation before it stops")
 
 
 @dataclass
@@ -265,7 +271,7 @@ class RankFlowConfig:
     """RankFlow's lessons from the ranking model."""
 
     top: int = key(10, "k: the ranked list's first k against the rest")
-    alpha: float = key(0.5, "of the top-k loss; 1 - alpha of the squared distance to the ranking model's scores")
+    alpha: float = key(0.9, "of the top-k loss; 1 - alpha of the squared distance to the ranking model's scores")
 
 
 @dataclass
@@ -358,7 +364,7 @@ class ModelConfig:
     conversion_space: ConversionSpace = key(ConversionSpace.impression, "eq. 3: impression (literal), click or esmm")
     rank: RankConfig = key(RankConfig, "rank consistency")
     contrast: ContrastConfig = key(ContrastConfig, "generalisation")
-    lightgbm: LightGBMConfig = key(LightGBMConfig, "model=lightgbm only")
+    lightgbm: LightGBMConfig = key(LightGBMConfig, "model=lightgbm and model=lightgbm_lambdarank only")
     distillation: DistillationConfig = key(DistillationConfig, "model=distillation only")
     pretrained: PretrainedItemConfig = key(PretrainedItemConfig, "model=pretrained_item_id only")
     plus: PlusConfig = key(PlusConfig, "model=grace_plus only")
@@ -445,6 +451,18 @@ class ABConfig:
 
 
 @dataclass
+class TuneConfig:
+    """Search of a system's few hyper-parameters on validation."""
+
+    trials: int = key(20, "trials, the same for every system; the first one is what is configured")
+    objective: list[str] = key(
+        ["gauc_click", "recall_at_10"], "figures of the fused score on validation; their plain mean is maximised"
+    )
+    workers: int = key(1, "trials at a time; if several, each in a process of its own with one thread; 0: one per core")
+    space: str | None = key(None, "a YAML file of what is searched for each system; none: configs/tune.yaml")
+
+
+@dataclass
 class Config:
     """Everything a command can be told."""
 
@@ -464,3 +482,4 @@ class Config:
     mechanisms: MechanismsConfig = key(MechanismsConfig, "the experiment on GRACE's modules")
     compare: CompareConfig = key(CompareConfig, "the comparison of systems")
     ab: ABConfig = key(ABConfig, "the A/B replay")
+    tune: TuneConfig = key(TuneConfig, "the search of hyper-parameters")

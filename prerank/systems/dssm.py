@@ -10,18 +10,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from configs.console import warn
 from configs.errors import InputError
 from configs.schema import ConversionSpace, ModelConfig, RankHead
 from graph.layers.perceptron import perceptron
 from prerank.batches import Batch, SideFeatures
+from prerank.calibration import logistic_line
 from prerank.inputs import SideEncoder
 from prerank.item_network import ItemNetwork
 from prerank.network import Outputs, PreRankingNetwork, ServingNetwork, task_heads
@@ -31,9 +29,6 @@ from prerank.systems import FittedSystem, Work
 from prerank.training import FittedNetwork, PreRanker, fit_network, load_network
 
 NEEDS_PSI = False
-
-LEAST_SLOPE = 1e-3
-"""Of a calibrated logit over the score: above 0, so that calibration never turns the order of items round."""
 
 
 @dataclass(frozen=True)
@@ -183,26 +178,9 @@ def calibrated(fitted: FittedNetwork, work: Work) -> FittedNetwork:
     assert score is not None
     for place, task in enumerate(network.tasks):
         labels = (split.clicked if task == "click" else split.ordered)[rows]
-        slope, intercept = logistic_line(score[rows], labels, task)
+        slope, intercept = logistic_line(score[rows], labels, "dssm", task)
         network.slope[place], network.intercept[place] = slope, intercept
     return fitted
-
-
-def logistic_line(
-    score: Float[np.ndarray, " rows"], labels: Int64[np.ndarray, " rows"], task: str
-) -> tuple[float, float]:
-    """Slope and intercept of the logit over the score; 1 and 0, out loud, where one class is missing."""
-    if len(np.unique(labels)) < 2:
-        warn(f"model=dssm: validation holds one class of {task} only, so its probabilities are not calibrated")
-        return 1.0, 0.0
-    # A ridge too weak to be seen, which keeps the slope finite where the score separates the classes.
-    line = LogisticRegression(C=1e4).fit(score.reshape(-1, 1), labels)
-    slope, intercept = float(line.coef_[0, 0]), float(line.intercept_[0])
-    if slope >= LEAST_SLOPE:
-        return slope, intercept
-    warn(f"model=dssm: on validation the score does not tell {task}s (slope {slope:.2g}); all get about the mean rate")
-    rate = float(np.mean(labels))
-    return LEAST_SLOPE, float(np.log(rate / (1 - rate)) - LEAST_SLOPE * np.mean(score))
 
 
 def fit(work: Work) -> FittedSystem:

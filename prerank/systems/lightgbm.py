@@ -1,6 +1,7 @@
 """Boosted trees on the same features: the reference that a user would pick instead of any of this.
 
-One binary model for each task, stopped on validation AUC. There is no rank head and no item network.
+One model for each task: of each row by itself (``binary``, stopped on validation AUC), or of pairs within a list
+(``lambdarank``, stopped on NDCG@10 and then calibrated). There is no rank head and no item network.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
+from jaxtyping import Int
 
 from configs.console import say, warn
 from configs.errors import InputError
-from configs.schema import Config
-from configs.stages import mend, replacing
+from configs.schema import BoostObjective, Config
+from configs.stages import mend, read_json, replacing, write_json
 from prerank.batches import EncodedLog, EncodedSplit
+from prerank.calibration import logistic_line
 from prerank.systems import FittedSystem, Predictions, Work
 from prerank.tabular import TabularEncoder
 
 NEEDS_PSI = False
+LABELS = {"click": "clicked", "order": "ordered"}
+"""Task → the column that it learns."""
 SCORING_ROWS = 200_000
 """Rows whose features are made at once."""
 LAST_LINE = "pandas_categorical:"
@@ -26,10 +31,19 @@ LAST_LINE = "pandas_categorical:"
 
 
 class BoostedTrees:
-    """A booster for each task, and the encoder of their features."""
+    """A booster for each task, and the encoder of their features.
 
-    def __init__(self, boosters: dict[str, lightgbm.Booster], encoder: TabularEncoder) -> None:
+    Args:
+        boosters: by task.
+        lines: slope and intercept of each task's logit over the booster's score; 1 and 0 where that is a logit.
+        encoder: of the features.
+    """
+
+    def __init__(
+        self, boosters: dict[str, lightgbm.Booster], lines: dict[str, tuple[float, float]], encoder: TabularEncoder
+    ) -> None:
         self.boosters = boosters
+        self.lines = lines
         self.encoder = encoder
         self.parameters = sum(_leaves(booster) for booster in boosters.values())
 
@@ -39,7 +53,9 @@ class BoostedTrees:
             rows = np.arange(start, min(start + SCORING_ROWS, split.rows))
             features = self.encoder.matrix(split, rows, training=False).values()
             for task, booster in self.boosters.items():
-                logits[task].append(np.asarray(booster.predict(features, raw_score=True), np.float32))
+                slope, intercept = self.lines[task]
+                score = np.asarray(booster.predict(features, raw_score=True))
+                logits[task].append((slope * score + intercept).astype(np.float32))
         joined = {task: np.concatenate(parts) for task, parts in logits.items()}
         return Predictions(click=joined.get("click"), order=joined.get("order"), rank=None)
 
@@ -57,36 +73,58 @@ def fit(work: Work) -> FittedSystem:
     learnt, checked = train.feedback_rows(), validation.feedback_rows()
     encoder = TabularEncoder(train, learnt)
     features, held = encoder.matrix(train, learnt, True), encoder.matrix(validation, checked, False)
-    plain = _plain(features.names)
-    boosters = {}
-    for task in ("click", "order"):
+    plain, chosen = _plain(features.names), work.config.model.lightgbm
+    by_list = chosen.objective is BoostObjective.lambdarank
+    boosters, lines = {}, {}
+    for task, column in LABELS.items():
         if not work.encoded.schema.tasks[task]["available"]:
             continue
-        labels = {"click": "clicked", "order": "ordered"}[task]
         data = lightgbm.Dataset(
             features.values(),
-            getattr(train, labels)[learnt],
+            getattr(train, column)[learnt],
+            group=_list_sizes(train.request[learnt]) if by_list else None,
             feature_name=list(plain.values()),
             categorical_feature=[plain[name] for name in features.categories],
         )
-        valid = lightgbm.Dataset(held.values(), getattr(validation, labels)[checked], reference=data)
-        boosters[task] = _boost(work.config, data, valid, task)
-        trees = boosters[task].best_iteration or boosters[task].num_trees()
-        say(f"lightgbm {task}: {trees} trees, {len(features.names)} features")
-        kept = boosters[task].model_to_string(num_iteration=boosters[task].best_iteration)
+        labels, group = getattr(validation, column)[checked], validation.request[checked]
+        sizes = _list_sizes(group) if by_list else None
+        valid = lightgbm.Dataset(held.values(), labels, group=sizes, reference=data)
+        telling = _has_both(labels, group if by_list else np.zeros_like(group))
+        booster = _boost(work.config, data, valid if telling else None, task)
+        trees = booster.best_iteration or booster.num_trees()
+        say(f"{work.config.model.name} {task}: {trees} trees, {len(features.names)} features")
+        text = booster.model_to_string(num_iteration=booster.best_iteration)
         with replacing(_path(work.folder, task)) as temporary:
-            temporary.write_text(kept, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
+        boosters[task], lines[task] = lightgbm.Booster(model_str=text), (1.0, 0.0)
+        if by_list:
+            score = np.asarray(boosters[task].predict(held.values(), raw_score=True))
+            lines[task] = logistic_line(score, labels, work.config.model.name, task)
     if not boosters:
-        raise InputError("model=lightgbm: the log has neither clicks nor orders to learn from")
-    return BoostedTrees(boosters, encoder)
+        raise InputError(f"model={work.config.model.name}: the log has neither clicks nor orders to learn from")
+    write_json(work.folder / "lines.json", lines)
+    return BoostedTrees(boosters, lines, encoder)
 
 
-def _boost(config: Config, data: lightgbm.Dataset, valid: lightgbm.Dataset, task: str) -> lightgbm.Booster:
-    """Trees up to the best validation AUC; where that is undefined, as many as the patience, out loud."""
+def _list_sizes(request: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " lists"]:
+    """Rows of each request; the rows of one lie together."""
+    sizes: np.ndarray = np.diff(np.flatnonzero(np.r_[True, request[1:] != request[:-1], True]))
+    return sizes
+
+
+def _has_both(labels: Int[np.ndarray, " rows"], group: Int[np.ndarray, " rows"]) -> bool:
+    """Whether any group holds both classes: else LightGBM calls the AUC or NDCG 1, and stops at the first tree."""
+    rows, positives = np.bincount(group), np.bincount(group, weights=labels)
+    return bool(((positives > 0) & (positives < rows)).any())
+
+
+def _boost(config: Config, data: lightgbm.Dataset, valid: lightgbm.Dataset | None, task: str) -> lightgbm.Booster:
+    """Trees up to the best validation; where that tells nothing, as many as the patience, out loud."""
     chosen = config.model.lightgbm
     parameters = {
-        "objective": "binary",
-        "metric": "auc",
+        "objective": chosen.objective.value,
+        "metric": "auc" if chosen.objective is BoostObjective.binary else "ndcg",
+        "eval_at": [10],
         "num_leaves": chosen.leaves,
         "learning_rate": chosen.learning_rate,
         "min_data_in_leaf": chosen.min_rows,
@@ -99,22 +137,21 @@ def _boost(config: Config, data: lightgbm.Dataset, valid: lightgbm.Dataset, task
         "force_row_wise": True,
         "verbosity": -1,
     }
-    if len(np.unique(np.asarray(valid.label))) < 2:
-        # LightGBM calls the AUC of a single class 1, and would stop at the first tree.
+    if valid is None:
         trees = min(chosen.patience, chosen.trees)
-        warn(f"lightgbm {task}: validation holds one class only, so training stops at {trees} trees, unvalidated")
+        held = "one class only" if chosen.objective is BoostObjective.binary else "no list with both classes"
+        warn(f"{config.model.name} {task}: validation holds {held}, so training stops at {trees} trees, unvalidated")
         return lightgbm.train(parameters, data, trees)
     stop = lightgbm.early_stopping(chosen.patience, verbose=False)
     return lightgbm.train(parameters, data, chosen.trees, [valid], callbacks=[stop])
 
 
 def load(work: Work) -> FittedSystem:
-    boosters = {}
-    for task in ("click", "order"):
-        if work.encoded.schema.tasks[task]["available"]:
-            boosters[task] = _read(_path(work.folder, task))
+    tasks = [task for task in LABELS if work.encoded.schema.tasks[task]["available"]]
+    boosters = {task: _read(_path(work.folder, task)) for task in tasks}
+    lines = {task: tuple(line) for task, line in read_json(work.folder / "lines.json").items()}
     train = work.encoded.split("train")
-    return BoostedTrees(boosters, TabularEncoder(train, train.feedback_rows()))
+    return BoostedTrees(boosters, lines, TabularEncoder(train, train.feedback_rows()))
 
 
 def _read(path: Path) -> lightgbm.Booster:

@@ -11,10 +11,11 @@ import torch
 from scipy.special import expit
 
 from configs.errors import InputError
+from prerank.calibration import logistic_line
 from prerank.metrics import auc
 from prerank.schema import STAGES
 from prerank.systems import dssm
-from prerank.systems.dssm import DSSM, logistic_line, sampled_softmax_loss
+from prerank.systems.dssm import DSSM, sampled_softmax_loss
 from prerank.systems.ple import PLE
 
 
@@ -111,16 +112,16 @@ def test_the_line_is_the_likeliest_and_never_falls(capsys):
     draw = np.random.default_rng(0)
     score = draw.normal(size=4000)
     labels = (draw.random(4000) < expit(0.7 * score - 2)).astype(np.int64)
-    slope, intercept = logistic_line(score, labels, "click")
+    slope, intercept = logistic_line(score, labels, "dssm", "click")
     residual = expit(slope * score + intercept) - labels
     assert abs(residual.mean()) < 1e-3
     assert abs((residual * score).mean()) < 1e-3
     assert capsys.readouterr().out == ""
-    slope, intercept = logistic_line(-score, labels, "click")
+    slope, intercept = logistic_line(-score, labels, "dssm", "click")
     assert 0 < slope < 0.01
     assert expit(slope * -score + intercept).mean() == pytest.approx(labels.mean(), abs=0.001)
     assert "does not tell clicks" in capsys.readouterr().out
-    assert logistic_line(score, np.zeros(4000, np.int64), "order") == (1.0, 0.0)
+    assert logistic_line(score, np.zeros(4000, np.int64), "dssm", "order") == (1.0, 0.0)
     assert "one class of order only" in capsys.readouterr().out
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from configs.command import parse
 from configs.errors import InputError
-from prerank.systems import Work, lightgbm
+from prerank.metrics import gauc
+from prerank.systems import Work, lightgbm, lightgbm_lambdarank
 
 
 @pytest.fixture
@@ -54,3 +55,42 @@ def test_a_model_that_was_cut_off_is_named(work, kept):
 
 def test_columns_that_differ_only_in_punctuation_keep_different_names():
     assert list(lightgbm._plain(["a.b", "a_b", "a b"]).values()) == ["a_b", "a_b_1", "a_b_2"]
+
+
+def test_lists_are_runs_of_one_request():
+    assert lightgbm._list_sizes(np.array([4, 4, 4, 1, 9, 9])).tolist() == [3, 1, 2]
+    assert lightgbm._list_sizes(np.array([4])).tolist() == [1]
+
+
+@pytest.fixture
+def ranking_work(small_encoded_log, tmp_path):
+    keys = ["model.lightgbm.patience=7", "model.lightgbm.min_rows=2", "model.lightgbm.trees=40", "prerank.threads=1"]
+    config = parse([f"runs_folder={tmp_path}", "model=lightgbm_lambdarank", *keys]).config
+    return Work(config=config, encoded=small_encoded_log, psi=None, folder=tmp_path / "lightgbm_lambdarank")
+
+
+def test_pairs_within_lists_are_learnt_and_the_score_becomes_a_probability(ranking_work):
+    fitted = lightgbm_lambdarank.fit(ranking_work)
+    train, validation = (ranking_work.encoded.split(name) for name in ("train", "validation"))
+    rows = train.feedback_rows()
+    assert gauc(train.clicked[rows], fitted.predict(train).click[rows], train.request[rows]) > 0.9
+    held = validation.feedback_rows()
+    probability = 1 / (1 + np.exp(-fitted.predict(validation).click[held]))
+    assert probability.mean() == pytest.approx(validation.clicked[held].mean(), abs=0.02)
+    read = lightgbm_lambdarank.load(ranking_work)
+    np.testing.assert_allclose(read.predict(validation).order, fitted.predict(validation).order, rtol=1e-6)
+
+
+def test_a_validation_without_a_telling_list_does_not_stop_at_the_first_tree(ranking_work, monkeypatch, capsys):
+    original = type(ranking_work.encoded).split
+
+    def one_class_a_list(self, name):
+        split = original(self, name)
+        if name == "validation":
+            split.clicked = (split.request % 2).astype(split.clicked.dtype)
+        return split
+
+    monkeypatch.setattr(type(ranking_work.encoded), "split", one_class_a_list)
+    fitted = lightgbm_lambdarank.fit(ranking_work)
+    assert fitted.boosters["click"].num_trees() == 7
+    assert "holds no list with both classes" in " ".join(capsys.readouterr().out.split())

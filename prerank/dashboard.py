@@ -17,7 +17,7 @@ from configs.console import warn
 from configs.errors import InputError
 from configs.stages import Run, replacing, write_json
 from prerank.definitions import define, lower_is_better
-from prerank.evaluation import SPLITS, Evaluation, read_evaluation
+from prerank.evaluation import SPLITS, Evaluation, is_paired, read_evaluation
 from prerank.segments import SEGMENTS
 from prerank.significance import difference_of_draws, holm
 
@@ -131,7 +131,7 @@ def _differences(of: Evaluation, baseline: Evaluation) -> Figures:
     made: Figures = {}
     for row, (split, segment, metric) in enumerate(of.protocol["bootstrap"]):
         place = places.get((split, segment, metric))
-        if place is None or metric.endswith("_chance") or not _paired(of, baseline, split):
+        if place is None or metric.endswith("_chance") or not is_paired(of, baseline, split):
             continue
         value = of.metrics[split][segment][metric]["value"]
         reference = baseline.metrics[split][segment][metric]["value"]
@@ -141,11 +141,6 @@ def _differences(of: Evaluation, baseline: Evaluation) -> Figures:
             value - reference, np.asarray(of.draws[row]), np.asarray(baseline.draws[place]), of.protocol["confidence"]
         )
     return made
-
-
-def _paired(a: Evaluation, b: Evaluation, split: str) -> bool:
-    parts = [evaluation.protocol["splits"].get(split, {}).get("pairing") for evaluation in (a, b)]
-    return parts[0] is not None and parts[0] == parts[1]
 
 
 def _rounded(figures: Figures) -> Figures:

@@ -22,7 +22,7 @@ from prerank.definitions import define
 from prerank.measures import SplitMeasures, SplitRows, split_rows
 from prerank.metrics import LOG_LOSS_CLIP
 from prerank.segments import Segments, SegmentSources, bucket_loads, say_left_out, segments_of
-from prerank.significance import Resampler, difference, figure
+from prerank.significance import Resampler, difference_of_draws, figure
 
 SPLITS = ("validation", "test")
 
@@ -129,48 +129,49 @@ def evaluate_predictions(predictions: pa.Table, context: EvaluationContext) -> E
 
 
 def paired_difference(
-    predictions_a: pa.Table,
-    predictions_b: pa.Table,
-    metric: str,
-    context: EvaluationContext,
-    split: str = "test",
-    segment: str = "all",
+    a: Evaluation, b: Evaluation, metric: str, split: str = "test", segment: str = "all"
 ) -> dict[str, Any]:
-    """System a less system b on the same rows, with both resampled alike.
+    """System a less system b on the same rows, over the draws that both were resampled by.
 
     Args:
-        predictions_a: of one system; rows in any order. Likewise ``predictions_b``.
+        a: figures of one system; ``b`` likewise.
         metric: a name of ``metrics.json``.
-        context: of the evaluation.
         split: validation or test.
         segment: a name of ``prerank.segments.SEGMENTS``.
 
     Returns:
         ``value``, ``low``, ``high``, two-sided ``p``, ``visible`` (the smallest true difference that such data show
-        with 80 % power) and ``n``.
+        with 80 % power) and ``n``; null with a ``reason`` where one of the systems cannot have the figure.
 
     Raises:
-        InputError: if the tables hold different rows, or the metric or segment does not exist.
+        InputError: if the systems were measured on different rows or draws, or have no such figure.
     """
-    statistics = []
-    tables = [_sorted_split(predictions, split) for predictions in (predictions_a, predictions_b)]
-    for column in ("request_id", "item_id"):
-        if not tables[0][column].equals(tables[1][column]):
-            raise InputError(
-                f"paired difference on {split}: the two systems must have predicted the same rows, "
-                f"found {len(tables[0])} and {len(tables[1])} that differ in {column}: evaluate both on one log"
-            )
-    for predictions in tables:
-        rows, measures, segments = _measures(predictions, context)
-        if segment not in segments.masks:
-            raise InputError(f"segment {segment!r} is not one of: {', '.join(segments.masks)}")
-        found = measures.statistics(segments.masks[segment])
-        if metric not in found:
-            raise InputError(f"metric {metric!r} is not one of: {', '.join(found)}")
-        statistics.append((found[metric], rows))
-    (a, rows), (b, _) = statistics
-    resampler = Resampler(rows.clusters, context.settings.draws, context.seed)
-    return difference(a, b, a.draws(resampler), b.draws(resampler), context.settings.confidence)
+    if not is_paired(a, b, split):
+        raise InputError(
+            f"paired difference on {split}: the two systems must have been measured on the same rows with the same "
+            "evaluation.draws and evaluation.seed: evaluate both on one log (python -m prerank.evaluate)"
+        )
+    place = [split, segment, metric]
+    figures, draws = [], []
+    for evaluation in (a, b):
+        if place not in evaluation.protocol["bootstrap"]:
+            known = sorted({name for part in evaluation.metrics.get(split, {}).values() for name in part})
+            raise InputError(f"there is no {metric} of {segment} on {split}; metrics: {', '.join(known)}")
+        figures.append(evaluation.metrics[split][segment][metric])
+        draws.append(np.asarray(evaluation.draws[evaluation.protocol["bootstrap"].index(place)]))
+    n = min(figure["n"] for figure in figures)
+    for found in figures:
+        if found["value"] is None:
+            nothing = dict.fromkeys(("value", "low", "high", "p", "visible"))
+            return {**nothing, "n": n, "reason": found["reason"]}
+    gap = figures[0]["value"] - figures[1]["value"]
+    return {**difference_of_draws(gap, draws[0], draws[1], a.protocol["confidence"]), "n": n}
+
+
+def is_paired(a: Evaluation, b: Evaluation, split: str) -> bool:
+    """Whether two systems were measured on the same rows of a split with the same draws."""
+    parts = [evaluation.protocol["splits"].get(split, {}).get("pairing") for evaluation in (a, b)]
+    return parts[0] is not None and parts[0] == parts[1]
 
 
 def print_evaluation(metrics: Mapping[str, Any], protocol: Mapping[str, Any]) -> None:
@@ -225,11 +226,6 @@ def _measures(predictions: pa.Table, context: EvaluationContext) -> tuple[SplitR
     settings = context.settings
     segments = segments_of(predictions, context.sources, settings.head_share, settings.tail_share)
     return rows, SplitMeasures(rows, context.tasks_off, context.cutoffs, settings.recall_at), segments
-
-
-def _sorted_split(predictions: pa.Table, split: str) -> pa.Table:
-    part = predictions.filter(pc.equal(predictions["split"].cast(pa.string()), split))
-    return part.sort_by([("request", "ascending"), ("item", "ascending")]).combine_chunks()
 
 
 def _split_facts(

@@ -200,27 +200,15 @@ def interval(
     return min(float(low), value), max(float(high), value)
 
 
-def difference(
-    a: Statistic,
-    b: Statistic,
-    draws_a: Float[np.ndarray, " draws"],
-    draws_b: Float[np.ndarray, " draws"],
-    confidence: float,
-) -> dict[str, Any]:
-    """System a less system b over the same draws: value, interval, two-sided p-value, smallest visible difference."""
-    undefined = a if isinstance(a, Undefined) else b if isinstance(b, Undefined) else None
-    if undefined is not None:
-        nothing = dict.fromkeys(("value", "low", "high", "p", "visible"))
-        return {**nothing, "n": undefined.n, "reason": undefined.reason}
-    assert not isinstance(a, Undefined)
-    assert not isinstance(b, Undefined)
-    return {**difference_of_draws(a.value - b.value, draws_a, draws_b, confidence), "n": min(a.n, b.n)}
-
-
 def difference_of_draws(
     value: float, draws_a: Float[np.ndarray, " draws"], draws_b: Float[np.ndarray, " draws"], confidence: float
 ) -> dict[str, Any]:
-    """As ``difference``, from the difference itself and the paired draws of both systems."""
+    """How sure a difference is, from the paired draws of both systems.
+
+    Returns:
+        ``value``, ``low``, ``high``, two-sided ``p`` and ``visible``, the smallest true difference that such data show
+        with 80 % power.
+    """
     gap = np.asarray(draws_a, dtype=np.float64) - np.asarray(draws_b, dtype=np.float64)
     low, high = interval(value, gap, confidence)
     if low is None:

@@ -56,15 +56,27 @@ def _cell(figure: dict[str, float]) -> str:
     return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
 
 
-def run(request: Request) -> None:
-    """The command: log, graph, psi, summary."""
+def run(request: Request) -> EmbeddingTable:
+    """Log, graph and psi of a run, with a summary on the console; what is finished is not made again.
+
+    Returns:
+        psi.
+
+    Raises:
+        InputError: if the log cannot be read, or is not what the run holds.
+    """
     save(request.config, request.run.config)
     log = prepare_log(request)
     graph = build_graph(request, log)
     psi = pretrain(request, log, graph)
     print_summary(request.run.pretrain, psi)
     say(f"next: python -m prerank.fit run={request.config.run}")
+    return psi
+
+
+def _body(request: Request) -> None:
+    run(request)
 
 
 if __name__ == "__main__":
-    sys.exit(main(run, __doc__ or ""))
+    sys.exit(main(_body, __doc__ or ""))

@@ -274,29 +274,47 @@ def test_what_was_written_is_read_back(tmp_path):
         read_evaluation(tmp_path)
 
 
-def test_paired_difference_is_null_for_a_system_against_itself_in_any_row_order():
-    table = predictions()
-    shuffled = table.take(np.random.default_rng(0).permutation(320))
-    found = paired_difference(table, shuffled, "gauc_click", context())
+def measured(table, **changes):
+    return evaluate_predictions(table, context(**changes))
+
+
+def test_paired_difference_is_null_for_a_system_against_itself():
+    found = paired_difference(measured(predictions()), measured(predictions()), "gauc_click")
     assert (found["value"], found["low"], found["high"], found["p"]) == (0.0, 0.0, 0.0, 1.0)
+    assert found["n"] > 0
 
 
 def test_paired_difference_finds_the_better_system():
-    better = replaced(predictions(), score=predictions()["position"].to_numpy() * -1.0)
+    better = measured(replaced(predictions(), score=predictions()["position"].to_numpy() * -1.0))
     for metric in ("recall_at_3", "gauc_click", "score_auc_click"):
-        found = paired_difference(better, predictions(), metric, context())
+        found = paired_difference(better, measured(predictions()), metric)
+        values = [each.metrics["test"]["all"][metric]["value"] for each in (better, measured(predictions()))]
+        assert found["value"] == values[0] - values[1]
         assert found["low"] > 0, metric
         assert found["p"] < 0.05
         assert found["visible"] > 0
 
 
-def test_paired_difference_refuses_other_rows_and_unknown_names():
+def test_paired_difference_refuses_other_rows_other_draws_and_unknown_names():
+    ours = measured(predictions())
     with pytest.raises(InputError, match="same rows"):
-        paired_difference(predictions(), predictions(requests=39), "gauc_click", context())
-    with pytest.raises(InputError, match="gauc_clik"):
-        paired_difference(predictions(), predictions(), "gauc_clik", context())
-    with pytest.raises(InputError, match="heads"):
-        paired_difference(predictions(), predictions(), "gauc_click", context(), segment="heads")
+        paired_difference(ours, measured(predictions(requests=39)), "gauc_click")
+    with pytest.raises(InputError, match="same rows"):
+        paired_difference(ours, measured(predictions(), seed=1), "gauc_click")
+    with pytest.raises(InputError, match="same rows"):
+        paired_difference(ours, ours, "gauc_click", "validation")
+    with pytest.raises(InputError, match=r"no gauc_clik of all on test; metrics: .*gauc_click"):
+        paired_difference(ours, ours, "gauc_clik")
+    with pytest.raises(InputError, match="no gauc_click of heads"):
+        paired_difference(ours, ours, "gauc_click", segment="heads")
+
+
+def test_a_paired_difference_of_what_one_system_cannot_have_says_why():
+    ours = measured(predictions())
+    without = measured(replaced(predictions(), p_rank=np.full(320, None)))
+    found = paired_difference(ours, without, "auc_top3")
+    assert (found["value"], found["p"]) == (None, None)
+    assert found["reason"]
 
 
 def test_the_context_of_a_run_comes_from_its_encoded_training_split():

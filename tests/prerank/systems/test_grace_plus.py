@@ -87,6 +87,17 @@ def test_the_contrast_of_requests_is_a_softmax_over_distinct_items():
     assert float(made) == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
+def test_requests_learn_from_the_clicked_items_of_p(small_encoded_log, work_of):
+    module = plus(work_of, small_encoded_log, "model.plus.query_weight=0.3")
+    batch = small_encoded_log.split("train").batch(np.arange(120))
+    rows = module.psi_row[batch.item]
+    chosen = (rows >= 0) & (batch.clicked > 0)
+    assert 1 < chosen.sum() < (rows >= 0).sum()
+    vectors = module.query(module.network.request(batch.sides["request"]))
+    expected = request_contrast(vectors, batch.item, module.psi[rows.clamp(min=0)], chosen)
+    torch.testing.assert_close(module.losses(batch, module(batch))["query"], 0.3 * expected)
+
+
 def test_without_a_clicked_item_of_p_the_contrast_is_0_with_a_gradient():
     request = torch.randn(3, 4, requires_grad=True)
     item = torch.arange(3)

@@ -306,7 +306,9 @@ class PFDConfig:
 
     weight: float = key(0.5, "lambda: the student learns (1 - lambda) from feedback and lambda from the teacher")
     swap_epochs: float = key(0.5, "epochs before lambda is switched on, until when it is 0")
-    student_pair: bool = key(False, "True: the student sees the pair side too, the teacher's privilege is its history")
+    student_pair: bool = key(
+        True, "the student sees the pair side, as all systems do; False: as in the paper it does not, which is unequal"
+    )
 
 
 @dataclass

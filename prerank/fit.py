@@ -24,8 +24,9 @@ from prerank.batches import EncodedLog
 from prerank.dashboard import write_dashboard
 from prerank.evaluation import Evaluation, EvaluationContext, evaluate_predictions, evaluation_context
 from prerank.features import encode_log
+from prerank.fusion import FusionWeights
 from prerank.scoring import choose_fusion, prediction_table, write_fusion, write_predictions
-from prerank.systems import FittedSystem, Work
+from prerank.systems import FittedSystem, Predictions, Work
 from pretrain.embeddings import EmbeddingTable
 
 PURPOSE = "Fit a pre-ranking system (model=grace, ple, lightgbm, popularity) on a run made by pretrain.run."
@@ -50,9 +51,8 @@ def fit(request: Request) -> Path:
         return run.system(name)
     stage.start()
     save(config, run.system(name) / "config.yaml")
-    lightning.seed_everything(config.seed, verbose=False)
     started = time.monotonic()
-    system = systems.find(name).fit(work)
+    system = fit_system(work)
     seconds = time.monotonic() - started
     say(f"{name}: {system.parameters:,} parameters, fitted in {seconds:.0f} s")
     evaluation = predict_and_evaluate(config, run, work, system)
@@ -106,11 +106,23 @@ def system_stage(config: Config, run: Run, work: Work) -> Stage:
     return Stage(work.folder, parts, inputs)
 
 
+def fit_system(work: Work) -> FittedSystem:
+    """Train the configured system from its seed; its files go to the folder of ``work``."""
+    lightning.seed_everything(work.config.seed, verbose=False)
+    return systems.find(work.config.model.name).fit(work)
+
+
+def predict_validation(work: Work, system: FittedSystem) -> tuple[Predictions, FusionWeights]:
+    """The logits of the validation rows, and the fusion weights that they choose."""
+    predictions = system.predict(work.encoded.split("validation"))
+    return predictions, choose_fusion(work.encoded, predictions)
+
+
 def predict_and_evaluate(config: Config, run: Run, work: Work, system: FittedSystem) -> Evaluation:
     """Predict validation and test with fusion weights from validation, write them and φ, and measure."""
     splits = {name: work.encoded.split(name) for name in ("validation", "test")}
-    predictions = {name: system.predict(split) for name, split in splits.items()}
-    weights = choose_fusion(work.encoded, predictions["validation"])
+    validation, weights = predict_validation(work, system)
+    predictions = {"validation": validation, "test": system.predict(splits["test"])}
     say(f"ranking score: {weights.click:g}·click + {weights.order:g}·order + {weights.rank:g}·rank, in logits")
     write_fusion(weights, run, config.model)
     tables = [prediction_table(split, name, predictions[name], weights) for name, split in splits.items()]

@@ -1,7 +1,8 @@
 """Privileged features distillation (Xu et al., KDD 2020): a student learns beside a teacher that sees more.
 
-The teacher is a DIN with the pair side, features of an item in this request that cost much to serve for all
-candidates. The student, which is all that serves, does not see them.
+The teacher is a DIN: it attends to the user's earlier items for each candidate, which costs much to serve for all of
+them. The student, which is all that serves, does not; with ``model.pfd.student_pair=false`` it lacks the pair side too,
+as in the paper.
 """
 
 from __future__ import annotations

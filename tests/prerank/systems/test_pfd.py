@@ -47,14 +47,13 @@ def test_distillation_does_not_reach_the_teacher(small_encoded_log, module):
     assert any(each.grad is not None for each in module.network.parameters())
 
 
-def test_the_student_does_not_see_the_pair_side_unless_asked(small_encoded_log, work_of, module):
+def test_the_student_sees_the_pair_side_unless_told_not_to(small_encoded_log, work_of, module):
     batch = small_encoded_log.split("train").batch(np.arange(20))
-    sighted = PFD(work_of(small_encoded_log, "pfd", "model.pfd.student_pair=true"))
-    found = [each(batch).click for each in (module, module.teacher, sighted)]
+    blind = PFD(work_of(small_encoded_log, "pfd", "model.pfd.student_pair=false"))
+    found = [each(batch).click for each in (blind, blind.teacher, module)]
     batch.sides["pair"].numbers[:] += 1
     changed = [
-        not torch.equal(each(batch).click, old)
-        for each, old in zip((module, module.teacher, sighted), found, strict=True)
+        not torch.equal(each(batch).click, old) for each, old in zip((blind, blind.teacher, module), found, strict=True)
     ]
     assert changed == [False, True, True]
 

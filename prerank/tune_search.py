@@ -1,0 +1,200 @@
+"""The search itself: which values are tried next, and the records of those that were.
+
+Optuna's study lives in memory only. It is made again from the records, a small JSON file for each finished trial, so an
+interrupted search goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import TrialState
+
+from configs.errors import InputError
+from configs.stages import read_json, write_json
+from prerank.tune_space import Space
+
+STARTUP = 8
+"""Finished trials before TPE has a say; until then values are random. Optuna's 10 would be half of a search."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a trial.
+
+    Attributes:
+        seconds: it took, with fitting and measuring.
+        parts: figures of the objective; empty where the trial failed.
+        reason: why it failed; None where it did not.
+        parameters: of the fitted system.
+        fusion: weights of the fused score, as chosen on validation.
+    """
+
+    seconds: float
+    parts: dict[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    parameters: int | None = None
+    fusion: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial.
+
+    Attributes:
+        number: 0 for what is configured.
+        values: key → what it was set to.
+        outcome: what came out.
+    """
+
+    number: int
+    values: dict[str, Any]
+    outcome: Outcome
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome.reason is not None
+
+    @property
+    def objective(self) -> float | None:
+        """The plain mean of the parts; None where the trial failed."""
+        return None if self.failed else float(np.mean(list(self.outcome.parts.values())))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Strict JSON."""
+        state = "failed" if self.failed else "complete"
+        return {
+            "number": self.number,
+            "state": state,
+            "values": self.values,
+            "objective": self.objective,
+            **dataclasses.asdict(self.outcome),
+        }
+
+
+class Records:
+    """The finished trials of one search on disk; those of another one lie beside them and are not read.
+
+    Args:
+        folder: of the system's records.
+        identity: of the search: whatever a trial's outcome depends on besides its values and number.
+    """
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.root = folder
+        self.folder = folder / identity
+
+    def read(self) -> dict[int, Trial]:
+        """Number → trial.
+
+        Raises:
+            InputError: if a file is not what :meth:`write` wrote.
+        """
+        trials = {}
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                found = read_json(path)
+                outcome = Outcome(**{name.name: found[name.name] for name in dataclasses.fields(Outcome)})
+                trials[int(found["number"])] = Trial(int(found["number"]), dict(found["values"]), outcome)
+            except (InputError, KeyError, TypeError, ValueError):
+                raise InputError(f"{path} is no record of a trial: delete it, and run the same command again") from None
+        return trials
+
+    def write(self, trial: Trial) -> None:
+        write_json(self.folder / f"{trial.number:03}.json", trial.facts)
+
+    def others(self) -> int:
+        """How many records of other searches lie here."""
+        return sum(path.parent != self.folder for path in self.root.glob("*/*.json"))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial to be made."""
+
+    number: int
+    values: dict[str, Any]
+    trial: optuna.Trial
+
+
+class Search:
+    """Trial 0 is what is configured; the others are chosen by TPE.
+
+    The sampler is seeded anew for each trial from the seed and the trial's number, so that with one trial at a time a
+    search that was interrupted makes the same trials as one that was not. Of several at a time, TPE counts those that
+    are running as bad ones, which keeps them apart (constant liar).
+
+    Args:
+        space: what is searched.
+        defaults: what is configured of it.
+        seed: of the search.
+        finished: number → trial, from the records.
+        trials: how many there shall be.
+    """
+
+    def __init__(
+        self, space: Space, defaults: Mapping[str, Any], seed: int, finished: Mapping[int, Trial], trials: int
+    ) -> None:
+        self.seed, self.defaults = seed, dict(defaults)
+        self.distributions: dict[str, BaseDistribution] = {key: each.distribution for key, each in space.items()}
+        self.finished = dict(finished)
+        self.waiting = [number for number in range(trials) if number not in finished]
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.study = optuna.create_study(direction="maximize")
+        for _, trial in sorted(self.finished.items()):
+            self._remember(trial)
+
+    def ask(self) -> Asked | None:
+        """The next trial; None when there are no more."""
+        if not self.waiting:
+            return None
+        number = self.waiting.pop(0)
+        self.study.sampler = _sampler(self.seed, number)
+        if number == 0:
+            self.study.enqueue_trial(self.defaults)
+        trial = self.study.ask(self.distributions)
+        return Asked(number, dict(trial.params), trial)
+
+    def tell(self, asked: Asked, outcome: Outcome) -> Trial:
+        """A trial has ended."""
+        made = Trial(asked.number, asked.values, outcome)
+        state = TrialState.FAIL if made.failed else TrialState.COMPLETE
+        self.study.tell(asked.trial, made.objective, state=state)
+        self.finished[made.number] = made
+        return made
+
+    @property
+    def best(self) -> Trial | None:
+        """The finished trial with the highest objective, of equal ones the first; None if all failed."""
+        return max(
+            (trial for _, trial in sorted(self.finished.items()) if not trial.failed),
+            key=lambda trial: trial.objective or 0.0,
+            default=None,
+        )
+
+    def _remember(self, trial: Trial) -> None:
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.FAIL if trial.failed else TrialState.COMPLETE,
+                value=trial.objective,
+                params=trial.values,
+                distributions=self.distributions,
+            )
+        )
+
+
+def _sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
+    mixed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    with warnings.catch_warnings():
+        # Some versions call these two arguments experimental, some have them as defaults: they are meant.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=mixed, multivariate=True, constant_liar=True)

@@ -18,7 +18,8 @@ from scipy import special
 from configs.errors import InputError
 from configs.stages import read_json
 from prerank.definitions import lower_is_better
-from prerank.mechanism_jobs import Fit, Pairs
+from prerank.experiment_jobs import Fit
+from prerank.mechanism_jobs import Pairs
 from prerank.mechanism_plan import Axis, Claim, Expectation, Measure, Plan
 from prerank.significance import holm
 
@@ -47,7 +48,7 @@ class Estimate:
 
     Attributes:
         mean: of the differences; ``None`` where there is none.
-        low, high: 95 % t-interval; ``None`` below two markets.
+        low, high: t-interval; ``None`` below two markets.
         p: two-sided t-test of no difference.
         visible: the smallest true gain that so many markets show with 80 % power.
     """
@@ -111,7 +112,7 @@ class Gain:
         }
 
 
-def estimate(differences: Sequence[float]) -> Estimate:
+def estimate(differences: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
     """Mean, t-interval, p-value and smallest visible gain of markets' differences.
 
     Differences that are all the same (all zero, where a module changes nothing) have an interval of no width.
@@ -123,7 +124,7 @@ def estimate(differences: Sequence[float]) -> Estimate:
     if count < 2:
         return Estimate(mean)
     error = float(np.std(differences, ddof=1)) / math.sqrt(count)
-    reach, power = (float(special.stdtrit(count - 1, share)) for share in ((1 + CONFIDENCE) / 2, POWER))
+    reach, power = (float(special.stdtrit(count - 1, share)) for share in ((1 + confidence) / 2, POWER))
     p = float(2 * special.stdtr(count - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
     return Estimate(mean, mean - reach * error, mean + reach * error, p, (reach + power) * error)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from configs.stages import replacing, write_json
 from prerank.definitions import define
+from prerank.markdown import head, row
 from prerank.mechanism_figure import draw
 from prerank.mechanism_gains import CONFIDENCE, POWER, Gain, along
 from prerank.mechanism_plan import Expectation, Measure, Plan
@@ -83,17 +84,17 @@ def as_markdown(plan: Plan, gains: Sequence[Gain], asked: int) -> str:
         "",
         "## What was expected, and what came out",
         "",
-        *_head([*COLUMNS, "p (Holm)", "verdict"]),
+        *head([*COLUMNS, "p (Holm)", "verdict"]),
         *(_primary_line(plan, gain) for gain in in_module_order(plan, gains) if gain.primary),
         "",
         "## The other claimed figures",
         "",
-        *_head([*COLUMNS, "verdict"]),
+        *head([*COLUMNS, "verdict"]),
         *(_claimed_line(plan, gain) for gain in in_module_order(plan, gains) if gain.expected and not gain.primary),
     ]
     for metric in METRICS:
         lines += ["", f"## {metric}", "", define(metric), ""]
-        lines += [*_head(["module", "condition", *SEGMENTS]), *_segment_lines(plan, gains, metric)]
+        lines += [*head(["module", "condition", *SEGMENTS]), *_segment_lines(plan, gains, metric)]
     return "\n".join(lines) + "\n"
 
 
@@ -114,11 +115,11 @@ def interval(gain: Gain) -> str:
 
 def _primary_line(plan: Plan, gain: Gain) -> str:
     p = "–" if gain.p_holm is None else f"{gain.p_holm:.3f}"
-    return _row([*_cells(plan, gain), p, str(gain.verdict)])
+    return row([*_cells(plan, gain), p, str(gain.verdict)])
 
 
 def _claimed_line(plan: Plan, gain: Gain) -> str:
-    return _row([*_cells(plan, gain), str(gain.verdict)])
+    return row([*_cells(plan, gain), str(gain.verdict)])
 
 
 def _cells(plan: Plan, gain: Gain) -> list[str]:
@@ -144,19 +145,9 @@ def _segment_lines(plan: Plan, gains: Sequence[Gain], metric: str) -> list[str]:
     for module, condition in rows:
         cells = [found.get((module, condition, Measure(metric, segment))) for segment in SEGMENTS]
         texts = ["–" if cell is None or cell.estimate.mean is None else _short(cell) for cell in cells]
-        lines.append(_row([plan.modules[module].title, plan.conditions[condition].title, *texts]))
+        lines.append(row([plan.modules[module].title, plan.conditions[condition].title, *texts]))
     return lines
 
 
 def _short(gain: Gain) -> str:
     return points(gain.estimate.mean) + ("" if gain.estimate.low is None else f" ({interval(gain)})")
-
-
-def _head(columns: Sequence[str]) -> list[str]:
-    return [_row(columns), "|" + "---|" * len(columns)]
-
-
-def _row(cells: Sequence[str]) -> str:
-    """A line of a Markdown table; what a plan's titles hold cannot end a cell or start an element."""
-    safe = [cell.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") for cell in cells]
-    return f"| {' | '.join(safe)} |"

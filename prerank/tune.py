@@ -8,7 +8,6 @@ score. The test split is neither predicted nor measured. An interrupted search g
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 import time
@@ -24,6 +23,7 @@ from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import Run, fingerprint
 from prerank.batches import EncodedLog
+from prerank.experiment_progress import cores, minutes
 from prerank.features import encode_log
 from prerank.fit import open_log, open_work, system_stage
 from prerank.tune_objective import check_objective
@@ -171,7 +171,7 @@ class Tuning:
         missing = self.asked - len(search.finished)
         left = (time.monotonic() - self.started) / self.made * missing
         about = f"trial {trial.number} ({len(search.finished)}/{self.asked})"
-        spent = f"{duration(outcome.seconds)}{f', {duration(left)} left' if missing else ''}"
+        spent = f"{minutes(outcome.seconds)}{f', {minutes(left)} left' if missing else ''}"
         if trial.failed:
             warn(f"{about}  failed: {outcome.reason}  ({spent})")
             return
@@ -215,7 +215,7 @@ def open_tuning(request: Request, encoded: EncodedLog, space: Space) -> Tuning:
     save(config, folder / "config.yaml")
     # One trial is all that a system without keys can have: the others would be the same.
     asked = config.tune.trials if space else 1
-    return Tuning(config, run, encoded, space, folder, records, asked, min(config.tune.workers or _cores(), asked))
+    return Tuning(config, run, encoded, space, folder, records, asked, min(config.tune.workers or cores(), asked))
 
 
 def search_identity(config: Config, run: Run, encoded: EncodedLog, space: Space) -> str:
@@ -248,18 +248,6 @@ def next_command(request: Request, space: Space, best: Path) -> str:
                 value = value[name]
             command.append(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
     return shlex.join(command)
-
-
-def duration(seconds: float) -> str:
-    """For a reader."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _body(request: Request) -> None:

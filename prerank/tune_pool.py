@@ -15,11 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from configs.errors import InputError
+from prerank.experiment_pool import ONE_THREAD
 from prerank.tune_search import Outcome
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-"""One core each: the libraries read these when they are loaded. A device shared by all would be slower, and not the
-same device everywhere."""
 COMMAND = (sys.executable, "-m", "prerank.tune_trial")
 
 

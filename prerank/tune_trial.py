@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from configs.errors import InputError, system_fault
 from configs.schema import Config
 from configs.stages import Run
 from prerank.batches import EncodedLog
+from prerank.experiment_pool import end_with_parent, read_line
 from prerank.fit import fit_system, open_work, predict_validation
 from prerank.tune_objective import objective_parts
 from prerank.tune_search import Outcome
@@ -67,8 +67,8 @@ def measure(config: Config, run: Run, encoded: EncodedLog, folder: Path, objecti
 def main() -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the fit prints belongs to the log, and the answer to nobody else
-    asked = json.loads(_line())
-    _end_with_parent()
+    asked = json.loads(read_line("expected a trial on the input: this is started by `python -m prerank.tune`"))
+    end_with_parent()
     run, folder = Run(Path(asked["run"])), Path(asked["folder"])
     config = with_values(config_from(Path(asked["config"])), {**asked["values"], "prerank.threads": 1})
     try:
@@ -82,28 +82,6 @@ def main() -> int:
     answers.write(json.dumps(answer))
     answers.flush()
     return 0
-
-
-def _line() -> bytes:
-    """The first line of the input, unbuffered, so that the watch sees its end."""
-    line = b""
-    while not line.endswith(b"\n"):
-        part = os.read(0, 65536)
-        if not part:
-            sys.exit("expected a trial on the input: this is started by `python -m prerank.tune`")
-        line += part
-    return line
-
-
-def _end_with_parent() -> None:
-    """End as soon as the other end of the input is closed, however the process that holds it ended."""
-
-    def watch() -> None:
-        while os.read(0, 4096):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import pytest
 from configs.command import parse
 from configs.errors import InputError
 from configs.stages import Run, Stage, replacing, write_json
-from prerank.mechanism_jobs import plan_jobs, seconds_by_world
+from prerank.experiment_jobs import STAGES, seconds_by_source
+from prerank.experiment_worker import share
+from prerank.mechanism_jobs import plan_jobs
 from prerank.mechanism_plan import Claim, Condition, Expectation, Measure, Module, Plan, Side
-from prerank.mechanism_worker import share
 
 GAUC = (Measure("gauc_click", "all"),)
 GRACE = Side("grace", {})
@@ -51,12 +52,12 @@ def jobs_for(plan, tmp_path):
 
 
 def named(job):
-    return [(fit.condition, fit.run, fit.system) for fit in job.fits]
+    return [(fit.group, fit.run, fit.system) for fit in job.fits]
 
 
 def test_a_market_is_a_job_whose_base_comes_first_and_seeds_are_in_order(jobs_for):
     jobs, pairs = jobs_for()
-    assert [(job.world, job.seed) for job in jobs] == [("tiny", 0), ("default", 0), ("tiny", 1), ("default", 1)]
+    assert [(job.source, job.seed) for job in jobs] == [("tiny", 0), ("default", 0), ("tiny", 1), ("default", 1)]
     assert named(jobs[0]) == [
         ("base", "seed-0", "grace"),
         ("base", "seed-0", "grace_no_consistency"),
@@ -73,7 +74,7 @@ def test_a_market_is_a_job_whose_base_comes_first_and_seeds_are_in_order(jobs_fo
 
 def test_what_a_fit_is_told(jobs_for):
     jobs, _ = jobs_for("prerank.max_epochs=3", "evaluation.recall_at=[5,10]", "seed=7", "prerank.threads=8")
-    fit = next(fit for fit in jobs[0].fits if (fit.condition, fit.run) == ("crowded", "seed-7-double_with"))
+    fit = next(fit for fit in jobs[0].fits if (fit.group, fit.run) == ("crowded", "seed-7-double_with"))
     request = parse(fit.arguments, remember=False)
     config = request.config
     assert request.run.root == fit.place.root
@@ -119,7 +120,7 @@ def test_a_fit_is_finished_while_its_record_tells_of_the_same_configuration_and_
     assert fit.finished
     jobs, _ = jobs_for(one)
     assert fit not in jobs[0].waiting
-    assert seconds_by_world(jobs) == {"default": 5.0}
+    assert seconds_by_source(jobs) == {"default": 5.0}
     assert json.loads(jobs[0].message())["fits"][0]["arguments"] == list(jobs[0].fits[1].arguments)
     otherwise = jobs_for(one, "prerank.max_epochs=9")[0][0]
     assert otherwise.waiting == otherwise.fits
@@ -145,7 +146,7 @@ def donor(tmp_path):
 
 def test_finished_stages_are_shared_and_keep_their_identity(donor, tmp_path):
     run = Run(tmp_path / "other")
-    share(run, [Run(tmp_path / "nowhere"), donor])
+    share(run, [Run(tmp_path / "nowhere"), donor], STAGES)
     assert Stage(run.logs, {"made": "logs"}).finished
     assert (run.logs / "inner" / "values.npy").samefile(donor.logs / "inner" / "values.npy")
     assert not run.pretrain.exists()
@@ -155,7 +156,7 @@ def test_finished_stages_are_shared_and_keep_their_identity(donor, tmp_path):
 def test_what_a_run_changes_is_not_changed_at_its_donor(donor, tmp_path):
     before = {file: file.read_bytes() for file in donor.root.rglob("*") if file.is_file()}
     run = Run(tmp_path / "other")
-    share(run, [donor])
+    share(run, [donor], STAGES)
     write_json(run.logs / "manifest.json", {"identity": "changed"})
     with replacing(run.logs / "inner" / "values.npy") as temporary, temporary.open("wb") as file:
         np.save(file, np.arange(9))
@@ -170,8 +171,8 @@ def test_what_a_run_changes_is_not_changed_at_its_donor(donor, tmp_path):
 def test_a_stage_that_is_there_is_left_alone(donor, tmp_path):
     run = Run(tmp_path / "other")
     Stage(run.logs, {"made": "before"}).start()
-    share(run, [donor])
+    share(run, [donor], STAGES)
     assert (run.logs / "started.json").exists()
     assert not (run.logs / "manifest.json").exists()
-    share(donor, [donor])
+    share(donor, [donor], STAGES)
     assert Path(donor.pretrain / "started.json").exists()

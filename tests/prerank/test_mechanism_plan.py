@@ -7,6 +7,7 @@ import copy
 import pytest
 import yaml
 
+from configs.command import CONFIGS, parse
 from configs.errors import InputError
 from configs.worlds import load_world
 from prerank.mechanism_plan import PLAN, Expectation, Measure, Side, read_plan
@@ -140,3 +141,11 @@ def test_the_shipped_plan_names_worlds_that_exist_and_has_a_null_for_every_modul
     for expected in (Expectation.helps, Expectation.null):
         named = {claim.module for claim in claims if claim.expected is expected}
         assert named >= {"consistency", "generalisation", "double_hash"}
+
+
+def test_the_plan_of_the_search_beyond_the_paper_can_be_read_and_its_systems_configured():
+    plan = read_plan(CONFIGS / "beyond.yaml")
+    sides = [side for module in plan.modules.values() for side in (module.with_it, module.without)]
+    for side in sides:
+        keys = [f"{key}={value}" for key, value in side.overrides.items()]
+        assert parse([f"model={side.model}", *keys], remember=False).config.model.name == "grace_plus"

@@ -15,10 +15,11 @@ import yaml
 
 from configs.command import main, parse
 from configs.errors import InputError
-from prerank import mechanism_pool
-from prerank.mechanism_jobs import Fit, Job
-from prerank.mechanism_pool import Worker, carry_out
-from prerank.mechanisms import _body, mechanisms, minutes
+from prerank import experiment_pool
+from prerank.experiment_jobs import Fit, Job
+from prerank.experiment_pool import Worker, carry_out
+from prerank.experiment_progress import minutes
+from prerank.mechanisms import _body, mechanisms
 
 PLAN = {
     "modules": {
@@ -105,7 +106,7 @@ def worker_runs(monkeypatch):
     def use(script):
         original = subprocess.Popen
         monkeypatch.setattr(
-            mechanism_pool.subprocess,
+            experiment_pool.subprocess,
             "Popen",
             lambda _command, **rest: original([sys.executable, "-c", script], **rest),
         )
@@ -169,7 +170,7 @@ def test_an_error_while_fits_run_ends_their_processes(tmp_path, worker_runs):
 def test_a_worker_ends_when_the_command_is_killed():
     """The command's end of the pipe closes however it ends; the worker's own watch is what sees it."""
     script = (
-        "import os, time\nfrom prerank.mechanism_pool import end_with_parent\n"
+        "import os, time\nfrom prerank.experiment_pool import end_with_parent\n"
         "end_with_parent()\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
     )
     parent = (

@@ -1,6 +1,6 @@
-"""``python -m prerank.mechanism_worker``: the fits of one market, started by ``python -m prerank.mechanisms``.
+"""``python -m prerank.experiment_worker``: the fits of one job of ``prerank.mechanisms`` or ``prerank.compare``.
 
-It reads one line of JSON (:meth:`prerank.mechanism_jobs.Job.message`), prints what the fits print to its error output,
+It reads one line of JSON (:meth:`prerank.experiment_jobs.Job.message`), prints what the fits print to its error output,
 and answers with a line of JSON for each fit: its number, and its seconds or what went wrong. It ends when the process
 that started it does.
 """
@@ -20,9 +20,11 @@ from typing import Any
 from configs.command import parse
 from configs.errors import InputError, system_fault
 from configs.stages import Run, replacing
+from prerank.experiment_pool import end_with_parent, read_line
 from prerank.fit import fit
-from prerank.mechanism_pool import end_with_parent
 from pretrain.run import run as pretrain
+
+EXPECTED = "expected a job on the input: `python -m prerank.mechanisms` or `prerank.compare` starts this"
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -31,7 +33,7 @@ def work(job: Mapping[str, Any], tell: Tell) -> None:
     """Do the fits in order; one that fails is told, and the next is tried.
 
     Args:
-        job: as in :meth:`prerank.mechanism_jobs.Job.message`.
+        job: as in :meth:`prerank.experiment_jobs.Job.message`.
         tell: is given ``{"fit": number, "seconds": ...}`` or ``{"fit": number, "error": ...}``.
     """
     donors = [Run(Path(donor)) for donor in job["donors"]]
@@ -41,7 +43,7 @@ def work(job: Mapping[str, Any], tell: Tell) -> None:
         try:
             request = parse(wanted["arguments"], remember=False)
             if wanted["root"] not in prepared:
-                share(request.run, donors)
+                share(request.run, donors, job["shared"])
                 pretrain(request)
                 prepared.add(wanted["root"])
             folder = fit(request)
@@ -55,14 +57,14 @@ def work(job: Mapping[str, Any], tell: Tell) -> None:
             tell({"fit": number, "seconds": time.monotonic() - started})
 
 
-def share(run: Run, donors: Sequence[Run]) -> None:
-    """Give a new run the finished log, graph, ψ and encoding of another run of the same market, as hard links.
+def share(run: Run, donors: Sequence[Run], stages: Sequence[str]) -> None:
+    """Give a new run finished stages (log, graph, ψ, encoding) of other runs of the same log, as hard links.
 
     Whether they are what this run needs is for the stages to say: each compares its identity with the manifest's and
     starts over where they differ. That never changes the donor's files: stages write under temporary names and rename,
     and starting over removes links, so no file is ever written to in place.
     """
-    for stage in ("logs", "graph", "pretrain", "prerank/encoded"):
+    for stage in stages:
         place = run.root / stage
         finished = [donor.root / stage for donor in donors if (donor.root / stage / "manifest.json").exists()]
         if finished and not place.exists():
@@ -73,7 +75,7 @@ def share(run: Run, donors: Sequence[Run]) -> None:
 def main() -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the fits print belongs to the log, and the answers to nobody else
-    job = json.loads(_line())
+    job = json.loads(read_line(EXPECTED))
     end_with_parent()
 
     def tell(answer: Mapping[str, Any]) -> None:
@@ -82,17 +84,6 @@ def main() -> int:
 
     work(job, tell)
     return 0
-
-
-def _line() -> bytes:
-    """The first line of the input, unbuffered, so that the watch sees its end."""
-    line = b""
-    while not line.endswith(b"\n"):
-        part = os.read(0, 65536)
-        if not part:
-            sys.exit("expected a job on the input: this is started by `python -m prerank.mechanisms`")
-        line += part
-    return line
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from prerank.mechanism_jobs import Fit, Job
+from prerank.experiment_jobs import Fit, Job
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 """One core each: the libraries read these when they are loaded. A device shared by all would be slower, and not the
@@ -42,7 +42,7 @@ class Worker:
         job.output.parent.mkdir(parents=True, exist_ok=True)
         output = job.output.open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", "prerank.mechanism_worker"],
+            [sys.executable, "-m", "prerank.experiment_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
@@ -108,6 +108,21 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def read_line(expected: str) -> bytes:
+    """In a worker: the first line of the input, unbuffered, so that :func:`end_with_parent` sees its end.
+
+    Args:
+        expected: what to say if the input ends before.
+    """
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(0, 65536)
+        if not part:
+            sys.exit(expected)
+        line += part
+    return line
 
 
 def _hear(worker: Worker, read: bytes, told: Answer) -> None:

@@ -1,0 +1,168 @@
+"""``python -m prerank.compare_cost``: how long fitted systems take to score 1,000 candidates, one system after another.
+
+``prerank.compare`` starts it when all fits are done, with one thread; it reads one line of JSON and writes a file for
+each system. Every system is timed in the same way, from rows of features in memory to logits; a network is also timed
+alone, with its batch ready (:mod:`prerank.cost`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from configs.command import config_from, parse
+from configs.console import warn
+from configs.errors import InputError
+from configs.stages import read_json, write_json
+from prerank import systems
+from prerank.batches import EncodedLog, EncodedSplit, SideArrays
+from prerank.cost import CANDIDATES, PASSES, serving_cost
+from prerank.experiment_jobs import OUTPUT, Fit
+from prerank.experiment_pool import ONE_THREAD
+from prerank.fit import open_work
+from prerank.training import FittedNetwork
+
+COSTS = "_cost"
+"""Folder of the measured costs, beside the data sets'."""
+CPU_FACTS = Path("/proc/cpuinfo")
+
+
+def measure_missing(fits: Iterable[Fit]) -> None:
+    """Measure the fits that have no measurement yet, in one process of their own with one thread.
+
+    Args:
+        fits: finished ones, of the first seed.
+    """
+    missing = [fit for fit in fits if read_cost(fit) is None]
+    if not missing:
+        return
+    wanted = [
+        {"arguments": fit.arguments, "system": fit.system, "identity": _identity(fit), "path": str(cost_path(fit))}
+        for fit in missing
+    ]
+    output = missing[0].root / OUTPUT / "cost.log"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("a", encoding="utf-8") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "prerank.compare_cost"],
+            input=json.dumps(wanted),
+            text=True,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **ONE_THREAD},
+            check=False,
+        )
+    if done.returncode:
+        warn(f"the scoring latency was not measured (status {done.returncode}); the reason is in {output}")
+
+
+def read_cost(fit: Fit) -> dict[str, Any] | None:
+    """The measured cost of a fit; ``None`` if there is none of this very fit."""
+    path = cost_path(fit)
+    found: dict[str, Any] | None = read_json(path) if path.exists() else None
+    return found if found is not None and found["identity"] == _identity(fit) else None
+
+
+def cost_path(fit: Fit) -> Path:
+    return fit.root / COSTS / f"{fit.group}-{fit.system}.json"
+
+
+def measure(arguments: Iterable[str], system: str) -> dict[str, Any]:
+    """Load a fitted system from disk and time it.
+
+    Args:
+        arguments: the command line of its fit.
+        system: its name.
+
+    Returns:
+        ``scoring_ms``: median milliseconds for 1,000 candidates from features in memory to logits, ``network_ms`` and
+        ``flops`` (a candidate) of a network alone, ``cpu``, ``candidates``, ``passes``.
+    """
+    run = parse(list(arguments), remember=False).run
+    encoded = EncodedLog.open(run.encoded)
+    fitted = systems.find(system).load(open_work(config_from(run.system(system) / "config.yaml"), run, encoded))
+    split = encoded.split("test")
+    rows = np.resize(np.arange(split.rows, dtype=np.int64), CANDIDATES)
+    candidates = in_memory(split, rows)
+    made: dict[str, Any] = {
+        "scoring_ms": median_ms(lambda: fitted.predict(candidates)),
+        "network_ms": None,
+        "flops": None,
+        "cpu": cpu_model(),
+        "candidates": CANDIDATES,
+        "passes": PASSES,
+    }
+    if isinstance(fitted, FittedNetwork):
+        cost = serving_cost(fitted.module.network, candidates)
+        made |= {"network_ms": cost.latency_ms, "flops": cost.flops}
+    return made
+
+
+def in_memory(split: EncodedSplit, rows: Int64[np.ndarray, " rows"]) -> EncodedSplit:
+    """Some rows of a split as a split of their own, copied from the disk's maps."""
+    pair = split.pair_features
+    return replace(
+        split,
+        **{
+            name: getattr(split, name).take(rows)
+            for name in ("item", "request", "clicked", "ordered", "position", "stage", "price", "rank_score")
+        },
+        pair_features=SideArrays(
+            pair.ids.take(rows, axis=0),
+            pair.numbers.take(rows, axis=0),
+            {name: values.take(rows, axis=0) for name, values in pair.lists.items()},
+        ),
+    )
+
+
+def median_ms(score: Callable[[], object]) -> float:
+    """Median milliseconds of some calls, after a few to warm up; other work on the machine only ever adds."""
+    seconds = []
+    for _ in range(PASSES + 3):
+        started = time.perf_counter()
+        score()
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds[3:]) * 1e3)
+
+
+def cpu_model() -> str:
+    """What the machine calls its processor."""
+    if CPU_FACTS.exists():
+        for line in CPU_FACTS.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name" and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _identity(fit: Fit) -> str:
+    identity: str = read_json(fit.place.system(fit.system) / "manifest.json")["identity"]
+    return identity
+
+
+def main() -> int:
+    failed = False
+    for wanted in json.loads(sys.stdin.read()):
+        try:
+            cost = measure(wanted["arguments"], wanted["system"])
+        except InputError as error:
+            failed = True
+            warn(f"{wanted['system']}: {error}")
+        else:
+            write_json(Path(wanted["path"]), {"identity": wanted["identity"], **cost})
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""``reports/comparison.html``: one offline page that draws the comparison with a small script of its own.
+
+Every string in it (titles, systems, reasons) is untrusted: Jinja escapes it, the script only ever sets text, and the
+JSON is embedded with ``<``, ``>``, ``&`` and ``'`` escaped. Figures are short lists, so that the page stays small.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from prerank.compare_markdown import claim
+from prerank.compare_statistics import LEAST_SEEDS
+
+DECIMALS = 5
+NOT_ON_THE_PAGE = re.compile(r".*_with_random|top\d+_survival.*")
+"""Metrics that ``comparison.json`` has and the page leaves out."""
+MINIMUM_N = 100
+"""Cells with fewer cases are greyed: too few to compare systems on."""
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """The page as text.
+
+    Args:
+        content: as :func:`prerank.compare_report.report_content` makes it.
+    """
+    folder = Path(__file__).parent / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("comparison.html").render(content=page_content(content))
+
+
+def page_content(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page holds: the report's content with short figures."""
+    return {
+        **{key: content[key] for key in ("run", "systems", "baseline", "warnings", "tuning", "tuning_note", "paper")},
+        "least_seeds": LEAST_SEEDS,
+        "minimum_n": MINIMUM_N,
+        "metrics": [metric for metric in content["metrics"] if not NOT_ON_THE_PAGE.fullmatch(metric["name"])],
+        "data": [_data_set(data) for data in content["data"]],
+    }
+
+
+def _data_set(data: Mapping[str, Any]) -> dict[str, Any]:
+    kept = (
+        "name", "title", "simulated", "kind", "seeds", "seeds_asked", "about", "segments", "segments_left_out",
+        "tasks_off", "interval", "recall", "family", "verdict", "cost", "chance", "undefined",
+    )  # fmt: skip
+    return {
+        **{key: _rounded(data[key]) for key in kept},
+        "figures": _each(data["figures"], _figure),
+        "differences": _each(data["differences"], _difference),
+    }
+
+
+def _each(cells: Mapping[str, Any], shorten: Any) -> dict[str, Any]:
+    return {
+        system: {
+            segment: {m: shorten(cell) for m, cell in made.items() if not NOT_ON_THE_PAGE.fullmatch(m)}
+            for segment, made in by_segment.items()
+        }
+        for system, by_segment in cells.items()
+    }
+
+
+def _figure(cell: Mapping[str, Any]) -> list[Any]:
+    """``[value, low, high, n, [seed, value, ...]]``."""
+    seeds = [part for seed, value in cell["by_seed"].items() for part in (seed, _rounded(value))]
+    return [*(_rounded(cell[key]) for key in ("value", "low", "high", "n")), seeds]
+
+
+def _difference(cell: Mapping[str, Any]) -> list[Any]:
+    """``[value, low, high, p, p_holm, visible, seeds, claim]`` (claim: of the family only), or ``[null, reason]``."""
+    if cell["value"] is None:
+        return [None, cell["reason"]]
+    figures = [_rounded(cell.get(key)) for key in ("value", "low", "high", "p", "p_holm", "visible")]
+    return [*figures, len(cell["by_seed"]), claim(cell) if "p_holm" in cell else None]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, DECIMALS)
+    if isinstance(value, Mapping):
+        return {key: _rounded(each) for key, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,114 @@
+"""Tuned keys of each system, from a folder as ``python -m prerank.tune`` writes it, and whether terms are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.errors import InputError
+from configs.stages import read_json
+
+SECTIONS = ("model", "prerank")
+NOTHING_TO_TUNE = ("popularity",)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning gave a system.
+
+    Attributes:
+        keys: configuration key → value; empty for a system that was not tuned.
+        found: whether there is a ``best.yaml``.
+        trials: how many were made; ``None`` where nothing says so.
+    """
+
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    found: bool = False
+    trials: int | None = None
+
+
+def read_tuned(folder: str | None, systems: Sequence[str]) -> dict[str, Tuned]:
+    """What ``FOLDER/SYSTEM/best.yaml`` says of each system; a system without one is untuned.
+
+    Raises:
+        InputError: if the folder is missing or has none of the systems, or a file holds other than model and prerank
+            keys.
+    """
+    if folder is None:
+        return {system: Tuned() for system in systems}
+    root = Path(folder).expanduser()
+    made = {system: _read(root / system, system) for system in systems}
+    if not any(tuned.found for tuned in made.values()):
+        raise InputError(f"compare.tuned: {root} has no SYSTEM/best.yaml of {', '.join(systems)}")
+    return made
+
+
+def tuning_warnings(tuned: Mapping[str, Tuned]) -> list[str]:
+    """Why the systems were not tuned on equal terms; empty where they were, or where none was tuned."""
+    judged = {system: each for system, each in tuned.items() if system not in NOTHING_TO_TUNE}
+    with_file = [system for system, each in judged.items() if each.found]
+    without = [system for system, each in judged.items() if not each.found]
+    warnings = []
+    if with_file and without:
+        warnings.append(
+            f"UNEQUAL TERMS: {', '.join(with_file)} tuned, {', '.join(without)} not: a difference between them may be "
+            "the tuning's"
+        )
+    trials = {system: judged[system].trials for system in with_file}
+    unknown = [system for system, count in trials.items() if count is None]
+    if unknown:
+        warnings.append(f"UNKNOWN TERMS: nothing says how many trials {', '.join(unknown)} had")
+    if len({count for count in trials.values() if count is not None}) > 1:
+        counts = ", ".join(f"{system} {count}" for system, count in trials.items())
+        warnings.append(f"UNEQUAL TERMS: other numbers of trials ({counts}): more trials find better keys by chance")
+    return warnings
+
+
+def tuning_words(tuned: Tuned) -> str:
+    """For a table's cell."""
+    if not tuned.found:
+        return "untuned"
+    return "tuned, trials unknown" if tuned.trials is None else f"tuned, {tuned.trials} trials"
+
+
+def _read(folder: Path, system: str) -> Tuned:
+    path = folder / "best.yaml"
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Tuned()
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(given, dict):
+        raise InputError(f"{path} must hold model and prerank keys, found {given!r}")
+    for section in given:
+        if section not in SECTIONS:
+            raise InputError(f"{path}: {section!r} is not tuned: expected {' and '.join(SECTIONS)} keys only")
+    keys = dict(_leaves(given, ""))
+    named = keys.pop("model.name", keys.pop("model", system))
+    if named != system:
+        raise InputError(f"{path} is of model={named}, found in the folder of {system}")
+    return Tuned(keys, True, _trials(folder / "tune.json"))
+
+
+def _leaves(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _trials(path: Path) -> int | None:
+    """``trials`` of ``tune.json``: their number, or the list of them."""
+    if not path.exists():
+        return None
+    content = read_json(path)
+    trials = content.get("trials") if isinstance(content, dict) else None
+    if isinstance(trials, list):
+        return len(trials)
+    return trials if isinstance(trials, int) and not isinstance(trials, bool) else None

@@ -1,0 +1,131 @@
+"""The command: from a tiny market to the report; again, it does nothing; a fit that breaks stops no other."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from configs.command import parse
+from configs.errors import InputError
+from prerank import compare as command
+from prerank import compare_cost, experiment_worker
+from prerank.compare import compare
+from prerank.compare_cost import cpu_model, measure
+from prerank.experiment_worker import work
+
+QUICK = (
+    "data.world=tiny",
+    "compare.baseline=popularity",
+    "compare.seeds=1",
+    "compare.workers=1",
+    "prerank.max_epochs=1",
+    "prerank.validations_per_epoch=1",
+    "pretrain.max_epochs=1",
+    "model.lightgbm.trees=3",
+    "model.experts.hidden=[8]",
+    "evaluation.draws=10",
+)
+
+
+def carry_out_here(jobs, _workers, told):
+    """Does in this process what the workers do, to save them the loading of libraries."""
+    for job in jobs:
+        work(json.loads(job.message()), lambda answer, job=job: told(job.waiting[answer["fit"]], answer))
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory):
+    common = [f"runs_folder={tmp_path_factory.mktemp('compare')}", "run=c", *QUICK]
+    return lambda *overrides: parse([*common, *overrides])
+
+
+@pytest.fixture(scope="module")
+def made(ask):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "carry_out", carry_out_here)
+        return compare(ask("compare.systems=[popularity,lightgbm]"))
+
+
+def test_the_whole_comparison(made):
+    found = json.loads(made.files[0].read_text())
+    assert found == json.loads(json.dumps(made.content))
+    (data,) = found["data"]
+    assert (data["name"], data["simulated"], data["kind"]) == ("marketplace_tiny", True, "markets")
+    folder = made.files[0].parent / "marketplace_tiny" / "seed-0" / "prerank"
+    metrics = {s: json.loads((folder / s / "metrics.json").read_text())["test"] for s in ("popularity", "lightgbm")}
+    for segment, cells in metrics["lightgbm"].items():
+        for metric, cell in cells.items():
+            if cell["value"] is not None and not metric.endswith("_chance"):
+                assert data["figures"]["lightgbm"][segment][metric]["by_seed"] == {"0": cell["value"]}
+    gap = data["differences"]["lightgbm"]["all"]["gauc_click"]["value"]
+    assert (
+        gap == metrics["lightgbm"]["all"]["gauc_click"]["value"] - metrics["popularity"]["all"]["gauc_click"]["value"]
+    )
+    assert data["chance"]["all"]["recall_at_10"] == metrics["lightgbm"]["all"]["recall_at_10_chance"]["value"]
+    assert "recall_full_at_k is the cut of whole recalled sets" in data["recall"]
+    assert not data["claims"]
+    assert "no claim" in data["verdict"][0]
+    for system in ("popularity", "lightgbm"):
+        latency = data["cost"][system]["latency"]
+        assert latency["scoring_ms"] > 0
+        assert latency["cpu"] == cpu_model()
+        assert latency["network_ms"] is None
+    assert "marketplace, world tiny (simulated)" in made.files[1].read_text()
+    assert made.files[2] == made.files[0].parents[1] / "reports" / "comparison.html"
+    assert made.files[2].stat().st_size < 1_000_000
+
+
+def test_a_second_time_nothing_is_fitted_and_nothing_is_measured(made, ask, monkeypatch, capsys):
+    before = {file: file.stat().st_mtime_ns for file in made.files[0].parent.rglob("*") if "_" in file.name}
+    monkeypatch.setattr(compare_cost.subprocess, "run", None)
+    monkeypatch.setattr("prerank.experiment_pool.Worker.start", None)
+    again = compare(ask("compare.systems=[popularity,lightgbm]"))
+    assert "2 finished before, 0 to make" in " ".join(capsys.readouterr().out.split())
+    assert again.content == made.content
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def test_a_fit_that_breaks_is_told_and_the_others_go_on(made, ask, monkeypatch):
+    fit = experiment_worker.fit
+
+    def breaking(request):
+        if request.config.model.name == "mmoe":
+            raise InputError("it broke")
+        return fit(request)
+
+    monkeypatch.setattr(experiment_worker, "fit", breaking)
+    monkeypatch.setattr(command, "carry_out", carry_out_here)
+    with pytest.raises(InputError, match=r"1 fits failed; .*marketplace_tiny seed 0 mmoe \(it broke\)"):
+        compare(ask("compare.systems=[popularity,mmoe,ple]"))
+    found = json.loads(made.files[0].read_text())
+    (data,) = found["data"]
+    assert data["failed"] == [{"system": "mmoe", "seed": 0, "reason": "it broke"}]
+    assert list(data["figures"]) == ["popularity", "ple"]
+    assert data["seeds"]["mmoe"] == []
+    assert "mmoe with seed 0 failed: it broke" in found["warnings"][0]
+    assert "mmoe with seed 0 failed" in made.files[1].read_text()
+    network = data["cost"]["ple"]["latency"]
+    assert network["network_ms"] > 0
+    assert network["flops"] > 0
+
+
+def test_a_fit_that_is_made_again_is_measured_again(made, monkeypatch):
+    folder = made.files[0].parent
+    path = folder / "_cost" / "marketplace_tiny-lightgbm.json"
+    kept = path.read_text()
+    path.write_text(kept.replace(json.loads(kept)["identity"], "of another fit"))
+    asked = []
+    monkeypatch.setattr(
+        compare_cost.subprocess, "run", lambda *_, input, **__: asked.append(json.loads(input)) or Ended
+    )
+    request = parse([f"runs_folder={folder.parents[1]}", "run=c", *QUICK, "compare.systems=[popularity,lightgbm]"])
+    assert compare(request).content["data"][0]["cost"]["lightgbm"]["latency"] is None
+    assert [wanted["system"] for wanted in asked[0]] == ["lightgbm"]
+    cost = measure(asked[0][0]["arguments"], "lightgbm")
+    assert cost["scoring_ms"] > 0
+    assert cost["candidates"] == 1000
+
+
+class Ended:
+    returncode = 0

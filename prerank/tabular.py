@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from prerank.batches import EncodedSplit
 
@@ -42,6 +42,23 @@ class Matrix:
         return np.column_stack(self.columns)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the training rows say of the values of a column of ids.
+
+    Attributes:
+        known: the distinct values, ascending.
+        codes: place of each training row's value among them.
+        count: rows of each value.
+        events: task → positives of each value; the tasks that have both classes.
+    """
+
+    known: Hashes
+    codes: Int64[np.ndarray, rows]
+    count: Float64[np.ndarray, values]
+    events: dict[str, Float64[np.ndarray, values]]
+
+
 class TabularEncoder:
     """Learns categories, counts and rates from training rows and applies them to any split.
 
@@ -51,14 +68,15 @@ class TabularEncoder:
     """
 
     def __init__(self, train: EncodedSplit, feedback: Int64[np.ndarray, known]) -> None:
-        self.train = train
-        self.feedback = feedback
-        self.labels = {
+        labels = {
             "click": np.asarray(train.clicked[feedback], np.float64),
             "order": np.asarray(train.ordered[feedback], np.float64),
         }
+        self.labels = {task: label for task, label in labels.items() if 0 < label.sum() < len(label)}
         # Folds by request: rows of one request share their context, and one of them often has the only click.
         self.fold = np.asarray(train.request[feedback], np.int64) * 2654435761 % 1000003 % FOLDS
+        # Learnt once: a served list of a thousand rows must not cost a pass over the training log.
+        self.seen = {name: self._learn(hashes) for name, hashes in train.raw_ids(feedback).items()}
 
     def matrix(self, split: EncodedSplit, rows: Int64[np.ndarray, rows], training: bool) -> Matrix:
         """The feature matrix of some rows of a split.
@@ -73,44 +91,40 @@ class TabularEncoder:
             made.add(name, values)
         for name, padded in split.raw_lists(rows).items():
             made.add(f"{name}:length", (padded != 0).sum(axis=1))
-        learnt = self.train.raw_ids(self.feedback)
         for name, hashes in split.raw_ids(rows).items():
-            self._add_ids(made, name, learnt[name], hashes, training)
+            self._add_ids(made, name, hashes, training)
         return made
 
-    def _add_ids(self, made: Matrix, name: str, learnt: Hashes, values: Hashes, training: bool) -> None:
+    def _learn(self, learnt: Hashes) -> Seen:
         known, codes = np.unique(learnt, return_inverse=True)
-        place = np.searchsorted(known, values).clip(max=len(known) - 1)
-        found = known[place] == values
-        if len(known) <= MOST_CATEGORIES:
+        count = np.bincount(codes, minlength=len(known)).astype(np.float64)
+        events = {task: np.bincount(codes, label, len(known)) for task, label in self.labels.items()}
+        return Seen(known, codes, count, events)
+
+    def _add_ids(self, made: Matrix, name: str, values: Hashes, training: bool) -> None:
+        seen = self.seen[name]
+        place = np.searchsorted(seen.known, values).clip(max=len(seen.known) - 1)
+        found = seen.known[place] == values
+        if len(seen.known) <= MOST_CATEGORIES:
             made.add(name, np.where(found, place, np.nan), category=True)
             return
-        count, own_fold = self._totals(codes, len(known), np.ones(len(codes)))
-        # Out of fold a value is seen in FOLDS - 1 of FOLDS parts: scaled up to what the other splits are shown.
-        elsewhere = (count[codes] - own_fold) * FOLDS / (FOLDS - 1) if training else count[place]
-        made.add(f"{name}:count", np.where(found, elsewhere, 0))
-        for task, label in self.labels.items():
-            if 0 < label.sum() < len(label):
-                rate = self._rates(codes, len(known), label, training, place, found)
-                made.add(f"{name}:{task}_rate", rate)
-
-    def _rates(
-        self, codes: np.ndarray, size: int, label: np.ndarray, training: bool, place: np.ndarray, found: np.ndarray
-    ) -> np.ndarray:
-        average = label.mean()
-        rows, rows_in_fold = self._totals(codes, size, np.ones(len(codes)))
-        events, events_in_fold = self._totals(codes, size, label)
         if training:
-            out_of_fold: np.ndarray = (events[codes] - events_in_fold + PRIOR_ROWS * average) / (
-                rows[codes] - rows_in_fold + PRIOR_ROWS
+            rows = seen.count[seen.codes] - self._in_fold(seen, None)
+            # A value is seen in FOLDS - 1 of FOLDS parts: scaled up to what the other splits are shown.
+            made.add(f"{name}:count", rows * FOLDS / (FOLDS - 1))
+        else:
+            rows = np.where(found, seen.count[place], 0)
+            made.add(f"{name}:count", rows)
+        for task, events in seen.events.items():
+            average = self.labels[task].mean()
+            seen_events = (
+                events[seen.codes] - self._in_fold(seen, task) if training else np.where(found, events[place], 0)
             )
-            return out_of_fold
-        rates = (events[place] + PRIOR_ROWS * average) / (rows[place] + PRIOR_ROWS)
-        filled: np.ndarray = np.where(found, rates, average)
-        return filled
+            made.add(f"{name}:{task}_rate", (seen_events + PRIOR_ROWS * average) / (rows + PRIOR_ROWS))
 
-    def _totals(self, codes: np.ndarray, size: int, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sum of the weights of each value, and for each training row the part of it in the row's own fold."""
-        in_fold: np.ndarray = np.bincount(self.fold * size + codes, weights, FOLDS * size).reshape(FOLDS, size)
-        totals: np.ndarray = in_fold.sum(axis=0)
-        return totals, in_fold[self.fold, codes]
+    def _in_fold(self, seen: Seen, task: str | None) -> Float64[np.ndarray, rows]:
+        """For each training row, the rows (of a task: positives) of its value in the row's own fold."""
+        size = len(seen.known)
+        weights = None if task is None else self.labels[task]
+        parts: Float64[np.ndarray, rows] = np.bincount(self.fold * size + seen.codes, weights, FOLDS * size)
+        return parts.reshape(FOLDS, size)[self.fold, seen.codes]

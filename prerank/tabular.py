@@ -126,5 +126,6 @@ class TabularEncoder:
         """For each training row, the rows (of a task: positives) of its value in the row's own fold."""
         size = len(seen.known)
         weights = None if task is None else self.labels[task]
-        parts: Float64[np.ndarray, rows] = np.bincount(self.fold * size + seen.codes, weights, FOLDS * size)
-        return parts.reshape(FOLDS, size)[self.fold, seen.codes]
+        parts = np.bincount(self.fold * size + seen.codes, weights, FOLDS * size).reshape(FOLDS, size)
+        own: Float64[np.ndarray, rows] = parts[self.fold, seen.codes]
+        return own

@@ -10,15 +10,19 @@ from prerank.tabular import FOLDS, PRIOR_ROWS, TabularEncoder
 
 
 @pytest.fixture
-def encoder(small_encoded_log):
-    train = small_encoded_log.split("train")
+def train(small_encoded_log):
+    return small_encoded_log.split("train")
+
+
+@pytest.fixture
+def encoder(train):
     return TabularEncoder(train, train.feedback_rows())
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_counts_and_rates_are_the_loop(small_encoded_log, encoder, monkeypatch, training):
+def test_counts_and_rates_are_the_loop(small_encoded_log, train, encoder, monkeypatch, training):
     monkeypatch.setattr(tabular, "MOST_CATEGORIES", 3)
-    train, learnt = encoder.train, encoder.feedback
+    learnt = train.feedback_rows()
     split = train if training else small_encoded_log.split("test")
     rows = learnt if training else np.arange(split.rows)
     made = encoder.matrix(split, rows, training)
@@ -36,26 +40,26 @@ def test_counts_and_rates_are_the_loop(small_encoded_log, encoder, monkeypatch, 
         assert columns["item:item_id:click_rate"][place] == pytest.approx(rate, rel=1e-5)
 
 
-def test_rows_of_one_request_share_a_fold(encoder):
-    request = np.asarray(encoder.train.request)[encoder.feedback]
+def test_rows_of_one_request_share_a_fold(train, encoder):
+    request = np.asarray(train.request)[train.feedback_rows()]
     assert all(len(set(encoder.fold[request == number])) == 1 for number in np.unique(request))
     assert len(set(encoder.fold)) == FOLDS
 
 
-def test_a_value_seen_once_looks_like_one_never_seen(encoder, monkeypatch):
+def test_a_value_seen_once_looks_like_one_never_seen(train, monkeypatch):
     """Its own training row does not count itself, so training rows of rare ids teach what test rows of new ids need."""
     monkeypatch.setattr(tabular, "MOST_CATEGORIES", 0)
-    keys = encoder.train.raw_ids(encoder.feedback)["item:item_id"]
-    once = encoder.feedback[np.unique(keys, return_index=True)[1]]
-    made = TabularEncoder(encoder.train, once).matrix(encoder.train, once, training=True)
+    rows = train.feedback_rows()
+    once = rows[np.unique(train.raw_ids(rows)["item:item_id"], return_index=True)[1]]
+    made = TabularEncoder(train, once).matrix(train, once, training=True)
     assert made.columns[made.names.index("item:item_id:count")].tolist() == [0] * len(once)
 
 
-def test_few_values_are_categories_and_new_ones_are_missing(small_encoded_log, encoder):
+def test_few_values_are_categories_and_new_ones_are_missing(small_encoded_log, train, encoder):
     split = small_encoded_log.split("test")
     made = encoder.matrix(split, np.arange(split.rows), training=False)
     assert "item:brand" in made.categories
     brand = made.columns[made.names.index("item:brand")]
     assert np.nanmax(brand) < 8
-    unseen = TabularEncoder(encoder.train, encoder.feedback[:1]).matrix(split, np.arange(split.rows), training=False)
+    unseen = TabularEncoder(train, train.feedback_rows()[:1]).matrix(split, np.arange(split.rows), training=False)
     assert np.isnan(unseen.columns[unseen.names.index("item:brand")]).any()

@@ -337,6 +337,10 @@ class PlusConfig:
     list_loss: ListLoss = key(ListLoss.none, "over the rank logits of whole lists: none, softmax or relaxed_recall")
     list_weight: float = key(0.1, "of the loss over whole lists")
     unranked_below: bool = key(False, "True: a row that was recalled but not ranked is below every k, not unknown")
+    attributes_only: bool = key(
+        False, "True: eq. 10 is about phi without the id's embedding, so that attributes have to carry psi"
+    )
+    negatives_in_p: bool = key(False, "True: eq. 10's negatives are items of P only; others are left alone")
     query_weight: float = key(0.0, "of the contrast of the request's vector with psi of the clicked item; 0: none")
 
 

@@ -50,6 +50,12 @@ class SideFeatures:
             {name: values.to(device, non_blocking=non_blocking) for name, values in self.lists.items()},
         )
 
+    def take(self, rows: Int64[Tensor, rows]) -> SideFeatures:
+        """Some of the rows, in the given order."""
+        return SideFeatures(
+            self.ids[rows], self.numbers[rows], {name: values[rows] for name, values in self.lists.items()}
+        )
+
 
 # Not frozen: Lightning's mixed precision copies dataclasses field by field and refuses frozen ones.
 @dataclass

@@ -103,3 +103,10 @@ class ItemNetwork(nn.Module):
             parts.append(self.hash_id(item_hash))
         phi: Tensor = self.layers(torch.cat(parts, dim=1))
         return phi
+
+    def without_id(self, features: SideFeatures) -> Float[Tensor, "batch dimension"]:
+        """φ of items of which the attributes are all that is known: the id's embedding is 0."""
+        attributes = self.attributes(features)
+        width = 0 if self.hash_id is None else self.hash_id.dimension
+        phi: Tensor = self.layers(torch.cat([attributes, attributes.new_zeros(len(attributes), width)], dim=1))
+        return phi

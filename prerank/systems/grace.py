@@ -61,9 +61,29 @@ class GRACE(PLE):
         first, anchors = unique_items(batch.item, chosen)
         rows = self.psi_row[batch.item[first]]
         in_p = rows >= 0
-        phi, psi = phi[first], self.psi[rows.clamp(min=0)]
+        psi = self.psi[rows.clamp(min=0)]
         if self.trainer.is_last_batch:
-            self._log_geometry(phi.detach(), psi, in_p)
+            self._log_geometry(phi[first].detach(), psi, in_p)
+        return self.generalisation_loss(batch, first, phi[first], psi, in_p, anchors)
+
+    def generalisation_loss(
+        self,
+        batch: Batch,  # noqa: ARG002
+        first: Tensor,  # noqa: ARG002
+        phi: Tensor,
+        psi: Tensor,
+        in_p: Tensor,
+        anchors: Tensor,
+    ) -> Tensor:
+        """Eq. 10; a system with another φ or other negatives in it overrides this.
+
+        Args:
+            batch: rows.
+            first: a row of each of its distinct items.
+            phi, psi: of these items.
+            in_p: which of them have a ψ.
+            anchors: which of them are pulled to it.
+        """
         return contrastive_loss(phi, psi, in_p, self.model.contrast, anchors)
 
     def _log_geometry(self, phi: Tensor, psi: Tensor, in_p: Tensor) -> None:

@@ -96,6 +96,20 @@ class GRACEPlus(GRACE):
         """Positions that eq. 6's labels are made of."""
         return settle_unranked(batch, self.plus.unranked_below)
 
+    def generalisation_loss(
+        self, batch: Batch, first: Tensor, phi: Tensor, psi: Tensor, in_p: Tensor, anchors: Tensor
+    ) -> Tensor:
+        """Eq. 10, of what an item's attributes say, or among items of P only.
+
+        As printed, eq. 10 can be met by each item's own id embedding, which no other item shares, and pushes items
+        outside P away from all others: φ then tells who is in P (docs/mechanisms.md).
+        """
+        if self.plus.attributes_only:
+            phi = self.network.item_network.without_id(batch.sides["item"].take(first))  # type: ignore[operator,union-attr]
+        if self.plus.negatives_in_p:
+            phi, psi, anchors, in_p = phi[in_p], psi[in_p], anchors[in_p], in_p[in_p]
+        return super().generalisation_loss(batch, first, phi, psi, in_p, anchors)
+
     def _list_loss(self, batch: Batch, rank: Tensor) -> Tensor:
         labels, mask = rank_labels(self.rank_positions(batch), batch.list_length, self.cutoffs)
         if self.plus.list_loss is ListLoss.softmax:

@@ -17,7 +17,13 @@ from prerank.systems.grace import GRACE
 from prerank.systems.grace_plus import GRACEPlus, request_contrast, settle_unranked
 from prerank.top_losses import relaxed_recall_loss, top_softmax_loss
 
-OFF = ("model.plus.list_loss=none", "model.plus.unranked_below=false", "model.plus.query_weight=0")
+OFF = (
+    "model.plus.list_loss=none",
+    "model.plus.unranked_below=false",
+    "model.plus.query_weight=0",
+    "model.plus.attributes_only=false",
+    "model.plus.negatives_in_p=false",
+)
 
 
 def plus(work_of, encoded, *keys) -> GRACEPlus:
@@ -96,6 +102,55 @@ def test_requests_learn_from_the_clicked_items_of_p(small_encoded_log, work_of):
     vectors = module.query(module.network.request(batch.sides["request"]))
     expected = request_contrast(vectors, batch.item, module.psi[rows.clamp(min=0)], chosen)
     torch.testing.assert_close(module.losses(batch, module(batch))["query"], 0.3 * expected)
+
+
+def contrast_of(module, batch, phi, only_p):
+    """Eq. 10 by its formula over the distinct items of a batch, with φ given for each item."""
+    items = batch.item.unique().tolist()
+    rows = {item: int(module.psi_row[item]) for item in items}
+    kept = [item for item in items if rows[item] >= 0] if only_p else items
+    unit = {item: F.normalize(phi[item], dim=0) for item in kept}
+    losses = []
+    for item in (each for each in kept if rows[each] >= 0):
+        own = float(unit[item] @ F.normalize(module.psi[rows[item]], dim=0)) / 0.1
+        others = [float(unit[item] @ unit[other]) / 0.1 for other in kept]
+        losses.append(math.log(sum(math.exp(each) for each in others)) - own)
+    return 0.1 * sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize(
+    ("attributes_only", "negatives_in_p"), [(False, False), (True, False), (False, True), (True, True)]
+)
+def test_eq_10_without_the_id_and_among_items_of_p(small_encoded_log, work_of, attributes_only, negatives_in_p):
+    keys = (f"model.plus.attributes_only={attributes_only}", f"model.plus.negatives_in_p={negatives_in_p}")
+    module = plus(work_of, small_encoded_log, *keys, "model.contrast.mask_above=1")
+    torch.nn.init.normal_(module.network.item_network.hash_id.table.weight)
+    batch = small_encoded_log.split("train").batch(np.arange(40))
+    network = module.network.item_network
+    attributes = network.attributes(batch.sides["item"])
+    identity = torch.zeros(40, 32) if attributes_only else network.hash_id(batch.item_hash)
+    vectors = network.layers(torch.cat([attributes, identity], dim=1))
+    phi = dict(zip(batch.item.tolist(), vectors, strict=True))
+    assert 0 < sum(int(module.psi_row[item]) >= 0 for item in phi) < len(phi)
+    found = module.losses(batch, module(batch))["contrast"]
+    assert found.item() == pytest.approx(contrast_of(module, batch, phi, negatives_in_p), rel=1e-4)
+
+
+def test_eq_10_without_the_id_teaches_no_id(small_encoded_log, work_of):
+    module = plus(work_of, small_encoded_log, "model.plus.attributes_only=true")
+    batch = small_encoded_log.split("train").batch(np.arange(40))
+    module.losses(batch, module(batch))["contrast"].backward()
+    table = module.network.item_network.hash_id.table.weight.grad
+    assert table is None or (table.to_dense() == 0).all()
+    assert any((each.grad != 0).any() for each in module.network.item_network.layers.parameters())
+
+
+def test_among_items_of_p_a_batch_without_any_has_loss_0(small_encoded_log, work_of):
+    module = plus(work_of, small_encoded_log, "model.plus.negatives_in_p=true")
+    module.psi_row.fill_(-1)
+    loss = module.losses(batch := small_encoded_log.split("train").batch(np.arange(9)), module(batch))["contrast"]
+    assert loss.item() == 0
+    loss.backward()
 
 
 def test_without_a_clicked_item_of_p_the_contrast_is_0_with_a_gradient():

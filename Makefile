@@ -16,10 +16,11 @@ $(SETUP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(FAISS),test,lint]'
 	@touch $(SETUP)
 
+# Trained for less long than the defaults would, so that it ends within ten minutes on two cores, installation included.
 demo: $(SETUP)
-	$(BIN)/python -m pretrain.run run=demo
-	$(BIN)/python -m prerank.fit run=demo
-	$(BIN)/python -m index.audit run=demo
+	$(BIN)/python -m pretrain.run run=demo pretrain.max_epochs=8
+	$(BIN)/python -m prerank.fit run=demo prerank.max_epochs=1
+	$(BIN)/python -m index.audit run=demo index.hold_out_max_epochs=4
 	@echo
 	@echo "Embedding quality:   runs/demo/reports/embeddings.html"
 	@echo "Long-tail dashboard: runs/demo/reports/segments.html"

@@ -88,6 +88,7 @@ AT_LEAST_ZERO = (
     "mechanisms.workers",
     "tune.workers",
     "compare.workers",
+    "serve.port",
 )
 SHARES = ("pretrain.validation_share", "evaluation.confidence", "index.hold_out", "ab.quantile")
 """Above 0 and below 1."""
@@ -104,6 +105,7 @@ PARTS = (
 ASCENDING = ("data.cutoffs", "evaluation.recall_at", "index.neighbours")
 LARGEST_SEED = 2**32 - 1
 """What NumPy and Lightning take."""
+LARGEST_PORT = 2**16 - 1
 
 
 def check_ranges(config: Config) -> None:
@@ -128,6 +130,7 @@ def check_ranges(config: Config) -> None:
         _require(config, key, "from 0 to 1", lambda value: 0 <= value <= 1)
     _require(config, "seed", f"at most {LARGEST_SEED}", lambda value: value <= LARGEST_SEED)
     _require(config, "model.lightgbm.leaves", "at least 2", lambda value: value >= 2)
+    _require(config, "serve.port", f"at most {LARGEST_PORT}", lambda value: value <= LARGEST_PORT)
     for key in ASCENDING:
         _ascending(key, _value(config, key))
     if not config.pretrain.fan_out:

@@ -418,6 +418,12 @@ class IndexConfig:
     queries: int = key(20_000, "items whose neighbours are searched at most; drawn with the run's seed")
     hold_out: float = key(0.1, "share of P held out for the cold-start protocol")
     hold_out_max_epochs: int = key(10, "epochs of the hold-out's psi at most")
+    a: str | None = key(None, "folder of an embedding table: audit b against it in place of a run's phi; short: a=")
+    b: str | None = key(None, "folder of the other embedding table; short: b=")
+    items: str | None = key(None, "Parquet file of the tables' items (item_id, attributes), for purity; short: items=")
+    output: str | None = key(
+        None, "where the audit of two tables is written; none: runs/<run>/index/tables, or audit_of_tables without run="
+    )
 
 
 @dataclass
@@ -469,6 +475,23 @@ class TuneConfig:
 
 
 @dataclass
+class ServeConfig:
+    """The reports of all runs in a browser, on this machine only."""
+
+    port: int = key(8765, "of 127.0.0.1; 0: a free one, which the command prints")
+
+
+@dataclass
+class TrendsConfig:
+    """Figures of several runs or dates, and what moved."""
+
+    runs: list[str] = key([], "folders of runs_folder, e.g. [monday,tuesday]; empty: all that have the same data")
+    systems: list[str] = key([], "systems to report, the audits of their phi included; empty: all")
+    metrics: list[str] = key([], "metrics to report, e.g. [gauc_click,recall_at_10]; empty: all")
+    segments: list[str] = key([], "segments to report, e.g. [all,tail]; empty: all")
+
+
+@dataclass
 class Config:
     """Everything a command can be told."""
 
@@ -489,3 +512,5 @@ class Config:
     compare: CompareConfig = key(CompareConfig, "the comparison of systems")
     ab: ABConfig = key(ABConfig, "the A/B replay")
     tune: TuneConfig = key(TuneConfig, "the search of hyper-parameters")
+    serve: ServeConfig = key(ServeConfig, "the reports of all runs in a browser")
+    trends: TrendsConfig = key(TrendsConfig, "the comparison of runs over time")

@@ -20,11 +20,16 @@ from configs.console import progress, say
 from configs.errors import InputError
 from configs.stages import replacing
 
-QUERIES_AT_ONCE = 1024
-HNSW_LINKS, HNSW_CONSTRUCTION, HNSW_SEARCH = 32, 80, 64
+QUERIES_AT_ONCE = 4096
+"""What FAISS itself searches at a time; fewer would read all vectors more often."""
+ROWS_AT_ONCE = 65_536
+HNSW_LINKS, HNSW_CONSTRUCTION, HNSW_SEARCH = 32, 40, 64
 IVF_PROBES = 8
 IVF_POINTS_PER_LIST = 39
 """FAISS warns below this number of training points per list."""
+PQ_BITS, PQ_ROUNDS = 8, 10
+FEWEST_TO_QUANTISE = 8
+"""FAISS's kernels take eight centroids at a time, and need as many points to place them."""
 
 Index = Any
 """A ``faiss.Index``: the package has no types."""
@@ -32,13 +37,25 @@ Index = Any
 
 def normalised(vectors: Float[np.ndarray, "items dimension"]) -> Float32[np.ndarray, "items dimension"]:
     """Rows of length 1, so that the inner product is the cosine; a zero row stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
-    return np.ascontiguousarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
+    return _normalised(vectors, np.zeros(vectors.shape[1], dtype=np.float32))
 
 
 def centred(vectors: Float[np.ndarray, "items dimension"]) -> Float32[np.ndarray, "items dimension"]:
     """Vectors less their mean, as eq. 10's loss takes psi, then L2-normalised."""
-    return normalised(vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32))
+    return _normalised(vectors, vectors.mean(axis=0, dtype=np.float64).astype(np.float32))
+
+
+def _normalised(
+    vectors: Float[np.ndarray, "items dimension"], less: Float32[np.ndarray, " dimension"]
+) -> Float32[np.ndarray, "items dimension"]:
+    """A few rows at a time: the vectors may be a memory map that is larger than what can be held twice."""
+    units = np.empty(vectors.shape, dtype=np.float32)
+    for start in range(0, len(vectors), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        moved = vectors[part] - less
+        lengths = np.linalg.norm(moved, axis=1, keepdims=True).astype(np.float32)
+        np.divide(moved, np.maximum(lengths, np.finfo(np.float32).tiny), out=units[part], casting="same_kind")
+    return units
 
 
 def exact_index(units: Float32[np.ndarray, "items dimension"]) -> Index:
@@ -59,13 +76,61 @@ def hnsw_index(units: Float32[np.ndarray, "items dimension"]) -> Index:
 
 def ivf_index(units: Float32[np.ndarray, "items dimension"]) -> Index:
     """Inverted lists around 4·√n centroids, fewer where there are few points to place them, by inner product."""
-    lists = max(1, min(int(4 * math.sqrt(len(units))), len(units) // IVF_POINTS_PER_LIST))
+    lists = _lists(units)
     quantizer = faiss.IndexFlatIP(units.shape[1])
     index = faiss.IndexIVFFlat(quantizer, units.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+    return _filled(index, units)
+
+
+def pq_index(units: Float32[np.ndarray, "items dimension"], parts: int) -> Index:
+    """Product quantisation (Jégou et al. 2011): each of ``parts`` pieces of a vector as one of 256 centroids.
+
+    Args:
+        parts: a divisor of the dimension, and the bytes that an item takes.
+        units: at least ``FEWEST_TO_QUANTISE``.
+    """
+    index = faiss.IndexPQ(units.shape[1], parts, _bits(units), faiss.METRIC_INNER_PRODUCT)
+    index.pq.cp.min_points_per_centroid = 1
+    index.pq.cp.niter = PQ_ROUNDS
+    index.train(units)
+    index.add(units)
+    return index
+
+
+def ivfpq_index(units: Float32[np.ndarray, "items dimension"], parts: int) -> Index:
+    """Inverted lists that hold product-quantised residuals, by inner product."""
+    quantizer = faiss.IndexFlatIP(units.shape[1])
+    index = faiss.IndexIVFPQ(quantizer, units.shape[1], _lists(units), parts, _bits(units), faiss.METRIC_INNER_PRODUCT)
+    index.pq.cp.min_points_per_centroid = 1
+    index.pq.cp.niter = PQ_ROUNDS
+    return _filled(index, units)
+
+
+def pieces(dimension: int) -> list[int]:
+    """Numbers of pieces that vectors of this length can be quantised in: about a quarter and a half of it."""
+    divisors = [parts for parts in range(1, dimension + 1) if dimension % parts == 0]
+    return sorted({max(parts for parts in divisors if parts <= max(dimension // share, 1)) for share in (4, 2)})
+
+
+def bytes_per_item(index: Index) -> float:
+    """What the index takes on disk, shared by all of its items."""
+    return float(faiss.serialize_index(index).nbytes / max(index.ntotal, 1))
+
+
+def _lists(units: Float32[np.ndarray, "items dimension"]) -> int:
+    return max(1, min(int(4 * math.sqrt(len(units))), len(units) // IVF_POINTS_PER_LIST))
+
+
+def _bits(units: Float32[np.ndarray, "items dimension"]) -> int:
+    """FAISS refuses more centroids than training points."""
+    return min(PQ_BITS, int(math.log2(len(units))))
+
+
+def _filled(index: Index, units: Float32[np.ndarray, "items dimension"]) -> Index:
     index.cp.min_points_per_centroid = 1
     index.train(units)
     index.add(units)
-    index.nprobe = min(IVF_PROBES, lists)
+    index.nprobe = min(IVF_PROBES, index.nlist)
     return index
 
 
@@ -153,7 +218,12 @@ def load_index(path: Path) -> tuple[Index, pa.ChunkedArray]:
     return index, ids
 
 
-def clip(neighbours: list[int], candidates: int, what: str) -> list[int]:
+def clip(
+    neighbours: list[int],
+    candidates: int,
+    what: str,
+    remedy: str = "lower pretrain.min_engagement or read a longer log",
+) -> list[int]:
     """The values of k that say something among so many candidates (the query included), ascending.
 
     With k = candidates - 1 every list holds everything and every overlap is 1: larger k are cut to one less, out loud.
@@ -162,10 +232,7 @@ def clip(neighbours: list[int], candidates: int, what: str) -> list[int]:
         InputError: if there are fewer than 3 candidates, or a k below 1 was asked for.
     """
     if candidates < 3:
-        raise InputError(
-            f"expected at least 3 items to compare neighbourhoods, found {candidates} in {what}: "
-            "lower pretrain.min_engagement or read a longer log"
-        )
+        raise InputError(f"expected at least 3 items to compare neighbourhoods, found {candidates} in {what}: {remedy}")
     if not neighbours or min(neighbours) < 1:
         raise InputError(f"index.neighbours must hold numbers of at least 1, found {neighbours}")
     kept = sorted({min(k, candidates - 2) for k in neighbours})

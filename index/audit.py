@@ -1,7 +1,8 @@
 """``python -m index.audit``: does φ know what ψ knows, and does it know it of items that the graph has never seen?
 
-Exact FAISS indexes of ψ and φ → neighbours, overlap, purity, geometry → the cold-start protocol → ``index/audit.json``,
-``reports/embeddings.html``, and the long-tail dashboard afresh.
+Exact FAISS indexes of ψ and φ → neighbours, overlap, purity, geometry, collisions → the cold-start protocol →
+``index/audit.json``, ``reports/embeddings.html``, and the long-tail dashboard afresh. With ``a=`` and ``b=``, any two
+embedding tables instead.
 """
 
 from __future__ import annotations
@@ -15,23 +16,38 @@ import numpy as np
 
 from configs.command import Request, main, save
 from configs.console import say, table
+from configs.schema import Config
 from configs.stages import write_json
 from graph.store import Graph
 from index import ann, measures
-from index.browser import neighbour_lists
+from index.approximate import approximate_figures
+from index.browser import browser_content
 from index.cold_start import Held, Vectors, cold_start, hold_out, stage_of
+from index.collisions import collision_figures, no_collisions
 from index.figures import Figure
 from index.report import write_report
 from index.sources import Rows, Sources, open_sources, rows_to_audit, subject_of
+from index.tables import (
+    NO_COLD_START,
+    NO_COLLISIONS,
+    open_tables,
+    output_of,
+    subject_of_tables,
+    table_facts,
+    wants_tables,
+)
 from index.verdict import findings, read_figure
 from prerank.dashboard import write_dashboard
 from pretrain.psi import train_psi
 
-PURPOSE = "Audit psi and phi of a fitted system: neighbours, purity, geometry, cold start (run=..., model=...)."
+PURPOSE = (
+    "Audit psi and phi of a fitted system: neighbours, purity, geometry, collisions, cold start (run=..., model=...); "
+    "or any two embedding tables (a=FOLDER b=FOLDER items=items.parquet)."
+)
 
 
 def audit(request: Request) -> dict[str, Any]:
-    """Audit φ of ``config.model`` against ψ of ``config.run``.
+    """Audit φ of ``config.model`` against ψ of ``config.run``, or the two tables that ``index.a`` and ``index.b`` name.
 
     Returns:
         What ``audit.json`` holds.
@@ -39,6 +55,8 @@ def audit(request: Request) -> dict[str, Any]:
     Raises:
         InputError: if ψ or φ is missing, damaged, of another catalogue, or too small to have neighbourhoods.
     """
+    if wants_tables(request.config):
+        return audit_tables(request)
     sources = open_sources(request)
     config, run = sources.config, sources.run
     say(f"auditing {config.model.name} of run {config.run}, {ann.device()}")
@@ -50,22 +68,68 @@ def audit(request: Request) -> dict[str, Any]:
     lists = measures.find_neighbours(subject)
     found = {
         **facts_of(sources, subject),
-        "overlap": as_json(measures.overlap_figures(subject, lists)),
-        "purity": {name: as_json(part) for name, part in measures.purity_figures(subject, lists).items()},
-        "geometry": {name: as_json(part) for name, part in measures.geometry_figures(subject, lists).items()},
-        "approximate": {name: as_json(part) for name, part in measures.approximate_figures(subject).items()},
-        "popularity": measures.popularity_rows(subject, lists),
-        "occurrence": measures.occurrence_rows(subject, lists),
+        **figures_of(subject, lists),
+        "collisions": collision_figures(subject, lists, sources.encoded.items.item_hash, items, config.model.item),
         "cold_start": hold_out_and_learn(sources, subject, items),
     }
     write_json(run.index / "audit.json", found)
     save(config, run.index / "config.yaml")
     say_findings(found)
-    browser = neighbour_lists(subject, lists, sources.catalogue, items, outside, config.seed)
+    browser = browser_content(subject, lists, sources.catalogue, items, outside, config.seed, Graph.open(run.graph))
     say(f"figures: {run.index / 'audit.json'}")
     say(f"embeddings report: {write_report(run.reports, found, browser)}")
     write_dashboard(run)
     return found
+
+
+def audit_tables(request: Request) -> dict[str, Any]:
+    """Audit the table ``index.b`` against ``index.a``, whoever made them: all but collisions and the cold start.
+
+    Returns:
+        What ``audit.json`` holds, a in the place of ψ and b in that of φ.
+
+    Raises:
+        InputError: if a table is missing or damaged, or they share too little.
+    """
+    config, folder = request.config, output_of(request)
+    tables = open_tables(config)
+    say(f"auditing b against a on the {len(tables.catalogue):,} items that both hold, {ann.device()}")
+    say(f"left out: the cold start ({NO_COLD_START}) and collisions ({NO_COLLISIONS})")
+    subject = subject_of_tables(tables, config)
+    lists = measures.find_neighbours(subject)
+    found = {
+        **table_facts(tables),
+        **settings_of(config, subject),
+        **figures_of(subject, lists),
+        "collisions": no_collisions(NO_COLLISIONS, len(tables.catalogue)),
+        "cold_start": None,
+        "cold_start_reason": NO_COLD_START,
+    }
+    write_json(folder / "audit.json", found)
+    save(config, folder / "config.yaml")
+    say_overlaps(found)
+    say(f"figures: {folder / 'audit.json'}")
+    rows = np.arange(len(tables.catalogue))
+    browser = browser_content(subject, lists, tables.catalogue, rows, rows[:0], config.seed)
+    say(f"embeddings report: {write_report(folder, found, browser)}")
+    return found
+
+
+def figures_of(subject: measures.Subject, lists: measures.Neighbours) -> dict[str, Any]:
+    """Every figure that two embeddings of the same items give, as ``audit.json`` holds them."""
+    overlaps = measures.overlap_figures(subject, lists)
+    purities = measures.purity_figures(subject, lists)
+    geometries = measures.geometry_figures(subject, lists)
+    approximate, curve = approximate_figures(subject)
+    return {
+        "overlap": as_json(overlaps),
+        "purity": {name: as_json(part) for name, part in purities.items()},
+        "geometry": {name: as_json(part) for name, part in geometries.items()},
+        "approximate": {name: as_json(part) for name, part in approximate.items()},
+        "curve": curve,
+        "popularity": measures.popularity_rows(subject, lists),
+        "occurrence": measures.occurrence_rows(subject, lists),
+    }
 
 
 def hold_out_and_learn(sources: Sources, subject: measures.Subject, items: Rows) -> dict[str, Any]:
@@ -97,6 +161,13 @@ def facts_of(sources: Sources, subject: measures.Subject) -> dict[str, Any]:
         "inputs": sources.inputs,
         "items": len(sources.catalogue),
         "items_of_p": len(sources.psi),
+        **settings_of(config, subject),
+    }
+
+
+def settings_of(config: Config, subject: measures.Subject) -> dict[str, Any]:
+    """What the figures of an audit depend on besides the vectors."""
+    return {
         "queries": len(subject.queries),
         "neighbours": subject.neighbours,
         "attributes": list(subject.attributes),
@@ -112,6 +183,11 @@ def say_findings(found: dict[str, Any]) -> None:
     """The verdict and the overlaps, as the report opens."""
     for finding in findings(found):
         say(f"{finding.headline}. {finding.sentence}")
+    say_overlaps(found)
+
+
+def say_overlaps(found: dict[str, Any]) -> None:
+    """Every overlap of the two embeddings' neighbours, as a table."""
     rows = []
     for name, entry in found["overlap"].items():
         figure = read_figure(entry)
@@ -125,9 +201,14 @@ def as_json(figures: dict[str, Figure]) -> dict[str, Any]:
     return {name: figure.as_json() for name, figure in figures.items()}
 
 
+def spelt_out(arguments: list[str]) -> list[str]:
+    """``a=``, ``b=`` and ``items=`` as the keys that they are short for."""
+    return [f"index.{text}" if text.startswith(("a=", "b=", "items=")) else text for text in arguments]
+
+
 def _body(request: Request) -> None:
     audit(request)
 
 
 if __name__ == "__main__":
-    sys.exit(main(_body, PURPOSE))
+    sys.exit(main(_body, PURPOSE, spelt_out(sys.argv[1:])))

@@ -32,6 +32,23 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Place:
+    """One point of the picture of recall against time.
+
+    Args:
+        name: of its line, e.g. HNSW.
+        setting: what distinguishes it on its line, e.g. ef=64.
+        milliseconds: a query; above 0.
+        recall: share of the exact neighbours found.
+    """
+
+    name: str
+    setting: str
+    milliseconds: float
+    recall: float
+
+
+@dataclass(frozen=True)
 class Bar:
     """One row of a bar picture: a figure, and the level that chance would reach."""
 
@@ -142,17 +159,72 @@ def bars(title: str, rows: Sequence[Bar]) -> Markup:
     return _svg(title, TOP + len(rows) * BAR_STEP, parts)
 
 
+def recall_by_time(title: str, places: Sequence[Place]) -> Markup:
+    """A line for each index, its settings from quick to slow; time by powers of ten, recall from a round number up."""
+    logs = [math.log10(place.milliseconds) for place in places]
+    first, last = math.floor(min(logs)), max(math.ceil(max(logs)), math.floor(min(logs)) + 1)
+    least = min(place.recall for place in places)
+    floor = next(level for level in (0.9, 0.8, 0.6, 0.2, 0.0) if level <= least or level == 0.0)
+    wide, span = WIDTH - LEFT - RIGHT, last - first
+    parts = [_grid(1.0, floor)]
+    for power in range(first, last + 1):
+        parts.append(
+            Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(
+                LEFT + wide * (power - first) / span, TOP + PLOT_HEIGHT + 17, f"{10.0**power:g}"
+            )
+        )
+    axis = '<text class="axis middle" x="{}" y="{}">milliseconds a query</text>'
+    parts.append(Markup(axis).format(LEFT + wide / 2, TOP + PLOT_HEIGHT + 40))
+    for name in dict.fromkeys(place.name for place in places):
+        style = shape_of(name, places)
+        line = sorted((place for place in places if place.name == name), key=lambda place: place.milliseconds)
+        spots = [
+            (
+                LEFT + wide * (math.log10(place.milliseconds) - first) / span,
+                _height(place.recall - floor, 1.0 - floor),
+            )
+            for place in line
+        ]
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
+        parts.append(Markup('<polyline class="line {}" points="{}"/>').format(style[0], points))
+        for place, (x, y) in zip(line, spots, strict=True):
+            told = f"{name}, {place.setting}: {percent(place.recall)} in {place.milliseconds:.3g} ms"
+            parts.append(
+                Markup('<path class="key {}" transform="translate({:.1f} {:.1f})" d="{}">{}</path>').format(
+                    style[0], x - 6, y - 6, style[1], Markup("<title>{}</title>").format(told)
+                )
+            )
+    return _svg(title, TOP + PLOT_HEIGHT + BOTTOM, parts)
+
+
+SHAPES = (
+    "M6 1.5A4.5 4.5 0 1 0 6.01 1.5Z",
+    "M2 2H10V10H2Z",
+    "M6 1L11 10.5H1Z",
+    "M6 .5L11.5 6L6 11.5L.5 6Z",
+    "M1 1.5H11L6 11Z",
+    "M4.3 1H7.7V4.3H11V7.7H7.7V11H4.3V7.7H1V4.3H4.3Z",
+)
+"""Circle, square, triangle, diamond, triangle on its tip, cross: 12 × 12."""
+
+
+def shape_of(name: str, places: Sequence[Place]) -> tuple[str, str]:
+    """Class and shape of an index in the picture of recall against time."""
+    number = [*dict.fromkeys(place.name for place in places)].index(name) % len(SHAPES)
+    return f"index-{number}", SHAPES[number]
+
+
 def _svg(title: str, height: float, parts: Sequence[Markup]) -> Markup:
     return Markup('<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, height, title, Markup("").join(parts)
     )
 
 
-def _grid(top: float) -> Markup:
+def _grid(top: float, floor: float = 0.0) -> Markup:
     lines = []
     for step in range(5):
-        value = top * step / 4
-        y = _height(value, top)
+        value = floor + (top - floor) * step / 4
+        y = TOP + PLOT_HEIGHT * (1 - step / 4)
         lines.append(Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(LEFT, y, WIDTH - RIGHT))
         lines.append(
             Markup('<text class="tick end" x="{}" y="{:.1f}">{}</text>').format(LEFT - 6, y + 4, f"{100 * value:.3g}%")

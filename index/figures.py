@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 
 DRAWS_AT_ONCE = 64
 
@@ -58,11 +58,14 @@ class Bootstrap:
     confidence: float
     seed: int
 
-    def means(self, columns: Mapping[str, Float[np.ndarray, " items"]]) -> dict[str, Figure]:
+    def means(
+        self, columns: Mapping[str, Float[np.ndarray, " items"]], reason: str = "no item has a value"
+    ) -> dict[str, Figure]:
         """The mean of each column, items resampled together for all columns.
 
         Args:
             columns: per-item values of one length; NaN where an item has none, which is left out of that column.
+            reason: why a column that holds nothing but NaN is undefined.
         """
         if not columns:
             return {}
@@ -75,13 +78,24 @@ class Bootstrap:
         found = {}
         for place, name in enumerate(columns):
             if counts[place] == 0:
-                found[name] = Figure.undefined("no item has a value")
+                found[name] = Figure.undefined(reason)
                 continue
             held = drawn[:, width + place] > 0
             replicates = drawn[held, place] / drawn[held, width + place]
             value = float(sums[:, place].sum() / counts[place])
             found[name] = self._figure(value, replicates, int(counts[place]))
         return found
+
+    def share(self, holds: Bool[np.ndarray, " items"]) -> Figure:
+        """The share of items of which something holds.
+
+        Resampling zeros and ones is a binomial draw, which costs the same for ten items and for ten million.
+        """
+        n, found = len(holds), int(holds.sum())
+        if n == 0:
+            return Figure.undefined("there are no items")
+        drawn = np.random.default_rng(self.seed).binomial(n, found / n, self.draws)
+        return self._figure(found / n, drawn / n, n)
 
     def of_sums(
         self,

@@ -6,14 +6,21 @@ All measures are taken on L2-normalised vectors, which is what the searches see.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from index.figures import Bootstrap, Figure
 
 BLOCKS = 200
 """Random groups of items that the jackknife of second moments leaves out in turn."""
+FEWEST_BLOCKS = 20
+MOMENTS = 16_000_000
+"""Numbers that the moments of all blocks may hold."""
+ROWS_AT_ONCE = 65_536
+FINGERPRINT_PRIME = np.uint64(0x9E3779B97F4A7C15)
+"""2⁶⁴ divided by the golden ratio, odd, so that multiplying loses nothing."""
 PAIRS = 50_000
 VANISHING_VARIANCE = 1e-9
 """Mean squared distance to the mean below which unit vectors count as one point (float32 rounds at 1e-7)."""
@@ -38,8 +45,10 @@ def hubness(
         queries: number of lists, drawn from the candidates.
         k: their length.
     """
+    if queries == 0:
+        nothing = Figure.undefined("no item has neighbours", len(occurrence))
+        return dict.fromkeys(("k_occurrence_skew", "never_a_neighbour"), nothing)
     counts = occurrence.astype(np.float64)
-    found = bootstrap.means({"never_a_neighbour": (counts == 0).astype(np.float64)})
     powers = np.stack([np.ones_like(counts), counts, counts**2, counts**3], axis=1)
     skew = bootstrap.of_sums(_block_sums(powers, bootstrap.seed), {"k_occurrence_skew": _skewness}, len(counts))
     probability = k / (len(counts) - 1)
@@ -47,16 +56,16 @@ def hubness(
     return {
         **skew,
         "k_occurrence_skew_chance": Figure.exact((1 - 2 * probability) / spread if spread else 0.0, len(counts)),
-        **found,
+        "never_a_neighbour": bootstrap.share(occurrence == 0),
         "never_a_neighbour_chance": Figure.exact((1 - probability) ** queries, len(counts)),
     }
 
 
 def spread(units: Float32[np.ndarray, "items dimension"], bootstrap: Bootstrap) -> dict[str, Figure]:
-    """Effective rank, mean cosine and uniformity of L2-normalised vectors."""
+    """Effective rank, mean cosine and uniformity of L2-normalised vectors, and the share that have a double."""
     dimension = units.shape[1]
     figures = bootstrap.of_sums(
-        _moments(units, bootstrap.seed),
+        _moments([(units, _whole(units))], bootstrap.seed),
         {"effective_rank": lambda sums: effective_rank(_covariance(sums)), "mean_cosine": _mean_cosine},
         len(units),
     )
@@ -65,7 +74,11 @@ def spread(units: Float32[np.ndarray, "items dimension"], bootstrap: Bootstrap) 
     first = generator.integers(0, len(units), PAIRS)
     second = (first + generator.integers(1, len(units), PAIRS)) % len(units)
     potential = np.exp(-2 * np.square(units[first] - units[second]).sum(axis=1, dtype=np.float64))
-    return {**figures, "uniformity": _log(bootstrap.means({"potential": potential})["potential"])}
+    return {
+        **figures,
+        "uniformity": _log(bootstrap.means({"potential": potential})["potential"]),
+        "duplicated": bootstrap.share(duplicated(units)),
+    }
 
 
 def alignment(
@@ -77,13 +90,20 @@ def alignment(
 
     Only of use where both embeddings live in one space, as φ and ψ do once eq. 10 has been trained.
     """
-    shuffled = np.random.default_rng(bootstrap.seed).permutation(len(first))
-    return bootstrap.means(
-        {
-            "alignment": np.square(first - second).sum(axis=1, dtype=np.float64),
-            "alignment_chance": np.square(first - second[shuffled]).sum(axis=1, dtype=np.float64),
-        }
-    )
+    n = len(first)
+    if first.shape != second.shape:
+        reason = f"vectors of {first.shape[1]} and of {second.shape[1]} numbers have no distance"
+        return {"alignment": Figure.undefined(reason, n)}
+    shuffled = np.random.default_rng(bootstrap.seed).permutation(n)
+    found: dict[str, Figure] = {}
+    for name, rows in (("alignment", _whole(second)), ("alignment_chance", shuffled)):
+        distances = np.empty(n)
+        for start in range(0, n, ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            distances[part] = np.square(first[part] - second[rows[part]]).sum(axis=1, dtype=np.float64)
+        sums = _block_sums(np.stack([np.ones(n), distances], axis=1), bootstrap.seed)
+        found |= bootstrap.of_sums(sums, {name: lambda sums: float(sums[1] / sums[0])}, n)
+    return found
 
 
 def similarity(
@@ -91,13 +111,17 @@ def similarity(
     second: Float32[np.ndarray, "items other"],
     bootstrap: Bootstrap,
 ) -> dict[str, Figure]:
-    """Linear CKA of two embeddings of the same items, beside that of one of them shuffled."""
+    """Linear CKA and Procrustes residual of two embeddings of the same items, beside those of one of them shuffled."""
     split = first.shape[1]
-    shuffled = second[np.random.default_rng(bootstrap.seed).permutation(len(second))]
+    shuffled = np.random.default_rng(bootstrap.seed).permutation(len(second))
     found: dict[str, Figure] = {}
-    for name, other in (("linear_cka", second), ("linear_cka_chance", shuffled)):
-        blocks = _moments(np.concatenate([first, other], axis=1), bootstrap.seed)
-        found |= bootstrap.of_sums(blocks, {name: lambda sums: linear_cka(_covariance(sums), split)}, len(first))
+    for suffix, rows in (("", _whole(second)), ("_chance", shuffled)):
+        statistics = {
+            f"linear_cka{suffix}": lambda sums: linear_cka(_covariance(sums), split),
+            f"procrustes_residual{suffix}": lambda sums: procrustes_residual(_covariance(sums), split),
+        }
+        moments = _moments([(first, _whole(first)), (second, rows)], bootstrap.seed)
+        found |= bootstrap.of_sums(moments, statistics, len(first))
     return found
 
 
@@ -129,6 +153,52 @@ def linear_cka(covariance: Float64[np.ndarray, "both both"], split: int) -> floa
     return float(np.square(between).sum() / (np.linalg.norm(within[0]) * np.linalg.norm(within[1])))
 
 
+def procrustes_residual(covariance: Float64[np.ndarray, "both both"], split: int) -> float:
+    r"""Share of Y's variance that no rotation (or reflection) and scale of X accounts for (Schönemann & Carroll 1970).
+
+    .. math:: \min_{s,R} ‖s X R - Y‖_F^2 / ‖Y‖_F^2 = 1 - ‖X^T Y‖_*^2 / (‖X‖_F^2 ‖Y‖_F^2)
+
+    from the covariance of [X | Y], X the first columns, so after centring. It is 0 for the same vectors up to rotation
+    and scale, near 1 for unrelated ones, and the same from X to Y and from Y to X. The shorter vectors count as padded
+    with zeros. NaN where one of them does not vary.
+    """
+    spreads = np.trace(covariance[:split, :split]), np.trace(covariance[split:, split:])
+    if min(spreads) < VANISHING_VARIANCE:
+        return math.nan
+    nuclear = np.linalg.svd(covariance[:split, split:], compute_uv=False).sum()
+    return max(0.0, float(1 - nuclear**2 / (spreads[0] * spreads[1])))
+
+
+def varies(units: Float32[np.ndarray, "items dimension"]) -> bool:
+    """Whether unit vectors are more than one point, so that there is a nearer and a farther."""
+    total = np.zeros(units.shape[1])
+    lengths = 0.0
+    for start in range(0, len(units), ROWS_AT_ONCE):
+        part = units[start : start + ROWS_AT_ONCE].astype(np.float64)
+        total += part.sum(axis=0)
+        lengths += float(np.square(part).sum())
+    return lengths / len(units) - float(np.square(total / len(units)).sum()) >= VANISHING_VARIANCE
+
+
+def duplicated(units: Float32[np.ndarray, "items dimension"]) -> Bool[np.ndarray, " items"]:
+    """Whether another item has exactly the same vector, by 64-bit fingerprints of the vectors' bits."""
+    fingerprints = np.empty(len(units), dtype=np.uint64)
+    for start in range(0, len(units), ROWS_AT_ONCE):
+        # Adding zero makes -0 and 0 the same bits.
+        bits = (units[start : start + ROWS_AT_ONCE] + np.float32(0)).view(np.uint32)
+        state = np.zeros(len(bits), dtype=np.uint64)
+        for column in range(bits.shape[1]):
+            state = (state ^ bits[:, column]) * FINGERPRINT_PRIME
+            state ^= state >> np.uint64(32)
+        fingerprints[start : start + ROWS_AT_ONCE] = state
+    order = np.argsort(fingerprints)
+    equal = fingerprints[order][1:] == fingerprints[order][:-1]
+    found = np.zeros(len(units), dtype=bool)
+    found[order[1:][equal]] = True
+    found[order[:-1][equal]] = True
+    return found
+
+
 def procrustes(
     source: Float32[np.ndarray, "items dimension"], target: Float32[np.ndarray, "items dimension"]
 ) -> Float32[np.ndarray, "dimension dimension"]:
@@ -138,16 +208,28 @@ def procrustes(
     return rotation
 
 
+def _whole(vectors: Float32[np.ndarray, "items dimension"]) -> Int64[np.ndarray, " items"]:
+    return np.arange(len(vectors))
+
+
 def _moments(
-    vectors: Float32[np.ndarray, "items dimension"], seed: int
-) -> Float64[np.ndarray, "blocks dimension_plus_1 dimension_plus_1"]:
-    """Sums of [1 | x]ᵀ[1 | x] over random blocks of items: count, sum and second moments in one matrix."""
-    order = np.random.default_rng(seed).permutation(len(vectors))
-    parts = np.array_split(order, min(BLOCKS, len(vectors)))
-    found = np.empty((len(parts), vectors.shape[1] + 1, vectors.shape[1] + 1))
-    for place, rows in enumerate(parts):
-        block = np.concatenate([np.ones((len(rows), 1)), vectors[rows]], axis=1)
-        found[place] = block.T @ block
+    parts: Sequence[tuple[Float32[np.ndarray, "items _"], Int64[np.ndarray, " items"]]], seed: int
+) -> Float64[np.ndarray, "blocks columns_plus_1 columns_plus_1"]:
+    """Sums of [1 | x]ᵀ[1 | x] over random blocks of items: count, sum and second moments in one matrix.
+
+    Args:
+        parts: vectors, and which of their rows stands for each item; x is all of an item's rows side by side.
+        seed: of the blocks.
+    """
+    items, width = len(parts[0][1]), 1 + sum(vectors.shape[1] for vectors, _ in parts)
+    order = np.random.default_rng(seed).permutation(items)
+    # Long vectors get fewer blocks, so that the moments of all blocks stay within a few hundred megabytes.
+    blocks = np.array_split(order, min(items, BLOCKS, max(MOMENTS // width**2, FEWEST_BLOCKS)))
+    found = np.zeros((len(blocks), width, width))
+    for place, block in enumerate(blocks):
+        for rows in np.array_split(block, -(-len(block) // ROWS_AT_ONCE)):
+            joint = np.concatenate([np.ones((len(rows), 1)), *(vectors[at[rows]] for vectors, at in parts)], axis=1)
+            found[place] += joint.T @ joint
     return found
 
 

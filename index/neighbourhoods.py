@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from configs.console import progress
+
 QUERIES_AT_ONCE = 2048
-ORACLE_CELLS = 20_000_000
-"""Scores that the attribute oracle holds at a time, one per (query, candidate)."""
+DENSE_CELLS = 4_000_000
+"""Counts that a table of all (stratum, value) pairs may hold."""
+ORACLE_QUERIES_AT_ONCE = 100
+TIE = 1e-4
+"""Far below the difference that one shared value makes, so that it decides between equals only."""
 
 
 def overlap(
@@ -59,9 +66,9 @@ def purity(
     Returns:
         NaN where the query has no value, or no neighbour counts.
     """
-    counted = _counted(neighbours, labels, within)
-    same = counted & (labels.candidates[neighbours] == labels.queries[:, None])
-    return _mean_where(same.astype(np.float64), counted)
+    both = purities(neighbours, [neighbours.shape[1]], labels, Null(labels, None, within))
+    found: Float64[np.ndarray, " queries"] = both.found[0]
+    return found
 
 
 def expected_purity(
@@ -82,22 +89,88 @@ def expected_purity(
         strata: stratum of each candidate; None: all are in one.
         within: as in ``purity``: replaced by a random candidate of the stratum that shares this attribute.
     """
-    counted = _counted(neighbours, labels, within)
-    stratum = np.zeros(len(labels.candidates), dtype=np.int64) if strata is None else strata
-    if within is not None:
-        stratum = stratum * (within.candidates.max(initial=0) + 2) + within.candidates + 1
-    width = int(max(labels.candidates.max(initial=0), labels.queries.max(initial=0))) + 1
-    keys = np.where(labels.candidates >= 0, stratum * width + labels.candidates, -1)
-    values, value_counts = np.unique(keys, return_counts=True)
-    sizes = np.bincount(stratum)
+    null = Null(labels, strata, within)
+    expected: Float64[np.ndarray, " queries"] = purities(neighbours, [neighbours.shape[1]], labels, null).expected[0]
+    return expected
 
-    at = stratum[neighbours]
-    own = labels.own_rows[:, None]
-    itself = (own >= 0) & (stratum[own] == at)
-    same = _look_up(values, value_counts, at * width + np.maximum(labels.queries, 0)[:, None]) - itself
-    rest = sizes[at] - itself
-    # The query alone in a stratum with its neighbour cannot be; only uncounted cells may have no rest.
-    return _mean_where(same / np.maximum(rest, 1), counted)
+
+class Null:
+    """How many candidates of a stratum share a value: counted once, asked for by every list.
+
+    Args:
+        labels, strata, within: as in ``expected_purity``.
+    """
+
+    def __init__(
+        self, labels: Labels, strata: Int64[np.ndarray, " candidates"] | None, within: Labels | None = None
+    ) -> None:
+        stratum = np.zeros(len(labels.candidates), dtype=np.int64) if strata is None else strata
+        if within is not None:
+            mixed = stratum * (within.candidates.max(initial=0) + 2) + within.candidates + 1
+            stratum = np.unique(mixed, return_inverse=True)[1].astype(np.int64)
+        self.within = within
+        self.stratum = stratum
+        self.sizes = np.bincount(stratum)
+        self._width = int(max(labels.candidates.max(initial=0), labels.queries.max(initial=0))) + 1
+        known = labels.candidates >= 0
+        keys = stratum[known] * self._width + labels.candidates[known]
+        # One cell for every possible pair where that is no larger than a few lists; else only the pairs that occur.
+        cells = len(self.sizes) * self._width
+        self._dense: np.ndarray | None = np.bincount(keys, minlength=cells) if cells <= DENSE_CELLS else None
+        pairs, counts = np.unique(keys[: 0 if cells <= DENSE_CELLS else None], return_counts=True)
+        self._keys: np.ndarray = pairs
+        self._counts: np.ndarray = counts
+
+    def sharing(self, stratum: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """How many candidates of the stratum have the value, cell by cell."""
+        keys = stratum * self._width + values
+        if self._dense is not None:
+            found: np.ndarray = self._dense[keys]
+            return found
+        place = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
+        return np.where(self._keys[place] == keys, self._counts[place], 0) if len(self._keys) else np.zeros_like(keys)
+
+
+@dataclass(frozen=True)
+class Purities:
+    """Purity of the first k of each list, for several k, and what the null would make of the same lists."""
+
+    found: Float64[np.ndarray, "ks queries"]
+    expected: Float64[np.ndarray, "ks queries"]
+
+
+def purities(
+    neighbours: Int64[np.ndarray, "queries widest"], lengths: Sequence[int], labels: Labels, null: Null
+) -> Purities:
+    """``purity`` and ``expected_purity`` of the first k neighbours for every k at once.
+
+    Args:
+        neighbours: as in ``purity``.
+        lengths: the values of k, each at most the lists' length.
+        labels: the attribute.
+        null: of the same attribute; its ``within`` decides which neighbours count.
+    """
+    found = np.full((len(lengths), len(neighbours)), np.nan)
+    expected = found.copy()
+    for start in range(0, len(neighbours), QUERIES_AT_ONCE):
+        part = slice(start, start + QUERIES_AT_ONCE)
+        near, value, own = neighbours[part], labels.queries[part, None], labels.own_rows[part, None]
+        counted = (near >= 0) & (value >= 0)
+        if null.within is not None:
+            group = null.within.queries[part, None]
+            counted &= (null.within.candidates[near] == group) & (group >= 0)
+        at = null.stratum[near]
+        itself = (own >= 0) & (null.stratum[own] == at)
+        # The query alone in a stratum with its neighbour cannot be; only uncounted cells may have no rest.
+        chance = (null.sharing(at, np.maximum(value, 0)) - itself) / np.maximum(null.sizes[at] - itself, 1)
+        same = labels.candidates[near] == value
+        for place, k in enumerate(lengths):
+            of = counted[:, :k]
+            held = of.sum(axis=1)
+            some, total = held > 0, np.maximum(held, 1)
+            found[place, part] = np.where(some, (same[:, :k] & of).sum(axis=1) / total, np.nan)
+            expected[place, part] = np.where(some, np.where(of, chance[:, :k], 0.0).sum(axis=1) / total, np.nan)
+    return Purities(found, expected)
 
 
 def popularity_strata(impressions: Int64[np.ndarray, " items"], strata: int = 10) -> Int64[np.ndarray, " items"]:
@@ -123,25 +196,51 @@ def attribute_neighbours(
     Returns:
         Rows of the items, nearest first.
     """
-    generator = np.random.default_rng(seed)
-    items, columns = attributes.shape
-    weights = [
-        rarity(attributes[:, column], int(attributes[:, column].max(initial=0)) + 1) for column in range(columns)
-    ]
-    at_once = max(1, ORACLE_CELLS // max(items, 1))
+    columns = range(attributes.shape[1])
+    weights = [rarity(attributes[:, column], int(attributes[:, column].max(initial=0)) + 1) for column in columns]
+    asked = attributes[queries]
+    # An item without a value shares it with nobody: -2 is no code.
+    values = np.where(asked >= 0, asked, -2).astype(np.int32)
+    worth = np.stack([weights[column][np.maximum(asked[:, column], 0)] for column in columns], axis=1)
+    codes = np.ascontiguousarray(attributes, dtype=np.int32)
     found = np.empty((len(queries), k), dtype=np.int64)
-    for start in range(0, len(queries), at_once):
-        rows = queries[start : start + at_once]
-        # Far below the difference that one shared value makes, so that it decides between equals only.
-        scores = generator.random((len(rows), items), dtype=np.float32) * np.float32(1e-4)
-        for column in range(columns):
-            codes = attributes[rows, column]
-            shared = (attributes[:, column] == codes[:, None]) & (codes[:, None] >= 0)
-            scores += shared * weights[column][np.maximum(codes, 0), None]
-        scores[np.arange(len(rows)), rows] = -1.0
-        most = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        by_score = np.argsort(-np.take_along_axis(scores, most, axis=1), axis=1)
-        found[start : start + at_once] = np.take_along_axis(most, by_score, axis=1)
+    with progress() as bar:
+        task = bar.add_task("attribute oracle", total=len(queries), note="")
+        for start in range(0, len(queries), ORACLE_QUERIES_AT_ONCE):
+            part = slice(start, start + ORACLE_QUERIES_AT_ONCE)
+            found[part] = _sharing_most(codes, queries[part], values[part], worth[part], k, seed + start)
+            bar.update(task, advance=len(found[part]))
+    return found
+
+
+@numba.njit(cache=True)
+def _sharing_most(
+    codes: np.ndarray, queries: np.ndarray, values: np.ndarray, worth: np.ndarray, k: int, seed: int
+) -> np.ndarray:
+    """The k rows with the largest sum of ``worth`` over columns that equal ``values``, best first, ties at random."""
+    np.random.seed(seed)  # noqa: NPY002 - compiled code has this generator only
+    found = np.empty((len(queries), k), dtype=np.int64)
+    scores = np.empty(k, dtype=np.float64)
+    for query in range(len(queries)):
+        held = 0
+        for row in range(len(codes)):
+            if row == queries[query]:
+                continue
+            score = 0.0
+            for column in range(codes.shape[1]):
+                if codes[row, column] == values[query, column]:
+                    score += worth[query, column]
+            if held == k and score + TIE <= scores[k - 1]:
+                continue
+            score += TIE * np.random.random()  # noqa: NPY002
+            if held == k and score <= scores[k - 1]:
+                continue
+            place = held if held < k else k - 1
+            held = min(held + 1, k)
+            while place > 0 and scores[place - 1] < score:
+                scores[place], found[query, place] = scores[place - 1], found[query, place - 1]
+                place -= 1
+            scores[place], found[query, place] = score, row
     return found
 
 
@@ -150,25 +249,3 @@ def rarity(codes: Int64[np.ndarray, " items"], values: int) -> Float32[np.ndarra
     counts = np.bincount(codes[codes >= 0], minlength=values)
     weights: Float32[np.ndarray, " values"] = np.log((len(codes) + 1) / np.maximum(counts, 1)).astype(np.float32)
     return weights
-
-
-def _counted(neighbours: Int64[np.ndarray, "queries k"], labels: Labels, within: Labels | None) -> np.ndarray:
-    counted = (neighbours >= 0) & (labels.queries[:, None] >= 0)
-    if within is not None:
-        counted &= (within.candidates[neighbours] == within.queries[:, None]) & (within.queries[:, None] >= 0)
-    return counted
-
-
-def _mean_where(values: np.ndarray, counted: np.ndarray) -> Float64[np.ndarray, " queries"]:
-    total = counted.sum(axis=1)
-    means: Float64[np.ndarray, " queries"] = np.where(
-        total > 0, np.where(counted, values, 0.0).sum(axis=1) / np.maximum(total, 1), np.nan
-    )
-    return means
-
-
-def _look_up(values: np.ndarray, counts: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """How often each key occurs, given the sorted distinct values and their counts; 0 for one that does not."""
-    place = np.minimum(np.searchsorted(values, keys), len(values) - 1)
-    found: np.ndarray = np.where(values[place] == keys, counts[place], 0)
-    return found

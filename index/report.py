@@ -12,12 +12,14 @@ from markupsafe import Markup
 
 from configs.stages import replacing, write_json
 from index import charts
-from index.charts import Bar, Series, count, interval, percent
+from index.browser import embedded
+from index.charts import Bar, Place, Series, count, interval, percent
 from index.figures import Figure
 from index.verdict import WORDS, findings, read_figure
 
 PLAIN_UNITS = ("k_occurrence_skew", "effective_rank", "uniformity", "mean_cosine", "alignment", "linear_cka", "cosine")
 """Measures that are no shares and are shown as numbers."""
+CURVE = "Recall of approximate search against its time"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -
     Args:
         folder: ``runs/<run>/reports``.
         audit: as in ``audit.json``.
-        browser: from :func:`index.browser.neighbour_lists`.
+        browser: from :func:`index.browser.browser_content`.
 
     Returns:
         The page's path.
@@ -58,12 +60,20 @@ def render(audit: dict[str, Any], browser: dict[str, Any]) -> str:
         loader=PackageLoader("index"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(percent=percent, interval=interval, shown=_shown, span=_span)
+    curve = _curve(audit)
+    places = [Place(point["index"], point["setting"], point["milliseconds"], point["recall"]) for point in curve]
+    names = dict.fromkeys(place.name for place in places)
     return environment.get_template("embeddings.html.jinja").render(
         audit=audit,
-        browser=browser,
+        browser={"shown": [], "map": None, "groups": []} | browser,
         findings=findings(audit),
-        pictures=_pictures(audit),
+        pictures=_pictures(audit) | ({"curve": charts.recall_by_time(CURVE, places)} if places else {}),
+        curve=curve,
+        curve_indexes=[
+            dict(zip(("name", "style", "shape"), (name, *charts.shape_of(name, places)), strict=True)) for name in names
+        ],
         lines=list(_lines(audit)),
+        embedded=embedded(browser),
     )
 
 
@@ -79,9 +89,12 @@ def _pictures(audit: dict[str, Any]) -> dict[str, Markup]:
             groups,
             [Series("overlap", "phi", _column(rows, "overlap")), Series("chance", "chance", [chance] * len(rows))],
         ),
-        "cold_start": charts.bars("Overlap on held-out items", _cold_start_bars(audit["cold_start"])),
         "hubness": _hubness(audit["occurrence"]),
     }
+    if audit.get("cold_start"):
+        pictures["cold_start"] = charts.bars("Overlap on held-out items", _cold_start_bars(audit["cold_start"]))
+    if audit.get("collisions") and audit["collisions"]["rows"]:
+        pictures["collisions"] = _collisions(audit["collisions"])
     if audit["main_attribute"] is not None:
         series = [
             Series(name, style, _column(rows, f"purity_{style}"))
@@ -89,6 +102,26 @@ def _pictures(audit: dict[str, Any]) -> dict[str, Markup]:
         ]
         pictures["purity"] = charts.trend(f"Purity by {audit['main_attribute']} by popularity", axis, groups, series)
     return pictures
+
+
+def _collisions(collisions: dict[str, Any]) -> Markup:
+    rows = collisions["rows"]
+    name = next((name for name in rows[0] if name.startswith("overlap@")), "overlap")
+    labels = [str(row["mates"]) for row in rows]
+    series = Series(name, "phi", _column(rows, name))
+    return charts.trend(f"{name} by items in the same hash bucket", "other items in its hash bucket", labels, [series])
+
+
+def _curve(audit: dict[str, Any]) -> list[dict[str, Any]]:
+    """The points of recall against time, those without a time or a recall left out."""
+    points = []
+    for row in audit.get("curve") or []:
+        recall = next((value for name, value in row.items() if name.startswith("recall@")), None)
+        recall = recall["value"] if isinstance(recall, dict) else recall
+        if recall is not None and row["ms_per_query"]:
+            names = {"index": str(row["index"]), "setting": str(row["setting"]), "recall": recall}
+            points.append(names | {"milliseconds": row["ms_per_query"], "bytes_per_item": row.get("bytes_per_item")})
+    return points
 
 
 def _cold_start_bars(cold_start: dict[str, Any]) -> list[Bar]:
@@ -124,7 +157,7 @@ def _lines(audit: dict[str, Any]) -> Iterator[Line]:
     sections += [(f"purity, {name}", figures) for name, figures in audit["purity"].items()]
     sections += [(f"geometry, {name}", figures) for name, figures in audit["geometry"].items()]
     sections += [(f"approximate search, {name}", figures) for name, figures in audit["approximate"].items()]
-    sections += [("cold start", audit["cold_start"]["figures"])]
+    sections += [("cold start", audit["cold_start"]["figures"])] if audit.get("cold_start") else []
     for section, figures in sections:
         for name, found in figures.items():
             if not name.endswith("_chance"):

@@ -83,7 +83,7 @@ def rows_to_audit(sources: Sources) -> tuple[Rows, Rows]:
     if (items < 0).any():
         unknown = sources.psi.ids[int((items < 0).argmax())]
         raise InputError(f"ψ holds item {unknown}, which {sources.run.logs / 'items.parquet'} does not: train ψ again")
-    return items, _drawn(np.flatnonzero(row_in_psi < 0), sources.config, "items outside P")
+    return items, drawn(np.flatnonzero(row_in_psi < 0), sources.config, "items outside P")
 
 
 def subject_of(sources: Sources, items: Rows, outside: Rows) -> Subject:
@@ -103,7 +103,7 @@ def subject_of(sources: Sources, items: Rows, outside: Rows) -> Subject:
         psi_centred=centred(psi),
         phi_centred=centred(phi_of_p),
         outside=normalised(phi_outside),
-        queries=_drawn(np.arange(len(items)), config, "items of P"),
+        queries=drawn(np.arange(len(items)), config, "items of P"),
         attributes={name: codes[items] for name, codes in catalogue.attributes.items()},
         outside_attributes={name: codes[outside] for name, codes in catalogue.attributes.items()},
         impressions=catalogue.impressions[items],
@@ -112,16 +112,16 @@ def subject_of(sources: Sources, items: Rows, outside: Rows) -> Subject:
     )
 
 
-def _require_all_of_p(psi: EmbeddingTable, phi: EmbeddingTable, refit: str) -> None:
-    missing = phi.rows_of(psi.ids) < 0
-    if missing.any():
-        example = psi.ids[int(missing.argmax())]
-        raise InputError(f"φ lacks {int(missing.sum())} of {len(psi)} items of P, e.g. {example}: run `{refit}` again")
-
-
-def _drawn(rows: Rows, config: Config, what: str) -> Rows:
+def drawn(rows: Rows, config: Config, what: str) -> Rows:
     """At most ``index.queries`` of the rows, ascending."""
     if len(rows) <= config.index.queries:
         return rows
     say(f"{what}: a random {config.index.queries:,} of {len(rows):,} are asked for their neighbours (index.queries)")
     return np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.index.queries])
+
+
+def _require_all_of_p(psi: EmbeddingTable, phi: EmbeddingTable, refit: str) -> None:
+    missing = phi.rows_of(psi.ids) < 0
+    if missing.any():
+        example = psi.ids[int(missing.argmax())]
+        raise InputError(f"φ lacks {int(missing.sum())} of {len(psi)} items of P, e.g. {example}: run `{refit}` again")

@@ -73,10 +73,14 @@ def _faithfulness(audit: dict[str, Any]) -> Finding:
 
 
 def _generalisation(audit: dict[str, Any]) -> Finding:
+    if not audit.get("cold_start"):
+        nothing = Figure.undefined("the cold-start protocol was not run")
+        sentence = "The cold-start protocol was not run: nothing says what reaches items that the graph has not seen."
+        return Finding("mixed", "Generalisation was not measured", sentence, "overlap on held-out items", nothing, None)
     found = audit["cold_start"]["figures"]
     k = audit["cold_start"]["neighbours"][0]
     figure, chance = read_figure(found[f"student_infonce/overlap@{k}"]), found[f"overlap@{k}_chance"]["value"]
-    rivals = ("student_mse", "attribute_mean", "graph_induction", "student_hash_only")
+    rivals = ("student_mse", "student_attributes_only", "attribute_mean", "graph_induction", "student_hash_only")
     sides: dict[str, list[str]] = {"better than": [], "level with": [], "worse than": []}
     for rival in rivals:
         gap = read_figure(found.get(f"student_infonce_minus_{rival}/overlap@{k}"))

@@ -1,12 +1,14 @@
 """The long-tail dashboard, ``reports/segments.html``: every system's figures by segment, on one offline page.
 
-The page holds its data as JSON and draws it with a small script of its own; it asks the network for nothing. Every
-string in it (system and segment names, reasons) is untrusted: Jinja escapes it, and the script only ever sets text.
+``metrics.json`` of each system gives the segments; its predictions and the run's log give attributes, calibration, gain
+curves and the requests where systems differ (``dashboard_details``), as far as they are there. The page holds its data
+as JSON and draws it with a small script of its own; it asks the network for nothing. Every string in it (names,
+queries, titles, reasons) is untrusted: Jinja escapes it, and the script only ever sets text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import numpy as np
 
 from configs.console import warn
 from configs.errors import InputError
-from configs.stages import Run, replacing, write_json
+from configs.stages import Run, replacing
+from prerank.dashboard_budget import compact_json, within_budget
+from prerank.dashboard_details import details_content, run_details
 from prerank.definitions import define, lower_is_better
 from prerank.evaluation import SPLITS, Evaluation, is_paired, read_evaluation
 from prerank.segments import SEGMENTS
@@ -29,6 +33,9 @@ BASELINES = ("popularity", "lightgbm", "ple", "grace")
 
 NOT_SHOWN = ("bootstrap", "definitions")
 """Parts of ``evaluation.json`` that the page does not repeat."""
+
+PROTOCOL = frozenset(("bootstrap", "confidence", "splits"))
+"""What the page cannot do without in ``evaluation.json``."""
 
 DECIMALS = 5
 
@@ -45,12 +52,19 @@ def write_dashboard(run: Run) -> Path:
     evaluations = _evaluations(run)
     if not evaluations:
         raise InputError(f"{run.root / 'prerank'} has no evaluated system: run `python -m prerank.fit` first")
-    content = dashboard_content(run.root.name, evaluations)
-    write_json(run.reports / "segments.json", content)
-    path = run.reports / "segments.html"
-    with replacing(path) as temporary:
-        temporary.write_text(render(content), encoding="utf-8")
-    return path
+    systems = ordered_systems(evaluations)
+    details = run_details(run, systems, systems[: len(BASELINES)])
+    content = within_budget(dashboard_content(run.root.name, evaluations, details))
+    page = run.reports / "segments.html"
+    for path, text in ((run.reports / "segments.json", compact_json(content)), (page, render(content))):
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return page
+
+
+def ordered_systems(evaluations: Iterable[str]) -> list[str]:
+    """The systems in the order of the page: those that others are compared with first."""
+    return sorted(evaluations, key=lambda system: (_order(system, BASELINES), system))
 
 
 def render(content: Mapping[str, Any]) -> str:
@@ -59,17 +73,21 @@ def render(content: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return environment.get_template("segments.html").render(content=content)
 
 
-def dashboard_content(name: str, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+def dashboard_content(
+    name: str, evaluations: Mapping[str, Evaluation], details: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What the page shows, JSON-like.
 
     Args:
         name: of the run.
         evaluations: system → its evaluation.
+        details: as :func:`prerank.dashboard_details.run_details` makes them; None: of no system.
     """
-    systems = sorted(evaluations, key=lambda system: (_order(system, BASELINES), system))
+    systems = ordered_systems(evaluations)
     found = [evaluation.metrics[split] for evaluation in evaluations.values() for split in evaluation.metrics]
     metrics = list(dict.fromkeys(metric for split in found for cells in split.values() for metric in cells))
     segments = {segment for split in found for segment in split}
@@ -91,6 +109,8 @@ def dashboard_content(name: str, evaluations: Mapping[str, Evaluation]) -> dict[
             system: {key: value for key, value in evaluations[system].protocol.items() if key not in NOT_SHOWN}
             for system in systems
         },
+        "details": details or details_content({}, (), {}, {}, None),
+        "cut": [],
     }
 
 
@@ -98,10 +118,31 @@ def _evaluations(run: Run) -> dict[str, Evaluation]:
     evaluations = {}
     for path in sorted((run.root / "prerank").glob("*/metrics.json")):
         try:
-            evaluations[path.parent.name] = read_evaluation(path.parent)
+            evaluations[path.parent.name] = _checked(read_evaluation(path.parent), path.parent)
         except InputError as error:
             warn(f"the dashboard leaves out {path.parent.name}: {error}")
     return evaluations
+
+
+def _checked(evaluation: Evaluation, folder: Path) -> Evaluation:
+    """The evaluation, if its three files belong together: a copy or a killed command may leave some of them behind.
+
+    Raises:
+        InputError: if they do not.
+    """
+    metrics, protocol = evaluation.metrics, evaluation.protocol
+    if not isinstance(metrics, dict) or not isinstance(protocol, dict) or PROTOCOL - protocol.keys():
+        raise InputError(f"{folder}: metrics.json and evaluation.json are not an evaluation's: evaluate it again")
+    index = protocol["bootstrap"]
+    if evaluation.draws.ndim != 2 or len(evaluation.draws) != len(index):
+        raise InputError(
+            f"{folder}: bootstrap.npy has shape {list(evaluation.draws.shape)}, evaluation.json names {len(index)} "
+            "figures: evaluate it again"
+        )
+    for split, segment, metric in index:
+        if metric not in metrics.get(split, {}).get(segment, {}):
+            raise InputError(f"{folder}: metrics.json lacks {metric} of {segment} on {split}: evaluate it again")
+    return evaluation
 
 
 def _compared(baseline: str, systems: Sequence[str], evaluations: Mapping[str, Evaluation]) -> dict[str, Figures]:

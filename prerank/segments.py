@@ -180,7 +180,7 @@ def _request_segments(
     if sources.training_queries is None:
         left_out["tail_query"] = "the training queries are not known"
     else:
-        asked = _times_asked(predictions["query"], sources.training_queries)
+        asked = times_asked(predictions["query"], sources.training_queries)
         counts = pc.value_counts(sources.training_queries).field("counts").to_numpy(zero_copy_only=False)
         most = popularity_cut(counts, 0.0, tail_share).tail_most
         made["tail_query"] = (
@@ -195,7 +195,7 @@ def _request_segments(
     return made
 
 
-def _times_asked(queries: pa.ChunkedArray, training: pa.Array | pa.ChunkedArray) -> Int64[np.ndarray, " rows"]:
+def times_asked(queries: pa.ChunkedArray, training: pa.Array | pa.ChunkedArray) -> Int64[np.ndarray, " rows"]:
     """How often each row's query occurs among the training requests."""
     counted = pc.value_counts(training)
     place = pc.index_in(queries, value_set=counted.field("values").cast(queries.type)).fill_null(-1).to_numpy()

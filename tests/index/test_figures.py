@@ -54,3 +54,13 @@ def test_an_undefined_statistic_is_no_number() -> None:
     figure = BOOTSTRAP.of_sums(np.ones((4, 2)), {"x": lambda _sums: float("nan")}, 4)["x"]
     assert figure.value is None
     assert figure.reason == "the vectors do not vary"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_share_is_the_mean_of_zeros_and_ones(share: float) -> None:
+    holds = np.arange(500) < share * 500
+    found, mean = BOOTSTRAP.share(holds), BOOTSTRAP.means({"x": holds.astype(float)})["x"]
+    assert (found.value, found.n) == (mean.value, mean.n)
+    assert found.low == pytest.approx(mean.low, abs=0.02)
+    assert found.high == pytest.approx(mean.high, abs=0.02)
+    assert BOOTSTRAP.share(holds[:0]).value is None

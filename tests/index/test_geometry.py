@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.spatial
 from scipy.stats import skew
 
+from index import geometry
 from index.ann import exact_index, normalised, search
 from index.figures import Bootstrap
-from index.geometry import alignment, effective_rank, hubness, k_occurrence, procrustes, similarity, spread
+from index.geometry import (
+    alignment,
+    duplicated,
+    effective_rank,
+    hubness,
+    k_occurrence,
+    procrustes,
+    procrustes_residual,
+    similarity,
+    spread,
+    varies,
+)
 
 BOOTSTRAP = Bootstrap(draws=40, confidence=0.95, seed=0)
 
@@ -106,3 +119,66 @@ def test_collapsed_vectors_break_nothing() -> None:
     assert spread(units, BOOTSTRAP)["mean_cosine"].value == pytest.approx(1)
     assert similarity(units, units, BOOTSTRAP)["linear_cka"].value is None
     assert hubness(k_occurrence(lists, 50), 50, 5, BOOTSTRAP)["never_a_neighbour"].value > 0.5
+
+
+@pytest.mark.parametrize("other", [6, 9])
+def test_the_procrustes_residual_is_scipys(other: int) -> None:
+    first = vectors()
+    second = np.pad(first, ((0, 0), (0, other - 6))) + 0.8 * vectors(dimension=other, seed=3)
+    blocks = np.concatenate([first, second], axis=1).astype(np.float64)
+    padded = np.pad(first, ((0, 0), (0, other - 6)))
+    expected = scipy.spatial.procrustes(padded, second)[2]
+    assert procrustes_residual(np.cov(blocks.T), 6) == pytest.approx(expected)
+    assert 0.05 < expected < 0.9
+    units = normalised(first), normalised(second)
+    padded = np.pad(units[0], ((0, 0), (0, other - 6)))
+    figure = similarity(*units, BOOTSTRAP)["procrustes_residual"]
+    assert figure.value == pytest.approx(scipy.spatial.procrustes(padded, units[1])[2], abs=1e-6)
+    assert figure.low < figure.value < figure.high
+
+
+def test_the_procrustes_residual_of_a_shuffle_is_near_one() -> None:
+    units = normalised(vectors(4000))
+    assert similarity(units, units, BOOTSTRAP)["procrustes_residual_chance"].value > 0.98
+
+
+def test_few_blocks_give_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = normalised(vectors()), normalised(vectors(seed=1))
+    whole = {name: figure.value for name, figure in similarity(first, second, BOOTSTRAP).items()}
+    monkeypatch.setattr(geometry, "MOMENTS", 1)
+    monkeypatch.setattr(geometry, "ROWS_AT_ONCE", 7)
+    assert {name: figure.value for name, figure in similarity(first, second, BOOTSTRAP).items()} == pytest.approx(whole)
+
+
+def test_vectors_of_other_lengths_have_no_alignment() -> None:
+    figure = alignment(vectors(), vectors(dimension=4), BOOTSTRAP)["alignment"]
+    assert (figure.value, figure.reason) == (None, "vectors of 6 and of 4 numbers have no distance")
+
+
+def test_the_interval_of_alignment_is_that_of_a_mean() -> None:
+    first, second = normalised(vectors()), normalised(vectors(seed=1))
+    found = alignment(first, second, BOOTSTRAP)["alignment"]
+    distances = np.square(first - second).sum(axis=1)
+    assert found.high - found.value == pytest.approx(1.96 * distances.std(ddof=1) / np.sqrt(300), rel=0.15)
+
+
+def test_doubles_are_those_of_a_loop() -> None:
+    made = vectors(200, 3)
+    made[10], made[20], made[30] = made[5], made[5], -made[5]
+    made[40], made[50] = 0.0, -0.0
+    naive = [
+        any((row == other).all() for at, other in enumerate(made) if at != place) for place, row in enumerate(made)
+    ]
+    assert duplicated(made).tolist() == naive
+    assert sum(naive) == 5
+
+
+def test_whether_vectors_vary() -> None:
+    assert varies(normalised(vectors()))
+    assert not varies(normalised(np.full((50, 6), 0.3, dtype=np.float32)))
+    assert not varies(np.zeros((50, 6), dtype=np.float32))
+
+
+def test_hubness_of_no_list_is_undefined() -> None:
+    found = hubness(np.zeros(5, dtype=np.int64), 0, 3, BOOTSTRAP)
+    assert found["never_a_neighbour"].value is None

@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from index import neighbourhoods
 from index.ann import exact_index, normalised, search
 from index.neighbourhoods import (
     Labels,
+    Null,
     attribute_neighbours,
     expected_purity,
     overlap,
     overlap_chance,
     popularity_strata,
+    purities,
     purity,
+    rarity,
 )
 
 ITEMS, K = 120, 8
@@ -151,3 +155,48 @@ def test_attribute_neighbours_prefer_the_rarer_value() -> None:
     codes = np.array([[0, 0], [0, 1], [1, 0], *[[0, 2]] * 20])
     assert attribute_neighbours(codes, np.array([0]), 1, seed=0)[0, 0] == 2
     assert attribute_neighbours(codes, np.array([0]), 5, seed=0)[0, 0] == 2
+
+
+def test_attribute_neighbours_share_as_much_as_those_of_a_full_sort() -> None:
+    codes = np.random.default_rng(0).integers(-1, 5, (80, 3))
+    found = attribute_neighbours(codes, np.arange(80), 6, seed=0)
+    weights = [rarity(codes[:, column], 5) for column in range(3)]
+    for row, near in enumerate(found):
+        scores = np.array(
+            [
+                sum(float(weights[c][codes[row, c]]) for c in range(3) if codes[row, c] == other[c] >= 0)
+                for other in codes
+            ]
+        )
+        scores[row] = -1
+        np.testing.assert_allclose(scores[near], np.sort(scores)[::-1][:6], atol=1e-5)
+
+
+def test_attribute_neighbours_break_ties_at_random() -> None:
+    codes = np.zeros((60, 1), dtype=np.int64)
+    found = attribute_neighbours(codes, np.zeros(2000, dtype=np.int64), 5, seed=0)
+    counts = np.bincount(found.ravel(), minlength=60)
+    assert counts[0] == 0
+    assert counts[1:].min() > 100
+    np.testing.assert_array_equal(found, attribute_neighbours(codes, np.zeros(2000, dtype=np.int64), 5, seed=0))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_many_values_are_counted_like_few(vectors: np.ndarray, nested: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(3)
+    codes, group = generator.integers(-1, 9, ITEMS), labels_of(generator.integers(-1, 3, ITEMS))
+    lists, strata = neighbours(vectors), generator.integers(0, 3, ITEMS)
+    lists[5] = -1
+    within = group if nested else None
+    dense = expected_purity(lists, labels_of(codes), strata, within)
+    monkeypatch.setattr(neighbourhoods, "DENSE_CELLS", 0)
+    np.testing.assert_array_equal(expected_purity(lists, labels_of(codes), strata, within), dense)
+
+
+def test_several_lengths_at_once_are_each_length_alone(vectors: np.ndarray) -> None:
+    codes = np.random.default_rng(3).integers(-1, 4, ITEMS)
+    lists, label = neighbours(vectors), labels_of(codes)
+    found = purities(lists, [1, 3, K], label, Null(label, None))
+    for place, k in enumerate((1, 3, K)):
+        np.testing.assert_array_equal(found.found[place], purity(lists[:, :k], label))
+        np.testing.assert_array_equal(found.expected[place], expected_purity(lists[:, :k], label))

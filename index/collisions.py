@@ -1,0 +1,105 @@
+"""Hash collisions: how many items share their id's embedding with others, and whether their neighbours suffer.
+
+A hash puts items into buckets at random, whatever their popularity or category, so the groups differ in nothing but
+their number of bucket-mates: a difference between them is the collisions' own doing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from configs.schema import Hashing, ItemNetworkConfig
+from index.measures import Neighbours, Subject, placed_overlap, placed_purity
+from prerank.item_network import SECOND_HASH
+from prerank.segments import bucket_loads
+
+GROUPS = ("0", "1", "2", "3+")
+"""Bucket-mates; the last group takes all that have more."""
+
+
+def buckets_of(
+    item_hash: Int64[np.ndarray, " items"], config: ItemNetworkConfig
+) -> tuple[Int64[np.ndarray, " items"], int]:
+    """The bucket of each item, and how many buckets there are.
+
+    With two hashes, or quotient and remainder, items share an embedding only where they agree in both parts, of which
+    each has half of the rows: the pair is the bucket (``prerank.item_network.HashId``).
+
+    Args:
+        item_hash: 64-bit hash of each item's id.
+        config: of the system's item network.
+    """
+    if config.hashing is Hashing.single:
+        return item_hash % config.hash_vocabulary, config.hash_vocabulary
+    half = max(config.hash_vocabulary // 2, 1)
+    if config.hashing is Hashing.double:
+        mixed = (item_hash ^ (item_hash >> 31)) * SECOND_HASH
+        second = mixed ^ (mixed >> 29)
+    else:
+        second = item_hash // half
+    return (item_hash % half) * half + second % half, half**2
+
+
+def collision_figures(
+    subject: Subject,
+    lists: Neighbours,
+    item_hash: Int64[np.ndarray, " catalogue"],
+    items: Int64[np.ndarray, " items"],
+    config: ItemNetworkConfig,
+) -> dict[str, Any]:
+    """Bucket loads of the catalogue, and overlap and purity of P's items by their number of bucket-mates.
+
+    Args:
+        subject, lists: of the audit.
+        item_hash: of every item of the catalogue, since items outside of P fill buckets too.
+        items: item index of each row of P.
+        config: of the system's item network.
+
+    Returns:
+        What ``audit.json`` holds under ``collisions``; without a hash id there are no rows, and a reason.
+    """
+    if not config.use_hash_id:
+        return no_collisions("the item network has no hash id", len(item_hash))
+    buckets, cells = buckets_of(item_hash, config)
+    loads = bucket_loads(buckets)
+    mates = np.minimum(loads[items] - 1, len(GROUPS) - 1)
+    of_queries, quality = mates[subject.queries], _quality(subject, lists)
+    return {
+        "vocabulary": config.hash_vocabulary,
+        "hashing": config.hashing.value,
+        "buckets": cells,
+        "items": len(item_hash),
+        "load": len(item_hash) / cells,
+        "alone": float((loads == 1).mean()),
+        "alone_expected": math.exp(-len(item_hash) / cells),
+        "rows": [
+            {"mates": name, "items": int((mates == group).sum()), **_means(subject, quality, of_queries == group)}
+            for group, name in enumerate(GROUPS)
+        ],
+    }
+
+
+def no_collisions(reason: str, items: int) -> dict[str, Any]:
+    """What ``collisions`` holds where there is no hash table to look at."""
+    unknown = dict.fromkeys(("vocabulary", "hashing", "buckets", "load", "alone", "alone_expected"))
+    return {**unknown, "items": items, "rows": [], "reason": reason}
+
+
+def _quality(subject: Subject, lists: Neighbours) -> dict[str, Float64[np.ndarray, " queries"]]:
+    """Overlap, and purity by the main attribute under φ, of every query."""
+    columns = {f"overlap@{k}": placed_overlap(subject, lists, k) for k in subject.neighbours}
+    if subject.main_attribute is not None:
+        columns |= {f"{subject.main_attribute}@{k}": placed_purity(subject, lists, k) for k in subject.neighbours}
+    return columns
+
+
+def _means(
+    subject: Subject, columns: dict[str, Float64[np.ndarray, " queries"]], members: Bool[np.ndarray, " queries"]
+) -> dict[str, Any]:
+    within = {name: column[members] for name, column in columns.items()}
+    found = subject.bootstrap.means(within, "no such item has neighbours to compare")
+    return {name: figure.as_json() for name, figure in found.items()}

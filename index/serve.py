@@ -1,0 +1,84 @@
+"""``python -m index.serve``: all reports of ``runs_folder`` in a browser of this machine, and search over their items.
+
+A small server of the standard library. It listens on 127.0.0.1 alone, reads and never writes, and runs nothing that it
+reads: reports are sent as they are, into a sandbox of the browser that cannot ask this server for anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from http.server import ThreadingHTTPServer
+
+from configs.command import Request, main
+from configs.console import say
+from configs.errors import InputError
+from index.serve_handler import Handler
+from index.serve_runs import RunsFolder
+from index.serve_search import Search
+
+PURPOSE = "Show all reports of runs_folder in a browser, with search over their items (serve.port=8765)."
+ADDRESS = "127.0.0.1"
+
+
+class ReportServer(ThreadingHTTPServer):
+    """Answers each request in a thread of its own; ``serve_forever`` to run it, ``shutdown`` to stop it.
+
+    Args:
+        port: of 127.0.0.1; 0: a free one.
+        runs: what is shown.
+
+    Raises:
+        InputError: if the port is taken or may not be used.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, port: int, runs: RunsFolder) -> None:
+        self.runs, self.search = runs, Search(runs)
+        try:
+            super().__init__((ADDRESS, port), Handler)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            state = "is in use" if error.errno == errno.EADDRINUSE else "may not be used by this user"
+            raise InputError(
+                f"port {port} of {ADDRESS} {state}: give another by serve.port=..., or serve.port=0 for a free one"
+            ) from None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """What to open in a browser."""
+        return f"http://{ADDRESS}:{self.port}/"
+
+
+def server_of(request: Request) -> ReportServer:
+    """A server that listens but does not answer yet, for programs that run it themselves.
+
+    Raises:
+        InputError: if ``runs_folder`` does not exist, or the port is taken.
+    """
+    return ReportServer(request.config.serve.port, RunsFolder.open(request.config.runs_folder))
+
+
+def serve(request: Request) -> None:
+    """Show all reports of ``runs_folder`` until interrupted (Ctrl-C).
+
+    Raises:
+        InputError: if ``runs_folder`` does not exist, or ``serve.port`` is taken.
+    """
+    with server_of(request) as server:
+        say(f"{len(server.runs.names())} runs of {request.config.runs_folder}: {server.url} (Ctrl-C stops)")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("stopped")
+
+
+if __name__ == "__main__":
+    sys.exit(main(serve, PURPOSE))

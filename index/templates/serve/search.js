@@ -1,0 +1,141 @@
+"use strict";
+// Titles, attributes and names are untrusted: they only ever become text nodes or attributes.
+const at = id => document.getElementById(id);
+const WAIT_MS = 150;
+
+function make(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+const count = value => value.toLocaleString("en-US");
+const title = item => item.attributes.title || `item ${item.item_id}`;
+
+function facts(item) {
+  const shown = Object.entries(item.attributes).filter(([name]) => name !== "title" && name !== "listed_at");
+  const seen = item.impressions === null ? [] : [`seen ${count(item.impressions)}`];
+  const id = item.attributes.title ? [`id ${item.item_id}`] : [];
+  return [...id, ...shown.map(([name, value]) => `${name} ${value}`), ...seen].join(" · ");
+}
+
+async function ask(endpoint, asked) {
+  const answer = await fetch(`/api/${endpoint}?${new URLSearchParams(asked)}`);
+  const content = await answer.json();
+  if (!answer.ok) throw new Error(content.error);
+  return content;
+}
+
+function fill(id, values, current) {
+  at(id).replaceChildren(...values.map(value => make("option", {value}, value)));
+  if (values.includes(current)) at(id).value = current;
+}
+
+// Only the newest question of a kind is answered: a slow early answer must not replace a later one.
+const newest = {items: 0, neighbours: 0};
+let chosen = null;
+
+async function only(kind, question, show) {
+  const turn = ++newest[kind];
+  at("state").textContent = "searching …";
+  try {
+    const content = await question();
+    if (turn === newest[kind]) { at("state").textContent = ""; show(content); }
+  } catch (error) {
+    if (turn === newest[kind]) at("state").textContent = error.message;
+  }
+}
+
+function showMatches({items}) {
+  const rows = items.map(item => {
+    const button = make("button", {type: "button"}, title(item), make("span", {class: "facts"}, facts(item)));
+    button.addEventListener("click", () => choose(item, button));
+    return make("li", {}, button);
+  });
+  at("found").replaceChildren(...(rows.length ? rows : [make("li", {class: "none"}, "no item matches")]));
+  at("state").textContent = items.length ? `${count(items.length)} matches shown, the most seen first` : "no item matches";
+}
+
+function choose(item, button) {
+  chosen = item;
+  for (const other of at("found").querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
+  findNeighbours();
+}
+
+function showNeighbours({item, lists, agreement, among}) {
+  at("item").replaceChildren(make("b", {}, title(item)), make("span", {class: "facts"}, facts(item)));
+  at("agreement").textContent = agreement === null ? ""
+    : `${agreement.common} of ${agreement.of} neighbours are the same${among === "all" ? "; each side searched all that it holds" : ""}`;
+  at("lists").replaceChildren(...lists.map(list => {
+    const rows = list.neighbours.map(near => {
+      const shared = near.rank_in_other !== null;
+      return make("li", shared ? {class: "shared"} : {},
+        make("span", {class: "cosine"}, near.cosine.toFixed(3)), make("span", {class: "name"}, title(near)),
+        ...(shared ? [make("span", {class: "rank"}, `● ${near.rank_in_other}`)] : []), make("span", {class: "facts"}, facts(near)));
+    });
+    const why = list.holds_item ? "no neighbours" : `none: this item has no ${list.embedding}`;
+    const content = rows.length ? make("ol", {}, ...rows) : make("p", {class: "none"}, why);
+    return make("section", {"aria-label": list.embedding}, make("h3", {}, list.embedding, make("span", {class: "facts"}, `${count(list.items)} items`)), content);
+  }));
+}
+
+const findItems = () => only("items", () => ask("items", {run: at("run").value, q: at("wanted").value}), showMatches);
+
+function findNeighbours() {
+  if (!chosen || !at("a").value) return;
+  const asked = {run: at("run").value, item: chosen.item_id, a: at("a").value, k: at("k").value || 10, among: at("among").value};
+  if (at("b").value) asked.b = at("b").value;
+  only("neighbours", () => ask("neighbours", asked), showNeighbours);
+}
+
+async function chooseRun() {
+  chosen = null;
+  at("found").replaceChildren();
+  at("lists").replaceChildren();
+  at("agreement").textContent = "";
+  at("item").textContent = "Choose an item: type above, then go down the list by the arrow keys.";
+  try {
+    const {embeddings} = await ask("embeddings", {run: at("run").value});
+    fill("a", embeddings, "psi");
+    fill("b", embeddings, embeddings.find(name => name === "phi:grace") || embeddings.find(name => name !== "psi"));
+    at("state").textContent = embeddings.length ? "" : "this run has no embeddings yet";
+  } catch (error) {
+    at("state").textContent = error.message;
+    return;
+  }
+  if (at("wanted").value.trim()) findItems();
+}
+
+let waiting = null;
+at("wanted").addEventListener("input", () => {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => at("wanted").value.trim() ? findItems() : at("found").replaceChildren(), WAIT_MS);
+});
+
+function step(event) {
+  if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+  const buttons = [...at("found").querySelectorAll("button")];
+  const next = buttons.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
+  event.preventDefault();
+  if (next < 0) at("wanted").focus();
+  else if (buttons[next]) { buttons[next].focus(); buttons[next].click(); }
+}
+
+at("wanted").addEventListener("keydown", step);
+at("found").addEventListener("keydown", step);
+at("controls").addEventListener("submit", event => { event.preventDefault(); if (at("wanted").value.trim()) findItems(); });
+at("run").addEventListener("change", chooseRun);
+for (const id of ["a", "b", "k", "among"]) at(id).addEventListener("change", findNeighbours);
+
+(async () => {
+  try {
+    const {runs} = await ask("runs", {});
+    const wanted = new URLSearchParams(location.search).get("run");
+    fill("run", runs.map(run => run.run), wanted);
+    if (runs.length) await chooseRun();
+    else at("state").textContent = "there are no runs yet";
+  } catch (error) {
+    at("state").textContent = error.message;
+  }
+})();

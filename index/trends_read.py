@@ -1,0 +1,244 @@
+"""What runs measured, in order of time: the figures of every system and of the audit, each as a series of points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from configs.command import run_config
+from configs.console import say, warn
+from configs.errors import InputError
+from configs.schema import TrendsConfig
+from configs.stages import Run, read_json
+from prerank.evaluation import Evaluation, read_evaluation
+
+SPLIT = "test"
+AUDIT_FILE = ("index", "audit.json")
+BESIDE_A_FIGURE = ("_chance", "_matched", "_most")
+"""Endings of an audit's figures that others are read against; they are no trends of their own."""
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """One run as far as its figures go.
+
+    Args:
+        name: its folder within ``runs_folder``.
+        day: last day of its log, ``YYYY-MM-DD``; None where the log is gone.
+        written: when its figures were written (the newest of its files), UTC, ISO 8601.
+        data: what log it holds, in words, so that unlike runs can be told.
+        seed: that it was trained with; None where its ``config.yaml`` is gone.
+        simulated: whether its log is the marketplace's.
+        evaluations: system → its evaluation.
+        audit: ``audit.json``, where there is one.
+    """
+
+    name: str
+    day: str | None
+    written: str
+    data: str
+    seed: int | None
+    simulated: bool
+    evaluations: Mapping[str, Evaluation]
+    audit: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class FigureKey:
+    """Which figure a series is about.
+
+    Args:
+        kind: ``system`` or ``audit``.
+        system: whose it is.
+        section: the segment of a system's figure, the part of an audit (``purity/phi``).
+        name: the metric or measure.
+    """
+
+    kind: str
+    system: str
+    section: str
+    name: str
+
+
+Series = dict[FigureKey, list[dict[str, Any] | None]]
+"""Figure → what each run has for it (``{"value", "low", "high", "n"}``), None where it has nothing."""
+
+
+def measured_runs(folder: Path, settings: TrendsConfig) -> list[MeasuredRun]:
+    """The runs that are compared, oldest first: by the last day of their logs, then by when they were measured.
+
+    Args:
+        folder: ``runs_folder``.
+        settings: the ``trends`` section; a run may be named twice.
+
+    Raises:
+        InputError: if a named run or system is not there, or fewer than two runs hold figures.
+    """
+    if not folder.is_dir():
+        raise InputError(f"runs_folder={folder} does not exist: give the folder that holds the runs")
+    if settings.runs:
+        found = [_measured(folder, name, settings.systems) for name in settings.runs]
+        for run in found:
+            if not run.evaluations and run.audit is None:
+                raise InputError(
+                    f"{folder / run.name} holds no figures{_of(settings.systems)}: run `python -m prerank.fit` or "
+                    "`python -m index.audit` on it, or leave it out of trends.runs"
+                )
+    else:
+        found = _alike([_measured(folder, path.name, settings.systems) for path in _run_folders(folder)])
+    if len(found) < 2:
+        raise InputError(
+            f"{folder} has {len(found)} run{'s' if len(found) != 1 else ''} with figures{_of(settings.systems)}, a "
+            "trend needs two: name them by trends.runs=[a,b], or fit another one"
+        )
+    if len({run.data for run in found}) > 1:
+        warn("the runs hold different data: " + "; ".join(f"{run.name}: {run.data}" for run in found))
+    return sorted(found, key=lambda run: (run.day or "", run.written)) if _by_day(found) else _by_writing(found)
+
+
+def order_in_words(runs: Sequence[MeasuredRun]) -> str:
+    """By which date the runs stand in their order."""
+    if not _by_day(runs):
+        return "by when their figures were written, because a run's log is gone"
+    if len({run.day for run in runs}) == 1:
+        return f"by when their figures were written: all logs end on {runs[0].day}"
+    return "by the last day of their logs; runs of one day by when their figures were written"
+
+
+def series_of(runs: Sequence[MeasuredRun], settings: TrendsConfig) -> Series:
+    """Every figure that at least two runs hold with a value.
+
+    Raises:
+        InputError: if a metric or segment that was asked for is in no run.
+    """
+    series: Series = {}
+    for place, run in enumerate(runs):
+        for key, figure in _figures(run):
+            series.setdefault(key, [None] * len(runs))[place] = figure
+    metrics = {key.name for key in series}
+    segments = {key.section for key in series if key.kind == "system"}
+    _require_known("trends.metrics", settings.metrics, metrics)
+    _require_known("trends.segments", settings.segments, segments)
+    kept = {
+        key: points
+        for key, points in series.items()
+        if (not settings.metrics or key.name in settings.metrics)
+        and (not settings.segments or key.kind == "audit" or key.section in settings.segments)
+    }
+    shown = {key: points for key, points in kept.items() if sum(has_value(point) for point in points) >= 2}
+    if not shown:
+        raise InputError("no figure has a value in two of the runs: name runs of the same systems by trends.runs")
+    if len(shown) < len(kept):
+        say(f"{len(kept) - len(shown):,} of {len(kept):,} figures have a value in fewer than two runs: left out")
+    return shown
+
+
+def has_value(figure: Mapping[str, Any] | None) -> bool:
+    """Whether a run has the figure, and it is defined."""
+    return figure is not None and figure["value"] is not None
+
+
+def audit_figures(audit: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Section, name and content of each figure of an ``audit.json``, wherever it stands in it."""
+    for name, entry in audit.items():
+        if not isinstance(entry, dict):
+            continue
+        if {"value", "low", "high", "n"} <= entry.keys():
+            if not name.endswith(BESIDE_A_FIGURE):
+                yield section, name, entry
+        else:
+            yield from audit_figures(entry, f"{section}/{name}" if section else name)
+
+
+def _figures(run: MeasuredRun) -> Iterator[tuple[FigureKey, dict[str, Any]]]:
+    for system, evaluation in run.evaluations.items():
+        for segment, cells in evaluation.metrics.get(SPLIT, {}).items():
+            for metric, figure in cells.items():
+                if not metric.endswith("_chance"):
+                    yield FigureKey("system", system, segment, metric), figure
+    if run.audit is not None:
+        for section, name, figure in audit_figures(run.audit):
+            yield FigureKey("audit", str(run.audit.get("system", "?")), section, name), figure
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _measured(folder: Path, name: str, systems: Sequence[str]) -> MeasuredRun:
+    run = Run(folder / name)
+    if not run.root.is_dir():
+        raise InputError(f"trends.runs names {name!r}, which {folder} does not hold: give folders of runs_folder")
+    evaluations, files = {}, []
+    for path in sorted((run.root / "prerank").glob("*/metrics.json")):
+        if systems and path.parent.name not in systems:
+            continue
+        try:
+            evaluations[path.parent.name] = read_evaluation(path.parent)
+            files.append(path)
+        except InputError as error:
+            warn(f"{name}: {path.parent.name} is left out: {error}")
+    audit, audit_file = None, run.root.joinpath(*AUDIT_FILE)
+    if audit_file.is_file():
+        audit = read_json(audit_file)
+        if systems and audit.get("system") not in systems:
+            audit = None
+        else:
+            files.append(audit_file)
+    newest = max((path.stat().st_mtime for path in files), default=0.0)
+    written = datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
+    day, simulated = _log_facts(run)
+    data, seed = _asked(run)
+    return MeasuredRun(name, day, written, data, seed, simulated, evaluations, audit)
+
+
+def _log_facts(run: Run) -> tuple[str | None, bool]:
+    """The last day of the run's log, and whether it is simulated."""
+    if not (run.logs / "log.json").is_file():
+        return None, False
+    facts = read_json(run.logs / "log.json")
+    last = [str(split["last"]) for split in facts.get("splits", {}).values() if split.get("last")]
+    return (max(last)[:10] if last else None), bool(facts.get("simulated", False))
+
+
+def _asked(run: Run) -> tuple[str, int | None]:
+    """Which log a run holds, in words, and its seed."""
+    if not run.config.is_file():
+        return "unknown", None
+    config = run_config(run)
+    data = config.data
+    name = f"{data.name}, world {data.world}" if data.name == "marketplace" else f"{data.name}, {data.path}"
+    return name, config.seed
+
+
+def _alike(runs: Sequence[MeasuredRun]) -> list[MeasuredRun]:
+    """The runs with figures that hold the same data as the newest of them; the others are named."""
+    measured = _by_writing([run for run in runs if run.evaluations or run.audit is not None])
+    if not measured:
+        return []
+    kept = [run for run in measured if run.data == measured[-1].data]
+    left = [f"{run.name} ({run.data})" for run in measured if run not in kept]
+    if left:
+        say(f"left out, for they hold other data than {measured[-1].name} ({measured[-1].data}): {', '.join(left)}")
+    return kept
+
+
+def _by_day(runs: Sequence[MeasuredRun]) -> bool:
+    return all(run.day is not None for run in runs)
+
+
+def _by_writing(runs: Sequence[MeasuredRun]) -> list[MeasuredRun]:
+    return sorted(runs, key=lambda run: run.written)
+
+
+def _of(systems: Sequence[str]) -> str:
+    return f" of {', '.join(systems)}" if systems else ""
+
+
+def _require_known(key: str, asked: Sequence[str], known: set[str]) -> None:
+    unknown = sorted(set(asked) - known)
+    if unknown:
+        raise InputError(f"{key}: no run has {', '.join(unknown)}; there are {', '.join(sorted(known))}")

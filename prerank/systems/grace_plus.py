@@ -1,4 +1,4 @@
-"""GRACE with what was found to beat it at equal serving cost (docs/beyond.md).
+"""GRACE with what may beat it at equal serving cost: a search that has no winner yet (docs/beyond.md).
 
 The network that serves is GRACE's. What may differ is what it learns from: whole lists beside single rows, rows that
 the ranking model never saw, and ψ as a target for the request too.
@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from configs.schema import ListLoss, PlusConfig
 from prerank.batches import Batch
-from prerank.inputs import SideEncoder
 from prerank.losses import rank_labels, unique_items
-from prerank.network import Outputs
+from prerank.network import Outputs, PreRankingNetwork
 from prerank.systems import FittedSystem, Work
 from prerank.systems.grace import GRACE
 from prerank.top_losses import relaxed_recall_loss, top_softmax_loss
@@ -73,15 +72,15 @@ class GRACEPlus(GRACE):
         work: with ψ of the subset P of items.
     """
 
+    network: PreRankingNetwork
+
     def __init__(self, work: Work) -> None:
         super().__init__(work)
         self.plus: PlusConfig = self.model.plus
         self.whole_requests = self.plus.list_loss is not ListLoss.none
         self.query: nn.Linear | None = None
         if self.plus.query_weight > 0:
-            encoder = self.network.request
-            assert isinstance(encoder, SideEncoder)
-            self.query = nn.Linear(encoder.width, self.psi.shape[1])
+            self.query = nn.Linear(self.network.request.width, self.psi.shape[1])
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         """Eq. 11 with the terms of ``model.plus``."""
@@ -105,7 +104,7 @@ class GRACEPlus(GRACE):
         outside P away from all others: φ then tells who is in P (docs/mechanisms.md).
         """
         if self.plus.attributes_only:
-            phi = self.network.item_network.without_id(batch.sides["item"].take(first))  # type: ignore[operator,union-attr]
+            phi = self.network.item_network.without_id(batch.sides["item"].take(first))
         if self.plus.negatives_in_p:
             phi, psi, anchors, in_p = phi[in_p], psi[in_p], anchors[in_p], in_p[in_p]
         return super().generalisation_loss(batch, first, phi, psi, in_p, anchors)
@@ -118,7 +117,7 @@ class GRACEPlus(GRACE):
 
     def _query_loss(self, batch: Batch, query: nn.Linear) -> Tensor:
         rows = self.psi_row[batch.item]
-        vectors = query(self.network.request(batch.sides["request"]))  # type: ignore[operator]
+        vectors = query(self.network.request(batch.sides["request"]))
         return request_contrast(vectors, batch.item, self.psi[rows.clamp(min=0)], (rows >= 0) & (batch.clicked > 0))
 
 

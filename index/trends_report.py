@@ -7,15 +7,16 @@ Markdown cells hold no markup.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from index.trends_changes import LEVEL, Change, ways_in_words
 from index.trends_read import SPLIT, FigureKey, MeasuredRun, Series, has_value, order_in_words
 from prerank import markdown
 from prerank.definitions import define, lower_is_better
+from prerank.pages import render_page
 
+TEMPLATES = Path(__file__).parent / "templates" / "trends"
 DECIMALS = 5
 MOST_IN_WORDS = {"system": 8, "audit": 4}
 """Movers that the report's opening names: systems first, then audits."""
@@ -72,14 +73,7 @@ def report_content(name: str, runs: Sequence[MeasuredRun], series: Series, chang
 
 def page(content: Mapping[str, Any]) -> str:
     """``trends.html`` as text."""
-    environment = Environment(
-        loader=PackageLoader("index", "templates/trends"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("trends.html").render(content=page_content(content))
+    return render_page("trends.html", page_content(content), TEMPLATES)
 
 
 def page_content(content: Mapping[str, Any]) -> dict[str, Any]:

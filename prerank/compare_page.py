@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from prerank.compare_markdown import claim
 from prerank.compare_statistics import LEAST_SEEDS
+from prerank.pages import render_page
 
 DECIMALS = 5
 NOT_ON_THE_PAGE = re.compile(r".*_with_random|top\d+_survival.*")
@@ -29,11 +27,7 @@ def page(content: Mapping[str, Any]) -> str:
     Args:
         content: as :func:`prerank.compare_report.report_content` makes it.
     """
-    folder = Path(__file__).parent / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("comparison.html").render(content=page_content(content))
+    return render_page("comparison.html", page_content(content))
 
 
 def page_content(content: Mapping[str, Any]) -> dict[str, Any]:

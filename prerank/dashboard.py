@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from configs.console import warn
@@ -22,6 +21,7 @@ from prerank.dashboard_budget import compact_json, within_budget
 from prerank.dashboard_details import details_content, run_details
 from prerank.definitions import define, lower_is_better
 from prerank.evaluation import SPLITS, Evaluation, is_paired, read_evaluation
+from prerank.pages import render_page
 from prerank.segments import SEGMENTS
 from prerank.significance import difference_of_draws, holm
 
@@ -69,12 +69,7 @@ def ordered_systems(evaluations: Iterable[str]) -> list[str]:
 
 def render(content: Mapping[str, Any]) -> str:
     """The page as text."""
-    folder = Path(__file__).parent / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment.get_template("segments.html").render(content=content)
+    return render_page("segments.html", content)
 
 
 def dashboard_content(

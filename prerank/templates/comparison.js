@@ -1,27 +1,6 @@
-"use strict";
-// Titles, systems and reasons come from plans, logs and folders: they only ever become text nodes or attributes.
-const content = JSON.parse(document.getElementById("content").textContent);
-const at = (object, ...keys) => keys.reduce(
-  (found, key) => (found !== undefined && found !== null && Object.hasOwn(found, key) ? found[key] : undefined), object);
-
-function make(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-function draw(name, attributes = {}, text = "") {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text) made.textContent = text;
-  return made;
-}
-
 const minus = text => text.replace("-", "−");
 const number = value => minus(value.toFixed(4));
 const points = value => (value > 0 ? "+" : "") + minus((100 * value).toFixed(2));
-const count = value => value.toLocaleString("en-US");
 const pWords = p => p === null ? "p –" : p < 0.001 ? "p < 0.001" : `p ${p.toFixed(3)}`;
 const known = value => value !== undefined && value !== null;
 const systems = () => content.systems.filter(system => at(data(), "figures", system) !== undefined);

@@ -1,27 +1,7 @@
-"use strict";
-// Names and reasons come from logs and folders: they only ever become text nodes or attributes, never markup.
-const content = JSON.parse(document.getElementById("content").textContent);
 const SHAPES = ["circle", "square", "diamond", "triangle", "cross", "down", "bar", "ring"];
-const at = (object, ...keys) => keys.reduce(
-  (found, key) => (found !== undefined && found !== null && Object.hasOwn(found, key) ? found[key] : undefined), object);
-
-function make(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-function draw(name, attributes = {}, text = "") {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text) made.textContent = text;
-  return made;
-}
 
 const number = value => value.toFixed(3).replace("-", "−");
 const signed = value => (value > 0 ? "+" : "") + value.toFixed(4).replace("-", "−");
-const count = value => value.toLocaleString("en-US");
 const share = value => (100 * value).toFixed(1) + " %";
 const colour = system => `var(--system-${content.systems.indexOf(system) % 8})`;
 const details = content.details;

@@ -1,6 +1,3 @@
-"use strict";
-// Names of runs, systems and segments come from folders and logs: they only ever become text nodes or attributes.
-const content = JSON.parse(document.getElementById("content").textContent);
 const runs = content.runs;
 // A figure is {g: place in groups, section, name, lower, points, steps, overall}; a point is
 // [value, low, high, n], a reason, or null; a change is [since, until, value, low, high, p, p_holm, how, state].
@@ -8,24 +5,9 @@ const SINCE = 0, UNTIL = 1, VALUE = 2, LOW = 3, HIGH = 4, P = 5, P_HOLM = 6, HOW
 const EVERY = "every segment or part";
 const known = point => Array.isArray(point);
 
-function make(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-function draw(name, attributes = {}, text = "") {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text) made.textContent = text;
-  return made;
-}
-
 const minus = text => text.replaceAll("-", "−");
 const number = value => minus(Math.abs(value) >= 100 ? value.toFixed(1) : value.toFixed(4));
 const signed = value => (value > 0 ? "+" : "") + number(value);
-const count = value => value.toLocaleString("en-US");
 const pWords = p => p === null ? "not tested" : p < 0.001 ? "p < 0.001" : `p ${p.toFixed(3)}`;
 const sign = change => change[STATE] === "moved" ? (change[VALUE] > 0 ? "▲" : "▼")
   : change[STATE] === "hint" ? (change[VALUE] > 0 ? "△" : "▽") : "";

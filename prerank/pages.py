@@ -1,0 +1,30 @@
+"""Self-contained pages from templates: everything is escaped, and what a page lacks is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+TEMPLATES = Path(__file__).parent / "templates"
+"""The pages' templates, and ``page.js``, the functions that their scripts share."""
+
+
+def render_page(template: str, content: Mapping[str, Any], *folders: Path) -> str:
+    """A page as text.
+
+    Args:
+        template: its name.
+        content: what the template calls ``content``; its JSON is strict and without spaces.
+        folders: of templates, looked through before :data:`TEMPLATES`.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*folders, TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment.get_template(template).render(content=content)

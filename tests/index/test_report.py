@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from index import verdict
 from index.audit import audit
 from index.report import render, write_report
 from index.verdict import findings
@@ -161,3 +162,17 @@ def test_the_cold_start_verdict_names_what_is_simpler_and_better(made: Any, gap:
     finding = findings(found)[1]
     assert finding.state == state
     assert {"good": "better than", "mixed": "level with" if gap == 0 else "worse than"}[state] in finding.sentence
+
+
+def test_attributes_alone_count_as_something_simpler():
+    """An item network without ids is simpler: where it finds more, the verdict must not claim the better of all."""
+    figure = lambda value, low, high: {"value": value, "low": low, "high": high, "n": 9}  # noqa: E731
+    figures = {
+        "student_infonce/overlap@10": figure(0.10, 0.09, 0.11),
+        "student_attributes_only/overlap@10": figure(0.12, 0.11, 0.13),
+        "student_infonce_minus_student_attributes_only/overlap@10": figure(-0.02, -0.03, -0.01),
+        "overlap@10_chance": figure(0.01, None, None),
+    }
+    found = verdict._generalisation({"cold_start": {"neighbours": [10], "figures": figures}})
+    assert (found.state, "something simpler does it better" in found.headline) == ("mixed", True)
+    assert "worse than attributes only" in found.sentence

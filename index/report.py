@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from configs.stages import replacing, write_json
@@ -16,9 +16,11 @@ from index.browser import embedded
 from index.charts import Bar, Place, Series, count, interval, percent
 from index.figures import Figure
 from index.verdict import WORDS, findings, read_figure
+from prerank.pages import TEMPLATES
 
 PLAIN_UNITS = ("k_occurrence_skew", "effective_rank", "uniformity", "mean_cosine", "alignment", "linear_cka", "cosine")
 """Measures that are no shares and are shown as numbers."""
+OWN_TEMPLATES = Path(__file__).parent / "templates"
 CURVE = "Recall of approximate search against its time"
 
 
@@ -57,7 +59,11 @@ def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -
 def render(audit: dict[str, Any], browser: dict[str, Any]) -> str:
     """The page. Titles and names are untrusted: autoescape is on, and data are embedded as escaped JSON."""
     environment = Environment(
-        loader=PackageLoader("index"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader([OWN_TEMPLATES, TEMPLATES]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, interval=interval, shown=_shown, span=_span)
     curve = _curve(audit)
@@ -78,7 +84,20 @@ def render(audit: dict[str, Any], browser: dict[str, Any]) -> str:
 
 
 def _pictures(audit: dict[str, Any]) -> dict[str, Markup]:
-    k, rows = audit["neighbours"][0], audit["popularity"]
+    rows = audit["popularity"]
+    pictures = {"hubness": _hubness(audit["occurrence"])}
+    if len(rows) > 1:
+        pictures |= _by_popularity(audit, rows)
+    if audit.get("cold_start"):
+        pictures["cold_start"] = charts.bars("Overlap on held-out items", _cold_start_bars(audit["cold_start"]))
+    if audit.get("collisions") and audit["collisions"]["rows"]:
+        pictures["collisions"] = _collisions(audit["collisions"])
+    return pictures
+
+
+def _by_popularity(audit: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Markup]:
+    """Overlap and purity over groups of items; of a single group there is nothing to draw."""
+    k = audit["neighbours"][0]
     groups = [f"≥{count(row['fewest_impressions'])}" for row in rows]
     axis = "fewest training impressions in the group"
     chance = read_figure(audit["overlap"][f"overlap@{k}_chance"])
@@ -88,13 +107,8 @@ def _pictures(audit: dict[str, Any]) -> dict[str, Markup]:
             axis,
             groups,
             [Series("overlap", "phi", _column(rows, "overlap")), Series("chance", "chance", [chance] * len(rows))],
-        ),
-        "hubness": _hubness(audit["occurrence"]),
+        )
     }
-    if audit.get("cold_start"):
-        pictures["cold_start"] = charts.bars("Overlap on held-out items", _cold_start_bars(audit["cold_start"]))
-    if audit.get("collisions") and audit["collisions"]["rows"]:
-        pictures["collisions"] = _collisions(audit["collisions"])
     if audit["main_attribute"] is not None:
         series = [
             Series(name, style, _column(rows, f"purity_{style}"))

@@ -23,6 +23,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from configs.errors import InputError
 from index.serve_runs import RefusedError, embeddings_of
 from index.serve_search import MOST_LETTERS, MOST_MATCHES, MOST_NEIGHBOURS
+from prerank.pages import TEMPLATES as SHARED_TEMPLATES
 
 if TYPE_CHECKING:
     from index.serve import ReportServer
@@ -44,11 +45,13 @@ TYPES = {
     ".md": ("text/plain; charset=utf-8", PLAIN_POLICY),
     ".yaml": ("text/plain; charset=utf-8", PLAIN_POLICY),
 }
-OWN_FILES = {
-    "style.css": "text/css; charset=utf-8",
-    "search.js": "text/javascript; charset=utf-8",
-}
 TEMPLATES = Path(__file__).parent / "templates" / "serve"
+OWN_FILES = {
+    "style.css": (TEMPLATES, "text/css; charset=utf-8"),
+    "search.js": (TEMPLATES, "text/javascript; charset=utf-8"),
+    "page.js": (SHARED_TEMPLATES, "text/javascript; charset=utf-8"),
+}
+"""Name → its folder and type."""
 LONGEST_PATH = 4096
 SECONDS_TO_ASK = 30
 
@@ -148,7 +151,8 @@ class Handler(BaseHTTPRequestHandler):
             case ["api", endpoint] if endpoint in ENDPOINTS:
                 self._send_json(ENDPOINTS[endpoint](self.server, asked))
             case ["-", name] if name in OWN_FILES:
-                self._send((TEMPLATES / name).read_bytes(), OWN_FILES[name], OWN_POLICY)
+                folder, kind = OWN_FILES[name]
+                self._send((folder / name).read_bytes(), kind, OWN_POLICY)
             case ["favicon.ico"]:
                 self._send(b"", "image/x-icon", OWN_POLICY, HTTPStatus.NO_CONTENT)
             case _:

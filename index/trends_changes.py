@@ -4,12 +4,15 @@ Three ways, the sharpest that the data allow. *paired*: both were measured on th
 *independent*: other rows, so that the draws of the one say nothing of the other's; they are subtracted in an order of
 chance. *intervals*: figures of an audit keep no draws, and their intervals are taken for normal and independent, which
 is too cautious where both audits asked the same items.
+
+All three are about sampling. What another training would change is added where runs of the series repeat one setup with
+several seeds; where the seeds differ and none do, the change is set apart.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
@@ -18,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from index.trends_read import SPLIT, FigureKey, MeasuredRun, Series, has_value
+from index.trends_training import SeedNoise, seed_noise, with_noise
 from prerank.evaluation import Evaluation, is_paired, paired_difference
 from prerank.significance import difference_of_draws, holm
 
@@ -39,6 +43,8 @@ class Change:
         how: ``paired``, ``independent`` or ``intervals``.
         reason: why there is no test.
         p_holm: p corrected for all changes that the report tests.
+        seeds_differ: whether the two runs are known to be trained with different seeds.
+        noise: of training, as far as it is within interval and p.
     """
 
     key: FigureKey
@@ -51,13 +57,20 @@ class Change:
     how: str
     reason: str | None = None
     p_holm: float | None = None
+    seeds_differ: bool = False
+    noise: SeedNoise | None = None
 
     @property
     def state(self) -> str:
-        """``moved``, ``hint`` (only before the correction), ``level`` or ``untested``."""
+        """``moved``, ``seeds`` (moved, by as much as another seed may do), ``hint`` (before the correction), ``level``.
+
+        ``untested`` where there is no interval.
+        """
         if self.p is None or self.p_holm is None:
             return "untested"
-        return "moved" if self.p_holm < LEVEL else "hint" if self.p < LEVEL else "level"
+        if self.p_holm < LEVEL:
+            return "seeds" if self.seeds_differ and self.noise is None else "moved"
+        return "hint" if self.p < LEVEL else "level"
 
     @property
     def size(self) -> float:
@@ -83,7 +96,8 @@ def changes_of(series: Series, runs: Sequence[MeasuredRun]) -> list[Change]:
         pairs = list(pairwise(there))
         if len(there) > 2:
             pairs.append((there[0], there[-1]))
-        changes += [_change(key, since, until, series[key], runs) for since, until in pairs]
+        noise = seed_noise((runs[place].training(key), _value(points[place])) for place in there)
+        changes += [_change(key, since, until, points, runs, noise) for since, until in pairs]
     return corrected(changes)
 
 
@@ -95,7 +109,7 @@ def corrected(changes: list[Change]) -> list[Change]:
     return changes
 
 
-def ways_in_words(changes: Iterable[Change]) -> str:
+def ways_in_words(changes: Sequence[Change]) -> str:
     """How the changes were tested, with counts."""
     words = {
         "paired": "paired (the same test rows, drawn alike)",
@@ -110,27 +124,47 @@ def ways_in_words(changes: Iterable[Change]) -> str:
         else:
             counts[change.how] += 1
     parts = [f"{count:,} {words[how]}" for how, count in counts.items() if count]
+    noisy = sum(change.noise is not None for change in changes)
+    if noisy:
+        parts.append(f"{noisy:,} of them with the noise of training, measured over seeds")
     return "; ".join(parts + ([f"{untested:,} not tested, for want of an interval"] if untested else []))
 
 
 def _change(
-    key: FigureKey, since: int, until: int, points: Sequence[dict[str, Any] | None], runs: Sequence[MeasuredRun]
+    key: FigureKey,
+    since: int,
+    until: int,
+    points: Sequence[dict[str, Any] | None],
+    runs: Sequence[MeasuredRun],
+    noise: SeedNoise | None,
 ) -> Change:
     old, new = points[since], points[until]
     assert old is not None
     assert new is not None
     value = new["value"] - old["value"]
-    if key.kind == "audit":
-        found, how = _of_intervals(value, old, new, _confidence(runs[since]), _confidence(runs[until])), "intervals"
-    else:
-        before, after = (runs[place].evaluations[key.system] for place in (since, until))
-        if is_paired(after, before, SPLIT):
-            found, how = paired_difference(after, before, key.name, SPLIT, key.section), "paired"
-        else:
-            found, how = _of_independent_draws(value, before, after, [SPLIT, key.section, key.name]), "independent"
+    found, how = _tested(key, value, (old, new), (runs[since], runs[until]))
+    earlier, later = runs[since].training(key), runs[until].training(key)
+    seeds_differ = None not in (earlier.seed, later.seed) and earlier.seed != later.seed
+    noise = noise if earlier != later and found["p"] is not None else None
+    if noise is not None:
+        level = _confidence(runs[until], key)
+        found = with_noise(value, found, _error(found, level) or 0.0, noise, level)
     return Change(
-        key, since, until, value, found["low"], found["high"], found["p"], how, found.get("reason")
+        key, since, until, value, found["low"], found["high"], found["p"], how, found.get("reason"),
+        seeds_differ=seeds_differ, noise=noise,
     )  # fmt: skip
+
+
+def _tested(
+    key: FigureKey, value: float, figures: tuple[dict[str, Any], dict[str, Any]], runs: tuple[MeasuredRun, MeasuredRun]
+) -> tuple[dict[str, Any], str]:
+    """Interval and p-value of a difference, from sampling alone, and how they were had."""
+    if key.kind == "audit":
+        return _of_intervals(value, *figures, *(_confidence(run, key) for run in runs)), "intervals"
+    before, after = (run.evaluations[key.system] for run in runs)
+    if is_paired(after, before, SPLIT):
+        return paired_difference(after, before, key.name, SPLIT, key.section), "paired"
+    return _of_independent_draws(value, before, after, [SPLIT, key.section, key.name]), "independent"
 
 
 def _of_independent_draws(value: float, before: Evaluation, after: Evaluation, place: list[str]) -> dict[str, Any]:
@@ -157,12 +191,19 @@ def _of_intervals(
     return {"low": value - reach, "high": value + reach, "p": p}
 
 
-def _error(figure: dict[str, Any], confidence: float) -> float | None:
+def _error(figure: Mapping[str, Any], confidence: float) -> float | None:
     if figure["low"] is None or figure["high"] is None:
         return None
     width: float = figure["high"] - figure["low"]
     return width / (2 * NormalDist().inv_cdf((1 + confidence) / 2))
 
 
-def _confidence(run: MeasuredRun) -> float:
-    return float((run.audit or {}).get("confidence", 0.95))
+def _confidence(run: MeasuredRun, key: FigureKey) -> float:
+    if key.kind == "audit":
+        return float((run.audit or {}).get("confidence", 0.95))
+    return float(run.evaluations[key.system].protocol["confidence"])
+
+
+def _value(point: dict[str, Any] | None) -> float:
+    assert point is not None
+    return float(point["value"])

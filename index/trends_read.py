@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,13 @@ from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import TrendsConfig
 from configs.stages import Run, read_json
+from index.trends_training import Training, audit_training, training_of
 from prerank.evaluation import Evaluation, read_evaluation
 
 SPLIT = "test"
 AUDIT_FILE = ("index", "audit.json")
+OF_THE_AUDIT = "index/audit.json"
+"""No system is called so: a folder's name has no slash."""
 BESIDE_A_FIGURE = ("_chance", "_matched", "_most")
 """Endings of an audit's figures that others are read against; they are no trends of their own."""
 
@@ -34,6 +37,7 @@ class MeasuredRun:
         simulated: whether its log is the marketplace's.
         evaluations: system → its evaluation.
         audit: ``audit.json``, where there is one.
+        trainings: system → how it was trained; the audit's under :data:`OF_THE_AUDIT`.
     """
 
     name: str
@@ -44,6 +48,11 @@ class MeasuredRun:
     simulated: bool
     evaluations: Mapping[str, Evaluation]
     audit: Mapping[str, Any] | None
+    trainings: Mapping[str, Training]
+
+    def training(self, key: FigureKey) -> Training:
+        """How what the figure is about was trained."""
+        return self.trainings.get(OF_THE_AUDIT if key.kind == "audit" else key.system, Training())
 
 
 @dataclass(frozen=True)
@@ -192,7 +201,16 @@ def _measured(folder: Path, name: str, systems: Sequence[str]) -> MeasuredRun:
     written = datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
     day, simulated = _log_facts(run)
     data, seed = _asked(run)
-    return MeasuredRun(name, day, written, data, seed, simulated, evaluations, audit)
+    return MeasuredRun(
+        name, day, written, data, seed, simulated, evaluations, audit, _trainings(run, evaluations, audit)
+    )
+
+
+def _trainings(run: Run, systems: Iterable[str], audit: Mapping[str, Any] | None) -> dict[str, Training]:
+    found = {system: training_of(run, run.system(system) / "config.yaml") for system in systems}
+    if audit is not None:
+        found[OF_THE_AUDIT] = audit_training(run, found.get(str(audit.get("system")), Training()))
+    return found
 
 
 def _log_facts(run: Run) -> tuple[str | None, bool]:

@@ -25,7 +25,9 @@ MOST_SEGMENTS = 2
 MOST_POINTS = 30_000
 """Points that a page holds at most: about 4 MB."""
 _NAMES = ("kind", "system", "section", "name")
-SIGNS = {"moved": {True: "▲", False: "▼"}, "hint": {True: "△", False: "▽"}}
+MARKED = ("moved", "seeds")
+"""States of a change that stands among the movers."""
+SIGNS = {"moved": {True: "▲", False: "▼"}, "seeds": {True: "▲?", False: "▼?"}, "hint": {True: "△", False: "▽"}}
 
 
 def report_content(name: str, runs: Sequence[MeasuredRun], series: Series, changes: Sequence[Change]) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def report_content(name: str, runs: Sequence[MeasuredRun], series: Series, chang
     by_figure: dict[FigureKey, list[Change]] = {}
     for change in changes:
         by_figure.setdefault(change.key, []).append(change)
-    told = _told_together([change for change in changes if change.state == "moved"], len(runs) - 1)
+    told = _told_together([change for change in changes if change.state in MARKED], len(runs) - 1)
     return {
         "run": name,
         "split": SPLIT,
@@ -114,12 +116,13 @@ def as_markdown(content: Mapping[str, Any]) -> str:
         markdown.row([run["name"], run["day"] or "unknown", run["written"], run["data"]]) for run in content["runs"]
     ]
     lines += ["", f"## What moved ({len(content['movers'])})", ""]
-    columns = ["figure", "from", "to", "change", "interval", "p (Holm)", "test"]
+    columns = ["figure", "from", "to", "change", "interval", "p (Holm)", "test", ""]
     lines += markdown.head(columns) if content["movers"] else ["Nothing."]
     names = [run["name"] for run in content["runs"]]
     for mover in content["movers"]:
         cells = [_named(mover), names[mover["since"]], names[mover["until"]], f"{mover['value']:+.4f}"]
         cells += [f"{mover['low']:+.4f} to {mover['high']:+.4f}", _p(mover["p_holm"]), mover["how"]]
+        cells.append("seeds differ" if mover["state"] == "seeds" else "")
         lines.append(markdown.row(cells))
     lines += ["", "## All rows of the test split, and the audits", "", *markdown.head(["figure", *names])]
     for figure in content["figures"]:
@@ -134,12 +137,18 @@ def _verdict(
 ) -> list[str]:
     """What moved in words, the clearest first; how little is known where nothing did."""
     movers = [change for group in told for change in group]
-    last = sum(change.until == len(runs) - 1 for change in movers)
+    moved = [change for change in movers if change.state == "moved"]
+    last = sum(change.until == len(runs) - 1 for change in moved)
     tests = sum(change.p is not None for change in changes)
     sentences = [
         f"{len(runs)} runs from {_dated(runs[0])} to {_dated(runs[-1])}, {len(series):,} figures: "
-        f"{len(movers):,} of {tests:,} tested changes moved, {last:,} of them in the last run."
+        f"{len(moved):,} of {tests:,} tested changes moved, {last:,} of them in the last run."
     ]
+    if len(movers) > len(moved):
+        sentences.append(
+            f"{len(movers) - len(moved):,} more (▲?, ▼?) moved between runs of different seeds: training noise is in "
+            "them, and no two runs here repeat one log and its settings with other seeds to tell how much."
+        )
     if not movers:
         hints = sum(change.state == "hint" for change in changes)
         sentences.append(
@@ -168,9 +177,11 @@ def _cautions(runs: Sequence[MeasuredRun], series: Series, changes: Sequence[Cha
         sentences.append("Runs with other test rows differ by their days, too: a change may be the market's.")
     seeds = list(dict.fromkeys(run.seed for run in runs if run.seed is not None))
     if len(seeds) > 1:
+        known = any(change.noise is not None for change in changes)
+        held = "hold that where runs repeat each other but for it" if known else "do not hold that"
         sentences.append(
             f"The runs were trained with different seeds ({', '.join(map(str, seeds))}): another seed alone moves "
-            "figures, and the intervals do not hold that."
+            f"figures, and the intervals {held}."
         )
     if any(run.simulated for run in runs):
         sentences.append("Simulated data are among the runs.")
@@ -203,8 +214,8 @@ def _sentence(changes: Sequence[Change], runs: Sequence[MeasuredRun], series: Se
     assert old is not None
     assert new is not None
     verb = "rose" if change.value > 0 else "fell"
-    judged = ""
-    if change.key.kind == "system":
+    judged = ", and the seeds differ" if change.state == "seeds" else ""
+    if change.key.kind == "system" and not judged:
         better = (change.value > 0) != lower_is_better(change.key.name)
         judged = ", better" if better else ", worse"
     sections = {other.key.section: other.value for other in reversed(changes) if other.key != change.key}
@@ -223,7 +234,7 @@ def _signed(value: float | None) -> str:
 
 
 def _has_moved(figure: Mapping[str, Any]) -> bool:
-    return any(change["state"] == "moved" for change in (*figure["steps"], figure["overall"]) if change is not None)
+    return any(change["state"] in MARKED for change in (*figure["steps"], figure["overall"]) if change is not None)
 
 
 def _group(figure: Mapping[str, Any]) -> str:
@@ -240,7 +251,7 @@ def _short_point(point: Mapping[str, Any] | None) -> list[Any] | str | None:
 
 
 def _short_change(change: Mapping[str, Any]) -> list[Any]:
-    return [change[name] for name in ("since", "until", "value", "low", "high", "p", "p_holm", "how", "state")]
+    return [change[name] for name in ("since", "until", "value", "low", "high", "p", "p_holm", "how", "state", "noise")]
 
 
 def _named(figure: Mapping[str, Any]) -> str:
@@ -259,7 +270,10 @@ def _cells(figure: Mapping[str, Any]) -> list[str]:
 
 
 def _correction(tests: int) -> str:
-    return f"Moved (▲▼): p below {LEVEL} after Holm's correction for all {tests:,} tests; △▽: only before it."
+    return (
+        f"Moved (▲▼): p below {LEVEL} after Holm's correction for all {tests:,} tests; ▲?▼?: likewise, but the seeds "
+        "differ and training noise is not known; △▽: only before the correction."
+    )
 
 
 def _dated(run: MeasuredRun) -> str:
@@ -284,6 +298,7 @@ def _change(change: Change) -> dict[str, Any]:
         "since": change.since, "until": change.until, "value": _short(change.value), "low": _short(change.low),
         "high": _short(change.high), "p": _short(change.p, 6), "p_holm": _short(change.p_holm, 6),
         "how": change.how, "state": change.state,
+        "noise": None if change.noise is None else [_short(change.noise.deviation), change.noise.degrees],
     }  # fmt: skip
     return made if change.reason is None else {**made, "reason": change.reason}
 

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
-"""The pages' templates, and ``page.js``, the functions that their scripts share."""
+"""The pages' templates, and what they share: ``page.js``, functions for their scripts, and ``print.css``."""
 
 
 def render_page(template: str, content: Mapping[str, Any], *folders: Path) -> str:

@@ -73,8 +73,7 @@ class TabularEncoder:
             "order": np.asarray(train.ordered[feedback], np.float64),
         }
         self.labels = {task: label for task, label in labels.items() if 0 < label.sum() < len(label)}
-        # Folds by request: rows of one request share their context, and one of them often has the only click.
-        self.fold = np.asarray(train.request[feedback], np.int64) * 2654435761 % 1000003 % FOLDS
+        self.fold = _folds(train)[train.request[feedback]]
         # Learnt once: a served list of a thousand rows must not cost a pass over the training log.
         self.seen = {name: self._learn(hashes) for name, hashes in train.raw_ids(feedback).items()}
 
@@ -129,3 +128,23 @@ class TabularEncoder:
         parts = np.bincount(self.fold * size + seen.codes, weights, FOLDS * size).reshape(FOLDS, size)
         own: Float64[np.ndarray, rows] = parts[self.fold, seen.codes]
         return own
+
+
+def _folds(train: EncodedSplit) -> Int64[np.ndarray, requests]:
+    """The fold of each request: one for a whole session, where the log has sessions.
+
+    Rows of a request share their context, and one of them often has the only click. Requests of a session are about the
+    same items, so a row would see what its own shopper did a minute later, as no row of another split ever does: on
+    trivago's validation split the binary trees gain .003 of GAUC by it (mean of four seeds).
+    """
+    requests = train.requests
+    group = np.arange(len(requests))
+    if "session_id" in requests.column_names:
+        sessions = requests["session_id"].combine_chunks().dictionary_encode()
+        codes = sessions.indices.to_numpy(zero_copy_only=False)
+        named = ~np.isnan(codes.astype(np.float64))
+        size = np.bincount(codes[named].astype(np.int64), minlength=1)
+        # One session of a whole fold or more would leave that fold's rows little to learn from.
+        if size.max() * FOLDS <= len(requests):
+            group = np.where(named, np.nan_to_num(codes), len(size) + group)
+    return group.astype(np.int64) * 2654435761 % 1000003 % FOLDS

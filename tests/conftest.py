@@ -24,12 +24,15 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A headless Chromium, driven by Playwright; tests are skipped where one of the two is absent."""
+    """A headless Chromium, driven by Playwright; tests are skipped where one of the two is absent.
+
+    The browser is one on the path, else the one that ``playwright install chromium`` has put into Playwright's cache.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip("no browser here: install chromium")
     with api.sync_playwright() as playwright:
+        if path is None and not Path(playwright.chromium.executable_path).is_file():
+            pytest.skip("no browser here: install chromium, or run `python -m playwright install chromium`")
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()

@@ -1,7 +1,5 @@
-"use strict";
 // Titles, brands and queries come from logs: they only ever become text nodes, never markup.
 (() => {
-const data = JSON.parse(document.getElementById("data").textContent);
 const byId = id => document.getElementById(id);
 const NEAR = 16;        // how close to a point a pointer has to be, in the map's units
 const MOST_OPTIONS = 50;
@@ -10,44 +8,31 @@ const SHAPES = ["M0-4.4A4.4 4.4 0 1 0 .01-4.4Z", "M-4-4H4V4H-4Z", "M0-5L4.8 4H-4
   "M-1.7-5H1.7V-1.7H5V1.7H1.7V5H-1.7V1.7H-5V-1.7H-1.7Z", "M0-6L1.5-1.6L6 0L1.5 1.6L0 6L-1.5 1.6L-6 0L-1.5-1.6Z"];
 const REST = "M0-2.4A2.4 2.4 0 1 0 .01-2.4Z";
 
-function make(kind, text, style) {
-  const made = document.createElement(kind);
-  if (text !== undefined) made.textContent = text;
-  if (style) made.className = style;
-  return made;
-}
-function draw(kind, attributes, text) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-const number = value => value.toLocaleString("en-US");
 const present = value => value !== null && value !== undefined && value !== "";
-const column = name => data.columns.indexOf(name);
-const value = (place, name) => column(name) < 0 ? null : data.items[place][column(name)];
+const column = name => content.columns.indexOf(name);
+const value = (place, name) => column(name) < 0 ? null : content.items[place][column(name)];
 const nameOf = place => present(value(place, "title")) ? String(value(place, "title")) : `item ${value(place, "item_id")}`;
 const factsOf = place => [
   value(place, "brand"), value(place, "category"),
-  present(value(place, "price")) ? `price ${number(value(place, "price"))}` : null,
-  present(value(place, "impressions")) ? `${number(value(place, "impressions"))} impressions` : null, present(value(place, "title")) ? `id ${value(place, "item_id")}` : null,
+  present(value(place, "price")) ? `price ${count(value(place, "price"))}` : null,
+  present(value(place, "impressions")) ? `${count(value(place, "impressions"))} impressions` : null, present(value(place, "title")) ? `id ${value(place, "item_id")}` : null,
 ].filter(present).join(" · ");
-const described = place => [make("b", nameOf(place), "name"), make("span", factsOf(place), "facts")];
-const entryOf = new Map((data.shown || []).map((entry, number) => [entry.item, number]));
+const described = place => [make("b", {class: "name"}, nameOf(place)), make("span", {class: "facts"}, factsOf(place))];
+const entryOf = new Map((content.shown || []).map((entry, number) => [entry.item, number]));
 
-const map = data.map ? makeMap() : null;
-const browser = data.shown && data.shown.length ? makeBrowser() : null;
+const map = content.map ? makeMap() : null;
+const browser = content.shown && content.shown.length ? makeBrowser() : null;
 if (browser) browser.choose(0);
 
 // ---- the map -------------------------------------------------------------------------------------------------------
 function makeMap() {
-  const views = ["psi", "phi"].map(name => ({svg: byId(`map-${name}`), points: data.map[name].map(([x, y]) => [10 + x * .4, 410 - y * .4])}));
-  const told = byId("told"), kinds = kindsOf(data.map.items);
+  const views = ["psi", "phi"].map(name => ({svg: byId(`map-${name}`), points: content.map[name].map(([x, y]) => [10 + x * .4, 410 - y * .4])}));
+  const told = byId("told"), kinds = kindsOf(content.map.items);
   let active = -1, pinned = null, alone = null;   // pinned: the view that holds its item
 
   for (const view of views) {
     view.svg.append(draw("rect", {class: "area", x: 1, y: 1, width: 418, height: 418, rx: 6}));
-    const order = data.map.items.map((_, point) => point).sort((a, b) => kinds.of[b] - kinds.of[a]);
+    const order = content.map.items.map((_, point) => point).sort((a, b) => kinds.of[b] - kinds.of[a]);
     view.markers = [];
     for (const point of order) {
       const kind = kinds.of[point], [x, y] = view.points[point];
@@ -84,17 +69,16 @@ function makeMap() {
     const rest = kinds.of.filter(kind => kind === SHAPES.length).length;
     const entries = kinds.names.map(([text, count], kind) => [text, count, kind]);
     if (rest) entries.push([kinds.name ? "all others" : "items", rest, SHAPES.length]);
-    for (const [text, count, kind] of entries) {
-      const row = make("li"), button = make("button"), shape = draw("svg", {viewBox: "-7 -7 14 14", "aria-hidden": "true"});
+    for (const [text, size, kind] of entries) {
+      const row = make("li"), button = make("button", {type: "button", "aria-pressed": "false"}), shape = draw("svg", {viewBox: "-7 -7 14 14", "aria-hidden": "true"});
       shape.append(draw("path", {class: `marker mark-${kind < 7 ? kind : "rest"}`, d: kind < 7 ? SHAPES[kind] : REST}));
-      button.type = "button";
-      button.setAttribute("aria-pressed", "false");
-      button.append(shape, make("span", `${text} (${number(count)})`, "name"));
+      button.append(shape, make("span", {class: "name"}, `${text} (${count(size)})`));
       button.addEventListener("click", () => showAlone(kind, button));
       row.append(button);
       byId("keys").append(row);
     }
-    if (kinds.name) byId("keys-note").textContent = `Shape and colour: ${kinds.paths ? `the first part of the ${kinds.name}` : kinds.name}, the most frequent ones. Press one to see it alone.`;
+    if (kinds.name) byId("keys-note").replaceChildren(`Shape and colour: ${kinds.paths ? `the first part of the ${kinds.name}` : kinds.name}, the most frequent ones.`,
+      make("span", {class: "on-screen"}, " Press one to see it alone."));
   }
 
   function showAlone(kind, button) {
@@ -152,7 +136,7 @@ function makeMap() {
     told.hidden = point < 0;
     told.classList.remove("pinned");
     if (point < 0) return;
-    told.replaceChildren(...described(data.map.items[point]));
+    told.replaceChildren(...described(content.map.items[point]));
     const box = byId("maps").getBoundingClientRect(), spot = view.markers[point].getBoundingClientRect();
     const x = spot.left - box.left + 16, y = spot.top - box.top + 16;
     told.style.left = `${Math.max(0, x + told.offsetWidth > box.width ? x - told.offsetWidth - 24 : x)}px`;
@@ -162,21 +146,20 @@ function makeMap() {
   function pin(view) {
     pinned = view;
     told.classList.add("pinned");
-    const number = entryOf.get(data.map.items[active]);
-    const button = make("button", "Show its neighbours");
-    button.type = "button";
+    const number = entryOf.get(content.map.items[active]);
+    const button = make("button", {type: "button"}, "Show its neighbours");
     button.addEventListener("click", () => { release(); browser.choose(number); byId("wanted").focus(); });
-    told.append(number === undefined ? make("span", "Its neighbours are not in this page.", "facts") : button);
+    told.append(number === undefined ? make("span", {class: "facts"}, "Its neighbours are not in this page.") : button);
   }
   function release() { pinned = null; active = -1; told.hidden = true; for (const view of views) move(view.ring, view, -1); }
 
-  return {choose: place => { const point = data.map.items.indexOf(place); for (const view of views) move(view.chosen, view, point); }};
+  return {choose: place => { const point = content.map.items.indexOf(place); for (const view of views) move(view.chosen, view, point); }};
 }
 
 // ---- the neighbour browser -----------------------------------------------------------------------------------------
 function makeBrowser() {
   const wanted = byId("wanted"), found = byId("found"), group = byId("group");
-  const texts = data.shown.map(entry => `${nameOf(entry.item)} ${["brand", "category", "item_id"].map(name => value(entry.item, name)).filter(present).join(" ")}`.toLowerCase());
+  const texts = content.shown.map(entry => `${nameOf(entry.item)} ${["brand", "category", "item_id"].map(name => value(entry.item, name)).filter(present).join(" ")}`.toLowerCase());
   let options = [], at = -1, current = 0;
 
   wanted.addEventListener("input", () => open(matching()));
@@ -188,14 +171,14 @@ function makeBrowser() {
   byId("next").addEventListener("click", () => step(1));
   found.addEventListener("pointerdown", event => event.preventDefault());   // the text field keeps the focus
   let drawn = 0;   // the width it was drawn for: only another one is worth drawing again
-  new ResizeObserver(() => { if (byId("picture").clientWidth !== drawn) picture(data.shown[current]); }).observe(byId("picture"));
+  new ResizeObserver(() => { if (byId("picture").clientWidth !== drawn) picture(content.shown[current]); }).observe(byId("picture"));
 
-  function inGroup() { return data.shown.map((_, number) => number).filter(number => !group.value || data.shown[number].group === group.value); }
+  function inGroup() { return content.shown.map((_, number) => number).filter(number => !group.value || content.shown[number].group === group.value); }
 
   function matching() {
     const typed = wanted.value.trim().toLowerCase(), words = typed.split(/\s+/).filter(Boolean);
     const rank = number => {
-      const place = data.shown[number].item;
+      const place = content.shown[number].item;
       return String(value(place, "item_id")).toLowerCase() === typed ? 0 : nameOf(place).toLowerCase().startsWith(typed) ? 1 : 2;
     };
     const kept = inGroup().filter(number => words.every(word => texts[number].includes(word)));
@@ -205,16 +188,14 @@ function makeBrowser() {
   function open(numbers) {
     options = numbers.slice(0, MOST_OPTIONS);
     const rows = options.map((number, place) => {
-      const row = make("li");
-      row.id = `option-${place}`;
-      row.setAttribute("role", "option");
-      row.append(make("span", nameOf(data.shown[number].item), "name"), make("span", `${data.shown[number].group} · ${factsOf(data.shown[number].item)}`, "facts"));
+      const {item, group} = content.shown[number];
+      const row = make("li", {id: `option-${place}`, role: "option"}, make("span", {class: "name"}, nameOf(item)),
+        make("span", {class: "facts"}, `${group} · ${factsOf(item)}`));
       row.addEventListener("click", () => { choose(number); close(); });
       return row;
     });
     const more = numbers.length - options.length;
-    const note = make("li", options.length ? `and ${number(more)} more: type more of the name` : "no item of this page matches", "note");
-    note.setAttribute("role", "presentation");
+    const note = make("li", {class: "note", role: "presentation"}, options.length ? `and ${count(more)} more: type more of the name` : "no item of this page matches");
     found.replaceChildren(...rows, ...(more || !options.length ? [note] : []));
     found.hidden = false;
     wanted.setAttribute("aria-expanded", "true");
@@ -250,10 +231,10 @@ function makeBrowser() {
 
   function choose(number) {
     current = number;
-    const entry = data.shown[number];
+    const entry = content.shown[number];
     const agreed = entry.psi.filter(([place]) => entry.phi.some(([other]) => other === place)).length;
     const verdict = entry.psi.length ? `${agreed} of its ${entry.phi.length} nearest items are the same under ψ and φ.` : "It has no ψ: only φ can find its neighbours.";
-    byId("item").replaceChildren(...described(entry.item), make("span", `${entry.group} · ${verdict}`, "told"));
+    byId("item").replaceChildren(...described(entry.item), make("span", {class: "told"}, `${entry.group} · ${verdict}`));
     list("psi", entry.psi, entry.phi, "φ");
     list("phi", entry.phi, entry.psi, "ψ");
     picture(entry);
@@ -262,20 +243,19 @@ function makeBrowser() {
 
   function list(side, near, others, other) {
     const rows = near.map(([place, cosine], rank) => {
-      const there = others.findIndex(([one]) => one === place), row = make("li"), top = make("div", undefined, "row");
-      if (there >= 0) row.className = "shared";
-      const shown = entryOf.get(place), named = make(shown === undefined ? "b" : "button", nameOf(place), "name");
+      const there = others.findIndex(([one]) => one === place), row = make("li", there >= 0 ? {class: "shared"} : {}), top = make("div", {class: "row"});
+      const shown = entryOf.get(place), named = make(shown === undefined ? "b" : "button", {class: "name"}, nameOf(place));
       if (shown !== undefined) {
         named.type = "button";
         named.title = "Show its neighbours";
         named.addEventListener("click", () => { choose(shown); byId("wanted").focus({preventScroll: true}); });
       }
-      top.append(make("span", `${rank + 1}.`), named, make("span", `cos ${cosine.toFixed(2).replace("-", "−")}`, "cosine"));
+      top.append(make("span", {}, `${rank + 1}.`), named, make("span", {class: "cosine"}, `cos ${cosine.toFixed(2).replace("-", "−")}`));
       const agreement = there >= 0 ? `● agreed: no. ${there + 1} under ${other}` : others.length ? `○ not among the ${others.length} under ${other}` : "○ ψ says nothing";
-      row.append(top, make("span", factsOf(place), "facts"), make("span", agreement, "agreement"));
+      row.append(top, make("span", {class: "facts"}, factsOf(place)), make("span", {class: "agreement"}, agreement));
       return row;
     });
-    byId(side).replaceChildren(...(rows.length ? rows : [make("li", "None: this item has no ψ.")]));
+    byId(side).replaceChildren(...(rows.length ? rows : [make("li", {}, "None: this item has no ψ.")]));
   }
 
   function picture(entry) {
@@ -283,8 +263,8 @@ function makeBrowser() {
     words.replaceChildren();
     if (!entry.graph) { box.replaceChildren(); note.textContent = "This audit has no graph to draw from."; return; }
     const {nodes, edges, own, of} = entry.graph;
-    const named = node => node[0] === "item" ? nameOf(node[1]) : data.texts[node[1]];
-    const full = node => node[0] === "item" ? `${nameOf(node[1])} · ${factsOf(node[1])}` : `${node[0]}: ${data.texts[node[1]]}`;
+    const named = node => node[0] === "item" ? nameOf(node[1]) : content.texts[node[1]];
+    const full = node => node[0] === "item" ? `${nameOf(node[1])} · ${factsOf(node[1])}` : `${node[0]}: ${content.texts[node[1]]}`;
     drawn = box.clientWidth;
     const wide = Math.max(280, Math.min(box.clientWidth || 900, 900)), letters = Math.floor(wide / 3 / 7.2) - 1;
     const short = text => text.length > letters ? text.slice(0, letters - 1) + "…" : text;
@@ -309,11 +289,11 @@ function makeBrowser() {
     svg.setAttribute("height", high);
     box.replaceChildren(svg);
     const kinds = Object.entries(of), shown = kind => nodes.filter((node, place) => node[0] === kind && place !== own).length;
-    const counted = kinds.filter(([, all]) => all > 0).map(([kind, all]) => `${shown(kind)} of ${number(all)} ${kind === "item" ? "co-engaged items" : kind === "query" ? "queries" : `${kind} values`}`);
+    const counted = kinds.filter(([, all]) => all > 0).map(([kind, all]) => `${shown(kind)} of ${count(all)} ${kind === "item" ? "co-engaged items" : kind === "query" ? "queries" : `${kind} values`}`);
     note.textContent = counted.length ? `The strongest: ${counted.join(", ")}; thicker lines weigh more, dark ones are the item's own. From training days only.` : "The training graph has no edge of this item.";
     for (const [kind] of kinds) {
       const members = nodes.filter((node, place) => node[0] === kind && place !== own);
-      if (members.length) words.append(make("dt", kind === "item" ? "co-engaged items" : kind === "query" ? "queries" : kind), ...members.map(node => make("dd", named(node), "name")));
+      if (members.length) words.append(make("dt", {}, kind === "item" ? "co-engaged items" : kind === "query" ? "queries" : kind), ...members.map(node => make("dd", {class: "name"}, named(node))));
     }
   }
   return {choose};

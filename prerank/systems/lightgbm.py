@@ -2,6 +2,10 @@
 
 One model for each task: of each row by itself (``binary``, stopped on validation AUC), or of pairs within a list
 (``lambdarank``, stopped on NDCG@10 and then calibrated). There is no rank head and no item network.
+
+That NDCG@10 is our own: LightGBM's leaves tied rows in the order of the data, which is the order shown to the user. The
+first tree ties most rows of a list, so on a log of lists shown best first its NDCG is partly the shown order's, and
+every further tree, having fewer ties, looks worse.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int, Shaped
 
 from configs.console import say, warn
 from configs.errors import InputError
@@ -18,6 +22,7 @@ from configs.schema import BoostObjective, Config
 from configs.stages import mend, read_json, replacing, write_json
 from prerank.batches import EncodedLog, EncodedSplit
 from prerank.calibration import logistic_line
+from prerank.metrics import standing
 from prerank.systems import FittedSystem, Predictions, Work
 from prerank.tabular import TabularEncoder
 
@@ -26,6 +31,8 @@ LABELS = {"click": "clicked", "order": "ordered"}
 """Task → the column that it learns."""
 SCORING_ROWS = 200_000
 """Rows whose features are made at once."""
+NDCG_CUT = 10
+"""Rows at the top of a list that its NDCG looks at."""
 LAST_LINE = "pandas_categorical:"
 """How the last line of a whole model's file begins."""
 
@@ -113,18 +120,57 @@ def _list_sizes(request: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " lists"]:
 
 
 def _has_both(labels: Int[np.ndarray, " rows"], group: Int[np.ndarray, " rows"]) -> bool:
-    """Whether any group holds both classes: else LightGBM calls the AUC or NDCG 1, and stops at the first tree."""
+    """Whether any group holds both classes: else every tree has the same AUC or NDCG, and the first one is kept."""
     rows, positives = np.bincount(group), np.bincount(group, weights=labels)
     return bool(((positives > 0) & (positives < rows)).any())
+
+
+def expected_ndcg(
+    labels: Shaped[np.ndarray, " rows"],
+    scores: Float[np.ndarray, " rows"],
+    request: Int[np.ndarray, " rows"],
+    cut: int = NDCG_CUT,
+) -> float:
+    r"""NDCG@cut of 0/1 labels, in expectation over random orders of the rows of a list that have the same score.
+
+    .. math:: \mathrm{NDCG} = \frac{\sum_{i: y_i = 1} E[d(r_i)]}{\sum_{r \le P} d(r)},
+        \qquad d(r) = \frac{1[r \le \mathrm{cut}]}{\log_2(1 + r)}
+
+    for a list with P positives (Järvelin and Kekäläinen 2002; ties as McSherry and Najork 2008).
+
+    Args:
+        labels: 0 or 1.
+        scores: higher is better.
+        request: the list of each row, numbered from 0.
+        cut: places from the top that count.
+
+    Returns:
+        The mean over the lists that hold a positive; NaN where none does.
+    """
+    place = standing(request, scores)
+    # Sum of the discounts of the first n places, at n.
+    discounts = np.r_[0.0, np.cumsum(1 / np.log2(np.arange(2, cut + 2)))]
+    shared = discounts[np.minimum(place.better + place.tied, cut)] - discounts[np.minimum(place.better, cut)]
+    gained = np.bincount(request, labels * shared / place.tied)
+    positives = np.bincount(request, labels).astype(np.int64)
+    ideal = discounts[np.minimum(positives, cut)]
+    return float((gained[positives > 0] / ideal[positives > 0]).mean())
+
+
+def _validation_ndcg(scores: Float[np.ndarray, " rows"], valid: lightgbm.Dataset) -> tuple[str, float, bool]:
+    """Name, value and whether higher is better, as LightGBM asks for a metric of one's own."""
+    sizes = np.asarray(valid.get_group())
+    request = np.repeat(np.arange(len(sizes)), sizes)
+    return f"ndcg@{NDCG_CUT}", expected_ndcg(np.asarray(valid.get_label()), scores, request), True
 
 
 def _boost(config: Config, data: lightgbm.Dataset, valid: lightgbm.Dataset | None, task: str) -> lightgbm.Booster:
     """Trees up to the best validation; where that tells nothing, as many as the patience, out loud."""
     chosen = config.model.lightgbm
+    by_list = chosen.objective is BoostObjective.lambdarank
     parameters = {
         "objective": chosen.objective.value,
-        "metric": "auc" if chosen.objective is BoostObjective.binary else "ndcg",
-        "eval_at": [10],
+        "metric": "None" if by_list else "auc",
         "num_leaves": chosen.leaves,
         "learning_rate": chosen.learning_rate,
         "min_data_in_leaf": chosen.min_rows,
@@ -139,11 +185,12 @@ def _boost(config: Config, data: lightgbm.Dataset, valid: lightgbm.Dataset | Non
     }
     if valid is None:
         trees = min(chosen.patience, chosen.trees)
-        held = "one class only" if chosen.objective is BoostObjective.binary else "no list with both classes"
+        held = "no list with both classes" if by_list else "one class only"
         warn(f"{config.model.name} {task}: validation holds {held}, so training stops at {trees} trees, unvalidated")
         return lightgbm.train(parameters, data, trees)
     stop = lightgbm.early_stopping(chosen.patience, verbose=False)
-    return lightgbm.train(parameters, data, chosen.trees, [valid], callbacks=[stop])
+    metric = _validation_ndcg if by_list else None
+    return lightgbm.train(parameters, data, chosen.trees, [valid], feval=metric, callbacks=[stop])
 
 
 def load(work: Work) -> FittedSystem:

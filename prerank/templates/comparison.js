@@ -75,7 +75,7 @@ function showPlot() {
   const plot = document.getElementById("plot"), there = systems().filter(system => figure(system) !== undefined);
   if (!there.length) { plot.replaceChildren(make("p", {class: "note"}, "Nothing to draw here.")); return; }
   const [low, high] = extent(there.map(system => figure(system)));
-  const width = Math.max(320, plot.clientWidth || 900), narrow = width < 600, left = narrow ? 112 : 190, right = 18, row = 38, top = 6;
+  const width = drawingWidth(plot), narrow = width < 600, left = narrow ? 112 : 190, right = 18, row = 38, top = 6;
   const height = top + row * there.length + 28;
   const x = value => left + (Math.min(Math.max(value, low), high) - low) / (high - low) * (width - left - right);
   const picture = draw("svg", {viewBox: `0 0 ${width} ${height}`, role: "img",
@@ -115,7 +115,7 @@ function cellText({plain, ...attributes}, value, ...under) {
 
 function headOf(...names) {
   const row = make("tr");
-  for (const name of names) row.append(make("th", name === PAPER ? {scope: "col", class: "paper"} : {scope: "col"}, name));
+  for (const name of names) row.append(make("th", name === PAPER ? {scope: "col", class: "paper"} : {scope: "col"}, ...breakable(name)));
   return make("thead", {}, row);
 }
 
@@ -267,4 +267,4 @@ for (const id of ["data", "segment", "metric"]) {
 }
 document.getElementById("controls").addEventListener("submit", event => event.preventDefault());
 show();
-window.addEventListener("resize", showPlot);
+for (const event of ["resize", "beforeprint", "afterprint"]) window.addEventListener(event, showPlot);

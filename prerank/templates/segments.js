@@ -85,7 +85,7 @@ function fillControls() {
       if (input.checked) chosen.systems.add(system); else chosen.systems.delete(system);
       show();
     });
-    box.append(make("label", {}, input, system));
+    box.append(make("label", {}, input, make("span", {}, ...breakable(system))));
   }
   for (const form of document.querySelectorAll("form")) form.addEventListener("submit", event => event.preventDefault());
 }
@@ -112,7 +112,7 @@ function showLegends(systems) {
     legend.replaceChildren(...systems.map(system => {
       const icon = draw("svg", {width: 16, height: 16});
       icon.append(mark(system, 8, 8));
-      return make("span", {}, icon, system);
+      return make("span", {}, icon, make("span", {}, ...breakable(system)));
     }));
   }
   const icon = draw("svg", {width: 16, height: 16});
@@ -142,7 +142,7 @@ function showPlot(systems) {
   low -= margin; high += margin;
 
   // On a phone names stand above their lanes, elsewhere beside them.
-  const width = Math.max(320, plot.clientWidth || 900), narrow = width < 600, right = 16, top = 8, lane = 16;
+  const width = drawingWidth(plot), narrow = width < 600, right = 16, top = 8, lane = forPaper.printing ? 11 : 16;
   const longest = Math.max(...rows.map(row => row.name.length)), left = narrow ? 12 : Math.min(260, Math.max(130, longest * 7.6 + 12));
   const head = narrow ? 20 : 0, height1 = head + systems.length * lane + 14, height = top + height1 * rows.length + 28;
   const x = value => left + (Math.min(Math.max(value, low), high) - low) / (high - low) * (width - left - right);
@@ -197,7 +197,7 @@ function cellOf(system, key) {
 function showTable(systems) {
   const rows = rowsShown(), chance = rows.some(row => chanceOf(row.key) !== null);
   const head = make("tr", {}, make("th", {scope: "col"}, isAttribute() ? attribute().name : "segment"));
-  for (const system of systems) head.append(make("th", {scope: "col"}, system));
+  for (const system of systems) head.append(make("th", {scope: "col"}, ...breakable(system)));
   if (chance) head.append(make("th", {scope: "col"}, "chance"));
   const body = make("tbody");
   for (const {key, name} of rows) {

@@ -85,23 +85,23 @@ function showGains(systems) {
       (bands ? "Shaded: interval." : `Choose at most ${MOST_BANDS} systems to see intervals shaded.`) + ` Grey: fewer than ${content.minimum_n} ${taskWords()}.`
     : `No gain curves: there are no predictions of the systems chosen, or no ${taskWords()} on this split.`;
   place.replaceChildren(...segments.map(segment => gainPanel(segment, systems, bands)));
-  const rows = segments.map(segment => [segment, systems.flatMap(system => {
+  const rows = segments.flatMap(segment => systems.map(system => {
     const cells = at(details.gains, system, chosen.split, segment, task());
-    return TABLED.map(kept => {
+    return [segment, system, TABLED.map(kept => {
       const cell = cells && cells[details.gain_shares.indexOf(kept)];
-      return [`${system}, ${percent(kept)} kept`, cell ? [percents(cell[0]), interval(cell, percents), `n ${count(cell[3])}`] : null, Boolean(cell) && cell[3] < content.minimum_n];
-    });
-  })]);
-  curveTable("gains-figures", "segment", rows);
+      return [`${percent(kept)} kept`, cell ? [percents(cell[0]), interval(cell, percents), `n ${count(cell[3])}`] : null, Boolean(cell) && cell[3] < content.minimum_n];
+    })];
+  }));
+  curveTable("gains-figures", rows);
 }
 
-// rows: [segment, [[column, [value, detail, ...] or null, whether n is small], ...]]
-function curveTable(id, corner, rows) {
+// rows: [segment, system, [[column, [value, detail, ...] or null, whether n is small], ...]]
+function curveTable(id, rows) {
   const holder = document.getElementById(id);
-  holder.hidden = !rows.length || !rows[0][1].length;
+  holder.hidden = !rows.length;
   if (holder.hidden) return;
-  const head = make("tr", {}, make("th", {scope: "col"}, corner), ...rows[0][1].map(([name]) => make("th", {scope: "col"}, name)));
-  const body = make("tbody", {}, ...rows.map(([segment, cells]) => make("tr", {}, make("th", {scope: "row"}, segment),
+  const head = make("tr", {}, make("th", {scope: "col"}, "segment, system"), ...rows[0][2].map(([name]) => make("th", {scope: "col"}, name)));
+  const body = make("tbody", {}, ...rows.map(([segment, system, cells]) => make("tr", {}, make("th", {scope: "row"}, segment, make("span", {class: "part"}, system)),
     ...cells.map(([name, lines, small]) => {
       if (!lines) return make("td", {"data-label": name, class: "none"}, "–");
       return make("td", {"data-label": name, ...(small ? {class: "few"} : {})}, make("span", {class: "value"}, lines[0]),
@@ -146,13 +146,13 @@ function showCalibration(systems) {
     : "No calibration: there are no predictions of the systems chosen, they have no click probability, or clicks are off.";
   document.getElementById("calibration").replaceChildren(...segments.map(segment => calibrationPanel(segment, systems, most)));
   const say = value => value.toFixed(4);
-  const rows = segments.map(segment => [segment, systems.flatMap(system => {
+  const rows = segments.flatMap(segment => systems.map(system => {
     const found = at(details.calibration, system, chosen.split, segment), loss = at(content.figures, system, chosen.split, segment, "log_loss_click");
     const small = Boolean(found) && found.ece[3] < content.minimum_n;
-    return [
-      [`${system}, log loss`, hasValue(loss) ? [say(loss.value), interval([loss.value, loss.low, loss.high], say), `n ${count(loss.n)}`] : null, small],
-      [`${system}, expected calibration error`, found ? [say(found.ece[0]), interval(found.ece, say), found.by_chance === null ? "" : `${say(found.by_chance)} if perfect`, `n ${count(found.ece[3])}`] : null, small],
-    ];
-  })]);
-  curveTable("calibration-figures", "segment", rows);
+    return [segment, system, [
+      ["log loss", hasValue(loss) ? [say(loss.value), interval([loss.value, loss.low, loss.high], say), `n ${count(loss.n)}`] : null, small],
+      ["expected calibration error", found ? [say(found.ece[0]), interval(found.ece, say), found.by_chance === null ? "" : `${say(found.by_chance)} if perfect`, `n ${count(found.ece[3])}`] : null, small],
+    ]];
+  }));
+  curveTable("calibration-figures", rows);
 }

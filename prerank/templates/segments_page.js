@@ -17,6 +17,6 @@ fillControls();
 fillCurveControls();
 fillRequestControls();
 show();
-window.addEventListener("resize", () => showPlot(content.systems.filter(system => chosen.systems.has(system))));
-// Closed details would be missing on paper.
-window.addEventListener("beforeprint", () => { for (const each of document.querySelectorAll("details")) each.open = true; });
+for (const event of ["resize", "beforeprint", "afterprint"]) {
+  window.addEventListener(event, () => showPlot(content.systems.filter(system => chosen.systems.has(system))));
+}

@@ -317,6 +317,11 @@ def test_a_phone_shows_it_without_sideways_scrolling(page_of: Any, open_page: Op
 def test_paper_shows_the_neighbours_and_no_controls(page_of: Any, open_page: OpenPage) -> None:
     page = open_page(page_of(), dark=True)
     page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    assert page.locator(".on-screen:visible").count() == 0
+    page.set_viewport_size({"width": 703, "height": 1000})  # A4 within its margins
+    assert page.evaluate("document.documentElement.scrollWidth") <= 703
     assert page.locator(".controls").is_hidden()
     assert page.locator("#psi li").first.is_visible()
     assert page.locator("#map-psi .marker").first.is_visible()

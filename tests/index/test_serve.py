@@ -166,6 +166,7 @@ def test_reports_are_sandboxed_and_own_pages_run_no_inline_script(served: Served
         "/run/%ff",
         "/-/../serve.py",
         "/-/search.html",
+        "/-/segments.js",
         "/../../etc/passwd",
     ],
 )

@@ -19,6 +19,7 @@ from configs.stages import read_json
 from index import approximate
 from index import audit as audit_module
 from index.audit import audit, spelt_out
+from index.report import render
 from pretrain.embeddings import EmbeddingTable
 
 ITEMS, DIMENSION, K = 600, 8, 10
@@ -218,6 +219,10 @@ def test_what_tables_cannot_say_is_said(compare: Audit) -> None:
     assert "audit a run" in found["cold_start_reason"]
     assert found["collisions"]["rows"] == []
     assert found["collisions"]["reason"]
+    page = render(found, {})
+    assert "two tables do not say how often their items were shown" in page
+    assert 'by popularity"' not in page
+    assert "tenth of popularity, laid out" not in page
 
 
 def test_ids_of_different_kinds_are_refused(compare: Audit) -> None:

@@ -278,6 +278,18 @@ def test_every_control_works_from_the_keyboard(make: Make, tmp_path: Path, open_
     assert phone.evaluate("document.documentElement.scrollWidth") <= 400
 
 
+def test_paper_is_light_and_as_wide_as_it_is(make: Make, tmp_path: Path, open_page: Callable[..., Any]) -> None:
+    for number, name in enumerate("abc"):
+        make(name, day=f"2024-01-0{number + 1}", grace=evaluation(0.7 + 0.05 * number, noise=number))
+    opened = open_page(trends(parse([f"runs_folder={tmp_path}", "run=report"])).files[0], width=703, dark=True)
+    opened.emulate_media(media="print")
+    opened.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert opened.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 703
+    assert opened.locator("#controls").is_hidden()
+    assert opened.locator("#controls + .note").inner_text() == "Shown: Whose figures: grace · Segment or part: all"
+
+
 def test_the_page_stays_small_and_says_what_it_leaves_out(make: Make, tmp_path: Path) -> None:
     make("a", grace=evaluation(0.7))
     make("b", grace=evaluation(0.8, noise=1))

@@ -325,8 +325,27 @@ def test_every_control_works_and_no_string_runs(measured, open_page, tmp_path, w
     for box in page.locator("#systems input").all():
         box.check()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.emulate_media(media="print")
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 2
     assert page.locator("a").count() == 0
     assert page.title() == title
+
+
+def test_paper_is_light_says_what_was_chosen_and_unfolds(measured, open_page, tmp_path):
+    path = tmp_path / "segments.html"
+    path.write_text(attacked_page(measured), encoding="utf-8")
+    page = open_page(path, dark=True)
+    page.select_option("#rows", "1")
+    folded = page.locator("details:not([open])").count()
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
+    assert page.locator("form:visible").count() == 0
+    assert page.locator("#controls + .note").inner_text().startswith("Shown: Rows: category · Metric: gauc_click")
+    assert folded > 0 == page.locator("details:not([open])").count()
+    assert page.locator("#plot svg").get_attribute("viewBox").startswith("0 0 700 ")
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#controls + .note").count() == 0
+    assert page.locator("details:not([open])").count() == folded
+    assert not page.locator("#plot svg").get_attribute("viewBox").startswith("0 0 700 ")

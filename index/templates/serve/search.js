@@ -1,16 +1,8 @@
 "use strict";
 // Titles, attributes and names are untrusted: they only ever become text nodes or attributes.
-const at = id => document.getElementById(id);
+const byId = id => document.getElementById(id);
 const WAIT_MS = 150;
 
-function make(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-const count = value => value.toLocaleString("en-US");
 const title = item => item.attributes.title || `item ${item.item_id}`;
 
 function facts(item) {
@@ -28,8 +20,8 @@ async function ask(endpoint, asked) {
 }
 
 function fill(id, values, current) {
-  at(id).replaceChildren(...values.map(value => make("option", {value}, value)));
-  if (values.includes(current)) at(id).value = current;
+  byId(id).replaceChildren(...values.map(value => make("option", {value}, value)));
+  if (values.includes(current)) byId(id).value = current;
 }
 
 // Only the newest question of a kind is answered: a slow early answer must not replace a later one.
@@ -38,12 +30,12 @@ let chosen = null;
 
 async function only(kind, question, show) {
   const turn = ++newest[kind];
-  at("state").textContent = "searching …";
+  byId("state").textContent = "searching …";
   try {
     const content = await question();
-    if (turn === newest[kind]) { at("state").textContent = ""; show(content); }
+    if (turn === newest[kind]) { byId("state").textContent = ""; show(content); }
   } catch (error) {
-    if (turn === newest[kind]) at("state").textContent = error.message;
+    if (turn === newest[kind]) byId("state").textContent = error.message;
   }
 }
 
@@ -53,21 +45,21 @@ function showMatches({items}) {
     button.addEventListener("click", () => choose(item, button));
     return make("li", {}, button);
   });
-  at("found").replaceChildren(...(rows.length ? rows : [make("li", {class: "none"}, "no item matches")]));
-  at("state").textContent = items.length ? `${count(items.length)} matches shown, the most seen first` : "no item matches";
+  byId("found").replaceChildren(...(rows.length ? rows : [make("li", {class: "none"}, "no item matches")]));
+  byId("state").textContent = items.length ? `${count(items.length)} matches shown, the most seen first` : "no item matches";
 }
 
 function choose(item, button) {
   chosen = item;
-  for (const other of at("found").querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
+  for (const other of byId("found").querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
   findNeighbours();
 }
 
 function showNeighbours({item, lists, agreement, among}) {
-  at("item").replaceChildren(make("b", {}, title(item)), make("span", {class: "facts"}, facts(item)));
-  at("agreement").textContent = agreement === null ? ""
+  byId("item").replaceChildren(make("b", {}, title(item)), make("span", {class: "facts"}, facts(item)));
+  byId("agreement").textContent = agreement === null ? ""
     : `${agreement.common} of ${agreement.of} neighbours are the same${among === "all" ? "; each side searched all that it holds" : ""}`;
-  at("lists").replaceChildren(...lists.map(list => {
+  byId("lists").replaceChildren(...lists.map(list => {
     const rows = list.neighbours.map(near => {
       const shared = near.rank_in_other !== null;
       return make("li", shared ? {class: "shared"} : {},
@@ -80,53 +72,53 @@ function showNeighbours({item, lists, agreement, among}) {
   }));
 }
 
-const findItems = () => only("items", () => ask("items", {run: at("run").value, q: at("wanted").value}), showMatches);
+const findItems = () => only("items", () => ask("items", {run: byId("run").value, q: byId("wanted").value}), showMatches);
 
 function findNeighbours() {
-  if (!chosen || !at("a").value) return;
-  const asked = {run: at("run").value, item: chosen.item_id, a: at("a").value, k: at("k").value || 10, among: at("among").value};
-  if (at("b").value) asked.b = at("b").value;
+  if (!chosen || !byId("a").value) return;
+  const asked = {run: byId("run").value, item: chosen.item_id, a: byId("a").value, k: byId("k").value || 10, among: byId("among").value};
+  if (byId("b").value) asked.b = byId("b").value;
   only("neighbours", () => ask("neighbours", asked), showNeighbours);
 }
 
 async function chooseRun() {
   chosen = null;
-  at("found").replaceChildren();
-  at("lists").replaceChildren();
-  at("agreement").textContent = "";
-  at("item").textContent = "Choose an item: type above, then go down the list by the arrow keys.";
+  byId("found").replaceChildren();
+  byId("lists").replaceChildren();
+  byId("agreement").textContent = "";
+  byId("item").textContent = "Choose an item: type above, then go down the list by the arrow keys.";
   try {
-    const {embeddings} = await ask("embeddings", {run: at("run").value});
+    const {embeddings} = await ask("embeddings", {run: byId("run").value});
     fill("a", embeddings, "psi");
     fill("b", embeddings, embeddings.find(name => name === "phi:grace") || embeddings.find(name => name !== "psi"));
-    at("state").textContent = embeddings.length ? "" : "this run has no embeddings yet";
+    byId("state").textContent = embeddings.length ? "" : "this run has no embeddings yet";
   } catch (error) {
-    at("state").textContent = error.message;
+    byId("state").textContent = error.message;
     return;
   }
-  if (at("wanted").value.trim()) findItems();
+  if (byId("wanted").value.trim()) findItems();
 }
 
 let waiting = null;
-at("wanted").addEventListener("input", () => {
+byId("wanted").addEventListener("input", () => {
   clearTimeout(waiting);
-  waiting = setTimeout(() => at("wanted").value.trim() ? findItems() : at("found").replaceChildren(), WAIT_MS);
+  waiting = setTimeout(() => byId("wanted").value.trim() ? findItems() : byId("found").replaceChildren(), WAIT_MS);
 });
 
 function step(event) {
   if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
-  const buttons = [...at("found").querySelectorAll("button")];
+  const buttons = [...byId("found").querySelectorAll("button")];
   const next = buttons.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
   event.preventDefault();
-  if (next < 0) at("wanted").focus();
+  if (next < 0) byId("wanted").focus();
   else if (buttons[next]) { buttons[next].focus(); buttons[next].click(); }
 }
 
-at("wanted").addEventListener("keydown", step);
-at("found").addEventListener("keydown", step);
-at("controls").addEventListener("submit", event => { event.preventDefault(); if (at("wanted").value.trim()) findItems(); });
-at("run").addEventListener("change", chooseRun);
-for (const id of ["a", "b", "k", "among"]) at(id).addEventListener("change", findNeighbours);
+byId("wanted").addEventListener("keydown", step);
+byId("found").addEventListener("keydown", step);
+byId("controls").addEventListener("submit", event => { event.preventDefault(); if (byId("wanted").value.trim()) findItems(); });
+byId("run").addEventListener("change", chooseRun);
+for (const id of ["a", "b", "k", "among"]) byId(id).addEventListener("change", findNeighbours);
 
 (async () => {
   try {
@@ -134,8 +126,8 @@ for (const id of ["a", "b", "k", "among"]) at(id).addEventListener("change", fin
     const wanted = new URLSearchParams(location.search).get("run");
     fill("run", runs.map(run => run.run), wanted);
     if (runs.length) await chooseRun();
-    else at("state").textContent = "there are no runs yet";
+    else byId("state").textContent = "there are no runs yet";
   } catch (error) {
-    at("state").textContent = error.message;
+    byId("state").textContent = error.message;
   }
 })();

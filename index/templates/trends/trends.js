@@ -1,7 +1,8 @@
 const runs = content.runs;
 // A figure is {g: place in groups, section, name, lower, points, steps, overall}; a point is
-// [value, low, high, n], a reason, or null; a change is [since, until, value, low, high, p, p_holm, how, state].
-const SINCE = 0, UNTIL = 1, VALUE = 2, LOW = 3, HIGH = 4, P = 5, P_HOLM = 6, HOW = 7, STATE = 8;
+// [value, low, high, n], a reason, or null; a change is [since, until, value, low, high, p, p_holm, how, state, noise];
+// noise is [standard deviation of one training, degrees of freedom], or null.
+const SINCE = 0, UNTIL = 1, VALUE = 2, LOW = 3, HIGH = 4, P = 5, P_HOLM = 6, HOW = 7, STATE = 8, NOISE = 9;
 const EVERY = "every segment or part";
 const known = point => Array.isArray(point);
 
@@ -9,17 +10,18 @@ const minus = text => text.replaceAll("-", "−");
 const number = value => minus(Math.abs(value) >= 100 ? value.toFixed(1) : value.toFixed(4));
 const signed = value => (value > 0 ? "+" : "") + number(value);
 const pWords = p => p === null ? "not tested" : p < 0.001 ? "p < 0.001" : `p ${p.toFixed(3)}`;
-const sign = change => change[STATE] === "moved" ? (change[VALUE] > 0 ? "▲" : "▼")
-  : change[STATE] === "hint" ? (change[VALUE] > 0 ? "△" : "▽") : "";
-const judged = (figure, change) => figure.lower === null || change[STATE] !== "moved" ? ""
+const SIGNS = {moved: ["▲", "▼"], seeds: ["▲?", "▼?"], hint: ["△", "▽"]};
+const sign = change => at(SIGNS, change[STATE], change[VALUE] > 0 ? 0 : 1) ?? "";
+const judged = (figure, change) => change[STATE] === "seeds" ? "seeds differ" : figure.lower === null || change[STATE] !== "moved" ? ""
   : (change[VALUE] > 0) !== figure.lower ? "better" : "worse";
+const noiseWords = change => change[NOISE] === null ? "" : `, with training noise (SD ${number(change[NOISE][0])}, ${change[NOISE][1]} degrees of freedom)`;
 const changesOf = figure => figure.overall ? [...figure.steps, figure.overall] : figure.steps;
-const hasMoved = figure => changesOf(figure).some(change => change[STATE] === "moved");
+const hasMoved = figure => changesOf(figure).some(change => change[STATE] === "moved" || change[STATE] === "seeds");
 const label = run => run.day ? run.day : run.written.slice(0, 10);
 
 const preferred = content.figures.findIndex(figure => figure.section === "all" && figure.name === "gauc_click");
 const start = content.start ?? Math.max(preferred, 0);
-const chosen = {group: content.figures[start].g, section: EVERY, moved: false, figure: start};
+const chosen = {group: content.figures[start].g, section: content.figures[start].section, moved: false, figure: start};
 
 function shown() {
   return content.figures.map((figure, place) => [figure, place]).filter(([figure]) => figure.g === chosen.group
@@ -62,7 +64,7 @@ function trace(picture, figure, x, y, bottom, radius) {
     const step = figure.steps.find(change => change[UNTIL] === place);
     if (step && sign(step)) {
       const up = step[VALUE] > 0 ? -1 : 1, r = radius * 1.9;
-      picture.append(draw("path", {class: step[STATE] === "hint" ? "mark hint" : "mark", d: `M${x(place) - r} ${y(point[0]) - up * r * .6}h${2 * r}l${-r} ${up * r * 1.7}Z`}));
+      picture.append(draw("path", {class: `mark ${step[STATE]}`, d: `M${x(place) - r} ${y(point[0]) - up * r * .6}h${2 * r}l${-r} ${up * r * 1.7}Z`}));
     } else {
       picture.append(draw("circle", {class: "dot", cx: x(place), cy: y(point[0]), r: radius}));
     }
@@ -94,7 +96,7 @@ function ticksBetween(low, high, most) {
 
 function showPlot(figure) {
   const plot = document.getElementById("plot");
-  const width = Math.max(320, plot.clientWidth || 900), height = 260, left = 64, right = 24, top = 12, bottom = 44;
+  const width = drawingWidth(plot), height = 260, left = 64, right = 24, top = 12, bottom = 44;
   const [low, high] = extent(figure), last = Math.max(runs.length - 1, 1);
   const x = place => left + 16 + place / last * (width - left - right - 32);
   const y = value => top + (high - value) / (high - low) * (height - top - bottom);
@@ -148,22 +150,25 @@ function showOne() {
   const about = [definition, figure.lower === true ? "Lower is better." : ""].filter(Boolean).join(" ");
   document.getElementById("definition").textContent = about || (figure.lower === null ? "A measure of the audit; docs/audit.md says what it is." : "");
   showPlot(figure);
-  document.getElementById("legend").textContent = "Line and band: value and interval. Filled triangle: moved against the run before; hollow: only before the correction. Cross: the run lacks the figure.";
+  document.getElementById("legend").textContent = "Line and band: value and interval. Filled triangle: moved against the run before; dashed: moved, but the seeds differ; hollow: only before the correction. Cross: the run lacks the figure.";
   const names = ["run", "value", "n", "change to the run before", "test"];
   const rows = figure.points.map((point, place) => {
     const step = figure.steps.find(change => change[UNTIL] === place);
     const from = step && step[SINCE] !== place - 1 ? `, against ${runs[step[SINCE]].name}` : "";
     return make("tr", {}, make("th", {scope: "row"}, runs[place].name, make("span", {class: "part"}, label(runs[place]))),
       valueCell(point, names[1]), make("td", {"data-label": names[2]}, known(point) ? count(point[3]) : "–"),
-      changeCell(figure, step, names[3]), make("td", {"data-label": names[4]}, step ? step[HOW] + from : "–"));
+      changeCell(figure, step, names[3]), make("td", {"data-label": names[4]}, step ? step[HOW] + noiseWords(step) + from : "–"));
   });
   document.getElementById("points").replaceChildren(headOf(names), make("tbody", {}, ...rows));
 }
 
 function showTable() {
   const there = shown(), moved = there.filter(([figure]) => hasMoved(figure)).length;
-  document.getElementById("table-note").textContent = `${count(there.length)} figures of ${content.groups[chosen.group]}, ${count(moved)} of them moved. Choose a name to see it above. Marks are corrected for every change of the report.`;
-  const names = ["figure", "trend", "first", "last", "last step", "last against first"];
+  const whose = content.figures.filter(figure => figure.g === chosen.group), hidden = whose.filter(hasMoved).length - moved;
+  document.getElementById("table-note").textContent = `${count(there.length)} of ${count(whose.length)} figures of ${content.groups[chosen.group]}, ${count(moved)} of them moved` +
+    `${hidden ? ` (and ${count(hidden)} of other segments or parts)` : ""}. Choose a name to see it above. Marks are corrected for every change of the report.`;
+  // Of two runs the last step is the last against the first.
+  const names = ["figure", "trend", "first", "last", "last step", ...(runs.length > 2 ? ["last against first"] : [])];
   const rows = there.map(([figure, place]) => {
     const button = make("button", {type: "button", "aria-pressed": String(place === chosen.figure)}, figure.name);
     button.addEventListener("click", () => {
@@ -177,7 +182,7 @@ function showTable() {
     return make("tr", {}, make("th", {scope: "row"}, button, make("span", {class: "part"}, figure.section)),
       make("td", {"data-label": names[1], class: "spark"}, sparkline(figure)),
       valueCell(figure.points[start], names[2], start > 0 ? `of ${runs[start].name}` : ""), valueCell(figure.points[end], names[3], late),
-      changeCell(figure, step, names[4]), changeCell(figure, figure.overall || step, names[5]));
+      changeCell(figure, step, names[4]), ...(runs.length > 2 ? [changeCell(figure, figure.overall || step, names[5])] : []));
   });
   document.getElementById("table").replaceChildren(headOf(names), make("tbody", {}, ...rows));
 }
@@ -194,5 +199,5 @@ document.getElementById("group").addEventListener("change", event => { chosen.gr
 document.getElementById("section").addEventListener("change", event => { chosen.section = event.target.value; show(); });
 document.getElementById("moved").addEventListener("change", event => { chosen.moved = event.target.checked; show(); });
 document.getElementById("controls").addEventListener("submit", event => event.preventDefault());
-window.addEventListener("resize", () => showPlot(content.figures[chosen.figure]));
+for (const event of ["resize", "beforeprint", "afterprint"]) window.addEventListener(event, () => showPlot(content.figures[chosen.figure]));
 show();

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -94,3 +97,56 @@ def test_a_validation_without_a_telling_list_does_not_stop_at_the_first_tree(ran
     fitted = lightgbm_lambdarank.fit(ranking_work)
     assert fitted.boosters["click"].num_trees() == 7
     assert "holds no list with both classes" in " ".join(capsys.readouterr().out.split())
+
+
+def ndcg_of_one_order(labels: list[int], cut: int) -> float:
+    gain = sum(label / np.log2(place + 2) for place, label in enumerate(labels[:cut]))
+    return gain / sum(1 / np.log2(place + 2) for place in range(min(sum(labels), cut)))
+
+
+def ndcg_over_every_order(labels: list[int], scores: list[int], cut: int) -> float:
+    orders = [
+        rows for rows in permutations(range(len(labels))) if [-scores[row] for row in rows] == sorted(-np.array(scores))
+    ]
+    return float(np.mean([ndcg_of_one_order([labels[row] for row in rows], cut) for rows in orders]))
+
+
+@pytest.mark.parametrize("cut", [1, 3, 10])
+@pytest.mark.parametrize("length", [1, 2, 6])
+def test_ndcg_is_the_mean_over_every_order_of_tied_rows(length, cut):
+    draw = np.random.default_rng(length)
+    labels, scores = draw.integers(0, 2, (12, length)), draw.integers(0, 3, (12, length))
+    request = np.repeat(np.arange(12) * 2, length)
+    known = [
+        ndcg_over_every_order(label.tolist(), score.tolist(), cut)
+        for label, score in zip(labels, scores, strict=True)
+        if label.any()
+    ]
+    found = lightgbm.expected_ndcg(labels.ravel(), scores.ravel().astype(float), request, cut)
+    assert found == pytest.approx(np.mean(known))
+
+
+def with_clicks(split, first: bool):
+    """The split with the clicked rows of each list at its head or its tail: what a list shown best first tends to."""
+    order = np.lexsort((split.clicked == 0 if first else split.clicked, split.request))
+    rows = {field.name: getattr(split, field.name) for field in dataclasses.fields(split)}
+    moved = {
+        name: rows[name][order] for name in ("item", "clicked", "ordered", "position", "stage", "price", "rank_score")
+    }
+    pair = split.pair_features
+    lists = {name: values[order] for name, values in pair.lists.items()}
+    pair = dataclasses.replace(pair, ids=pair.ids[order], numbers=pair.numbers[order], lists=lists)
+    return dataclasses.replace(split, **moved, pair_features=pair)
+
+
+def test_the_order_in_which_lists_were_shown_does_not_decide_when_training_stops(ranking_work, monkeypatch):
+    original, trees = type(ranking_work.encoded).split, []
+    for first in (False, True):
+
+        def sorted_by_click(self, name, first=first):
+            split = original(self, name)
+            return with_clicks(split, first) if name == "validation" else split
+
+        monkeypatch.setattr(type(ranking_work.encoded), "split", sorted_by_click)
+        trees.append(lightgbm_lambdarank.fit(ranking_work).boosters["click"].num_trees())
+    assert trees[0] == trees[1] > 1

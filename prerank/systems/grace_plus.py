@@ -1,7 +1,7 @@
 """GRACE with what may beat it at equal serving cost: the search and what it chose are in docs/beyond.md.
 
 The network that serves is GRACE's; φ, with whatever hashing, is made before anybody asks. What may differ is what it
-learns from: whole lists beside single rows, rows that the ranking model never saw, and ψ as a target for the request too.
+learns from: whole lists beside single rows, rows that the ranking model never saw, and ψ as a target for the request.
 """
 
 from __future__ import annotations

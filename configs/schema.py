@@ -81,6 +81,7 @@ class ListLoss(StrEnum):
     none = "none"
     softmax = "softmax"
     relaxed_recall = "relaxed_recall"
+    pairs = "pairs"
 
 
 class ContrastOn(StrEnum):
@@ -334,7 +335,10 @@ class PretrainedItemConfig:
 class PlusConfig:
     """What grace_plus has beside GRACE; nothing of it costs anything when serving."""
 
-    list_loss: ListLoss = key(ListLoss.none, "over the rank logits of whole lists: none, softmax or relaxed_recall")
+    list_loss: ListLoss = key(
+        ListLoss.none,
+        "over whole lists: softmax or relaxed_recall of the rank logit, COPR's pairs of click and order logit, or none",
+    )
     list_weight: float = key(0.1, "of the loss over whole lists")
     unranked_below: bool = key(False, "True: a row that was recalled but not ranked is below every k, not unknown")
     attributes_only: bool = key(

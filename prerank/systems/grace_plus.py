@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from configs.schema import ListLoss, PlusConfig
 from prerank.batches import Batch
+from prerank.list_losses import chunk_pairs_loss, sample_chunks
 from prerank.losses import rank_labels, unique_items
 from prerank.network import Outputs, PreRankingNetwork
 from prerank.systems import FittedSystem, Work
 from prerank.systems.grace import GRACE
 from prerank.top_losses import relaxed_recall_loss, top_softmax_loss
-from prerank.training import fit_network, load_network
+from prerank.training import feedback_score, fit_network, load_network
 
 NEEDS_PSI = True
 
@@ -85,8 +86,10 @@ class GRACEPlus(GRACE):
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         """Eq. 11 with the terms of ``model.plus``."""
         terms = super().losses(batch, outputs)
-        if outputs.rank is not None and self.plus.list_loss is not ListLoss.none:
-            terms["list"] = self.plus.list_weight * self._list_loss(batch, outputs.rank)
+        if self.plus.list_loss is not ListLoss.none and (
+            self.plus.list_loss is ListLoss.pairs or outputs.rank is not None
+        ):
+            terms["list"] = self.plus.list_weight * self._list_loss(batch, outputs)
         if self.query is not None:
             terms["query"] = self.plus.query_weight * self._query_loss(batch, self.query)
         return terms
@@ -109,11 +112,20 @@ class GRACEPlus(GRACE):
             phi, psi, anchors, in_p = phi[in_p], psi[in_p], anchors[in_p], in_p[in_p]
         return super().generalisation_loss(batch, first, phi, psi, in_p, anchors)
 
-    def _list_loss(self, batch: Batch, rank: Tensor) -> Tensor:
+    def _list_loss(self, batch: Batch, outputs: Outputs) -> Tensor:
+        if self.plus.list_loss is ListLoss.pairs:
+            return self._pairs_loss(batch, outputs)
+        assert outputs.rank is not None
         labels, mask = rank_labels(self.rank_positions(batch), batch.list_length, self.cutoffs)
         if self.plus.list_loss is ListLoss.softmax:
-            return top_softmax_loss(rank, labels, mask, batch.request, self.k_weights)
-        return relaxed_recall_loss(rank, labels, mask, batch.request, self.cutoffs, self.k_weights)
+            return top_softmax_loss(outputs.rank, labels, mask, batch.request, self.k_weights)
+        return relaxed_recall_loss(outputs.rank, labels, mask, batch.request, self.cutoffs, self.k_weights)
+
+    def _pairs_loss(self, batch: Batch, outputs: Outputs) -> Tensor:
+        """COPR's pairs: they order the very logits that clicks teach, where eq. 8 orders a head of its own."""
+        draw = torch.rand(len(batch), device=batch.position.device)
+        rows, chunks = sample_chunks(batch.request, batch.position, self.model.copr.chunk, draw)
+        return chunk_pairs_loss(feedback_score(outputs, self)[rows], batch.request[rows], chunks)
 
     def _query_loss(self, batch: Batch, query: nn.Linear) -> Tensor:
         rows = self.psi_row[batch.item]

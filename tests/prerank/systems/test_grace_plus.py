@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from prerank.losses import rank_labels, rank_loss
 from prerank.metrics import auc
 from prerank.systems import grace_plus
+from prerank.systems.copr import COPR
 from prerank.systems.grace import GRACE
 from prerank.systems.grace_plus import GRACEPlus, request_contrast, settle_unranked
 from prerank.top_losses import relaxed_recall_loss, top_softmax_loss
@@ -46,6 +47,22 @@ def test_with_nothing_switched_on_it_is_grace(small_encoded_log, work_of):
     for name, value in expected.items():
         torch.testing.assert_close(made[name], value)
     assert not ours.whole_requests
+
+
+def test_pairs_are_coprs_on_the_logits_that_clicks_teach(small_encoded_log, work_of):
+    keys = ("model.plus.list_loss=pairs", "model.plus.list_weight=0.3", *OFF[1:])
+    module = plus(work_of, small_encoded_log, *keys)
+    rival = COPR(work_of(small_encoded_log, "copr", "model.copr.weight=0.3"))
+    batch = small_encoded_log.split("train").batch(np.arange(60))
+    outputs = module(batch)
+    torch.manual_seed(3)
+    made = module.losses(batch, outputs)
+    torch.manual_seed(3)
+    expected = rival.losses(batch, outputs)["pairs"]
+    assert expected > 0
+    torch.testing.assert_close(made["list"], expected)
+    assert module.whole_requests
+    assert set(made) >= {"rank", "contrast"}  # beside GRACE's own, not in their place
 
 
 @pytest.mark.parametrize("list_loss", ["softmax", "relaxed_recall"])

@@ -203,45 +203,90 @@ def attribute_neighbours(
     values = np.where(asked >= 0, asked, -2).astype(np.int32)
     worth = np.stack([weights[column][np.maximum(asked[:, column], 0)] for column in columns], axis=1)
     codes = np.ascontiguousarray(attributes, dtype=np.int32)
+    order = np.stack([np.argsort(codes[:, column], kind="stable") for column in columns])
+    starts, ends = (
+        np.stack([np.searchsorted(codes[order[column], column], values[:, column], side) for column in columns], axis=1)
+        for side in ("left", "right")
+    )
     found = np.empty((len(queries), k), dtype=np.int64)
     with progress() as bar:
         task = bar.add_task("attribute oracle", total=len(queries), note="")
         for start in range(0, len(queries), ORACLE_QUERIES_AT_ONCE):
             part = slice(start, start + ORACLE_QUERIES_AT_ONCE)
-            found[part] = _sharing_most(codes, queries[part], values[part], worth[part], k, seed + start)
+            lists = order, starts[part], ends[part]
+            found[part] = _sharing_most(codes, *lists, queries[part], values[part], worth[part], k, seed + start)
             bar.update(task, advance=len(found[part]))
     return found
 
 
 @numba.njit(cache=True)
 def _sharing_most(
-    codes: np.ndarray, queries: np.ndarray, values: np.ndarray, worth: np.ndarray, k: int, seed: int
+    codes: np.ndarray,
+    order: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    queries: np.ndarray,
+    values: np.ndarray,
+    worth: np.ndarray,
+    k: int,
+    seed: int,
 ) -> np.ndarray:
-    """The k rows with the largest sum of ``worth`` over columns that equal ``values``, best first, ties at random."""
+    """The k rows with the largest sum of ``worth`` over columns that equal ``values``, best first, ties at random.
+
+    Only rows that share a value are looked at (``order[column][start:end]``), each in the first column that it shares;
+    all rows where those are fewer than k.
+    """
     np.random.seed(seed)  # noqa: NPY002 - compiled code has this generator only
     found = np.empty((len(queries), k), dtype=np.int64)
     scores = np.empty(k, dtype=np.float64)
     for query in range(len(queries)):
         held = 0
-        for row in range(len(codes)):
-            if row == queries[query]:
-                continue
-            score = 0.0
-            for column in range(codes.shape[1]):
-                if codes[row, column] == values[query, column]:
-                    score += worth[query, column]
-            if held == k and score + TIE <= scores[k - 1]:
-                continue
-            score += TIE * np.random.random()  # noqa: NPY002
-            if held == k and score <= scores[k - 1]:
-                continue
-            place = held if held < k else k - 1
-            held = min(held + 1, k)
-            while place > 0 and scores[place - 1] < score:
-                scores[place], found[query, place] = scores[place - 1], found[query, place - 1]
-                place -= 1
-            scores[place], found[query, place] = score, row
+        for column in range(codes.shape[1]):
+            for place in range(starts[query, column], ends[query, column]):
+                row = order[column, place]
+                if row != queries[query] and _first_shared(codes[row], values[query]) == column:
+                    score = _shared(codes[row], values[query], worth[query])
+                    held = _keep(found[query], scores, held, row, score)
+        if held < k:
+            held = 0
+            for row in range(len(codes)):
+                if row != queries[query]:
+                    score = _shared(codes[row], values[query], worth[query])
+                    held = _keep(found[query], scores, held, row, score)
     return found
+
+
+@numba.njit(cache=True)
+def _first_shared(codes: np.ndarray, values: np.ndarray) -> int:
+    for column in range(len(codes)):
+        if codes[column] == values[column]:
+            return column
+    return -1
+
+
+@numba.njit(cache=True)
+def _shared(codes: np.ndarray, values: np.ndarray, worth: np.ndarray) -> float:
+    score = 0.0
+    for column in range(len(codes)):
+        if codes[column] == values[column]:
+            score += worth[column]
+    return score
+
+
+@numba.njit(cache=True)
+def _keep(rows: np.ndarray, scores: np.ndarray, held: int, row: int, score: float) -> int:
+    """Put the row into the sorted list if it is good enough; how many are held then."""
+    if held == len(rows) and score + TIE <= scores[-1]:
+        return held
+    score += TIE * np.random.random()  # noqa: NPY002
+    if held == len(rows) and score <= scores[-1]:
+        return held
+    place = held if held < len(rows) else held - 1
+    while place > 0 and scores[place - 1] < score:
+        scores[place], rows[place] = scores[place - 1], rows[place - 1]
+        place -= 1
+    scores[place], rows[place] = score, row
+    return min(held + 1, len(rows))
 
 
 def rarity(codes: Int64[np.ndarray, " items"], values: int) -> Float32[np.ndarray, " values"]:

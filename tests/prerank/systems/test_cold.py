@@ -6,11 +6,13 @@ import dataclasses
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from prerank.batches import SideFeatures
 from prerank.feature_groups import HASH_ID, FeatureGroups, KeptColumns, SqueezeExcitation, _names, group_names
+from prerank.features import encode_log
 from prerank.item_network import HashId
 from prerank.schema import ListColumn, NumberStatistics, SideSchema
 from prerank.systems import cold
@@ -32,6 +34,9 @@ def test_the_block_weighs_each_group_by_what_all_say(rows):
             s = torch.sigmoid(block.linear.weight[group] @ inputs[row] + block.linear.bias[group])
             torch.testing.assert_close(block.weights(inputs)[row, group], s)
             torch.testing.assert_close(found[row, group_of == group], s * inputs[row, group_of == group])
+
+
+SPLITS = ("train", "validation", "test")
 
 
 def changed(batch, name: str):
@@ -133,16 +138,99 @@ def copy_tables(part, whole, schema) -> None:
                 part.numbers.weight[start : start + rows] = whole.numbers.weight[first : first + rows]
 
 
-def test_the_most_weighed_groups_are_kept(small_encoded_log, work_of):
+def test_the_groups_that_cost_most_are_kept(small_encoded_log, work_of):
     work = work_of(small_encoded_log, "cold", "model.cold.groups=3")
     fitted = cold.fit(work)
     chosen = json.loads((work.folder / "groups.json").read_text())
-    weights = chosen["weights"]
-    assert set(weights) == set(group_names(small_encoded_log.schema, work.config.model))
-    assert chosen["kept"] == sorted(weights, key=lambda name: -weights[name])[:3]
+    names = set(group_names(small_encoded_log.schema, work.config.model))
+    assert set(chosen["order"]) == set(chosen["losses"]) == set(chosen["weights"]) == names
+    assert chosen["kept"] == chosen["order"][:3]
     assert set(fitted.module.network.groups.names) == set(chosen["kept"])
     assert fitted.module.network.excitation is None
-    assert all(0 < weight < 1 for weight in weights.values())
+    assert all(0 < weight < 1 for weight in chosen["weights"].values())
+
+
+def test_groups_are_closed_in_turn_as_a_slow_loop_closes_them(small_encoded_log, work_of):
+    """The columns of closed groups overwritten with their means, and every set of closed groups scored anew."""
+    work = work_of(small_encoded_log, "cold", "model.dimension=2")
+    module = Selection(work).eval()
+    torch.nn.init.normal_(module.network.excitation.linear.weight)
+    for parameter in module.network.groups.parameters():
+        torch.nn.init.normal_(parameter)
+    found = cold.close_in_turn(type("Fitted", (), {"module": module})(), work)
+
+    split, group_of = small_encoded_log.split("validation"), module.network.groups.group_of.tolist()
+    names, batch = module.network.groups.names, split.batch(np.arange(split.rows))
+    rows = module.network.groups(batch).detach().numpy().copy()
+
+    def loss(closed: list[int]) -> float:
+        said = rows.copy()
+        for place, group in enumerate(group_of):
+            if group in closed:
+                said[:, place] = rows[:, place].mean()
+        outputs = module.network.score(torch.tensor(said))
+        return sum(term.item() for term in module.losses(batch, outputs).values())
+
+    closed: list[int] = []
+    expected = {}
+    for _ in names:
+        after = {group: loss([*closed, group]) for group in range(len(names)) if group not in closed}
+        least = min(after, key=after.__getitem__)
+        expected[names[least]] = after[least] - loss(closed)
+        closed.append(least)
+    assert list(found) == list(expected)[::-1]
+    assert list(found.values()) == pytest.approx(list(expected.values())[::-1], abs=2e-6)
+
+
+def planted_log(write, seed: int):
+    """Items of 16 columns, four of which decide who clicks; the others, and users and queries, are noise."""
+    draw, n_items, n_requests, rows = np.random.default_rng(seed), 400, 400, 12
+    utility, columns = np.zeros(n_items), {"item_id": [f"item {number}" for number in range(n_items)]}
+    for values in (4, 12, 40):
+        chosen, effect = draw.integers(0, values, n_items), draw.normal(size=values)
+        columns[f"signal_{values}"] = [f"value {value}" for value in chosen]
+        utility += 0.8 * (effect / effect.std())[chosen]
+    for values in (2, 4, 12, 40, 100):
+        columns[f"noise_{values}"] = [f"value {value}" for value in draw.integers(0, values, n_items)]
+    numbers = draw.normal(size=(4, n_items)).astype(np.float32)
+    columns |= dict(zip(("signal_number", "noise_a", "noise_b", "noise_c"), numbers, strict=True))
+    utility += 0.8 * numbers[0]
+    shown = draw.integers(0, n_items, n_requests * rows)
+    clicked = draw.random(len(shown)) < 1 / (1 + np.exp(1.5 - utility[shown]))
+    request = np.repeat(np.arange(n_requests), rows)
+    split = np.array(SPLITS)[np.searchsorted([0.7, 0.85], request / n_requests, side="right")]
+    log = [
+        {
+            "request_id": int(number),
+            "user_id": f"user {number % 97}",
+            "query": f"query {number % 31}",
+            "item_id": columns["item_id"][item],
+            "clicked": bool(click),
+            "split": str(part),
+        }
+        for number, item, click, part in zip(request, shown, clicked, split, strict=True)
+    ]
+    return write(log, pa.table(columns), name=f"planted {seed}")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_planted_columns_are_found_among_noise(seed, checked_log, request_for, work_of):
+    """Of 15 groups 4 decide; a choice by chance finds all four once in 1,365 logs."""
+    encoded = encode_log(request_for("data.cutoffs=[3,5]", run=str(seed)), planted_log(checked_log, seed))
+    settings = ["model.item.use_hash_id=false", "model.buckets=500", "model.cold.groups=4", "prerank.max_epochs=3"]
+    work = work_of(encoded, "cold", *settings, f"seed={seed}", "prerank.batch_size=128", "model.dimension=16")
+    assert len(group_names(encoded.schema, work.config.model)) == 15
+    kept = cold.choose_groups(work)["kept"]
+    assert {name.split("/")[1] for name in kept} == {"signal_4", "signal_12", "signal_40", "signal_number"}
+
+
+def test_the_ranking_is_the_same_whatever_the_budget(small_encoded_log, work_of, monkeypatch):
+    work = work_of(small_encoded_log, "cold", "model.cold.groups=2")
+    few = cold.choose_groups(work)
+    monkeypatch.setattr(cold, "rank_groups", lambda _work: pytest.fail("ranked twice"))
+    more = cold.choose_groups(work_of(small_encoded_log, "cold", "model.cold.groups=4"))
+    assert more["order"] == few["order"]
+    assert more["kept"][:2] == few["kept"]
 
 
 def test_the_weight_of_a_group_is_its_mean_over_validation(small_encoded_log, work_of):

@@ -148,4 +148,5 @@ def test_the_plan_of_the_search_beyond_the_paper_can_be_read_and_its_systems_con
     sides = [side for module in plan.modules.values() for side in (module.with_it, module.without)]
     for side in sides:
         keys = [f"{key}={value}" for key, value in side.overrides.items()]
-        assert parse([f"model={side.model}", *keys], remember=False).config.model.name == "grace_plus"
+        assert parse([f"model={side.model}", *keys], remember=False).config.model.name == side.model
+    assert {module.without.model for module in plan.modules.values()} == {"grace_plus"}

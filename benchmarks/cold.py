@@ -38,6 +38,8 @@ from prerank.systems.cold import RANKING
 
 METRICS = ("gauc_click", "recall_at_10")
 CONFIDENCE = 0.95
+Quality = tuple[float, float, float, list[float], np.ndarray]
+"""Mean over runs, its interval, each run's value, and the draws of the mean."""
 ROUNDS = 5
 """Measurements of a system's time, all systems in turns; the lowest is taken, since other work only ever adds."""
 
@@ -84,7 +86,7 @@ class Row:
     scoring_ms: float = 0.0
     network_ms: float = 0.0
 
-    def quality(self, split: str, metric: str) -> tuple[float, float, float, list[float], np.ndarray]:
+    def quality(self, split: str, metric: str) -> Quality:
         """Mean over runs, its interval, each run's value, and the draws of the mean."""
         values, draws, _ = seed_mean([read_evaluation(each) for each in self.found.values()], split, "all", metric)
         low, high = interval(float(np.mean(values)), draws, CONFIDENCE)
@@ -224,7 +226,7 @@ def picture(rows: Sequence[Row], seeds: int) -> str:
     return panels("COLD: quality against operations and measured time", drawn, note)
 
 
-def _lines(rows: Sequence[Row], quality: Mapping[str, tuple], of_row: Callable[[Row], float]) -> list[Line]:  # type: ignore[type-arg]
+def _lines(rows: Sequence[Row], quality: Mapping[str, Quality], of_row: Callable[[Row], float]) -> list[Line]:
     lines = []
     for system, colour in (("cold", "simulated"), ("ple", "trivago"), ("grace", "expedia")):
         chosen = [row for row in rows if row.variant.system == system]

@@ -12,7 +12,7 @@ from typing import Any
 
 from prerank.compare_markdown import claim
 from prerank.compare_statistics import LEAST_SEEDS
-from prerank.pages import render_page
+from prerank.pages import render_page, rounded
 
 DECIMALS = 5
 NOT_ON_THE_PAGE = re.compile(r".*_with_random|top\d+_survival.*")
@@ -47,7 +47,7 @@ def _data_set(data: Mapping[str, Any]) -> dict[str, Any]:
         "tasks_off", "interval", "recall", "family", "verdict", "cost", "chance", "undefined",
     )  # fmt: skip
     return {
-        **{key: _rounded(data[key]) for key in kept},
+        **{key: rounded(data[key], DECIMALS) for key in kept},
         "figures": _each(data["figures"], _figure),
         "differences": _each(data["differences"], _difference),
     }
@@ -65,21 +65,13 @@ def _each(cells: Mapping[str, Any], shorten: Any) -> dict[str, Any]:
 
 def _figure(cell: Mapping[str, Any]) -> list[Any]:
     """``[value, low, high, n, [seed, value, ...]]``."""
-    seeds = [part for seed, value in cell["by_seed"].items() for part in (seed, _rounded(value))]
-    return [*(_rounded(cell[key]) for key in ("value", "low", "high", "n")), seeds]
+    seeds = [part for seed, value in cell["by_seed"].items() for part in (seed, rounded(value, DECIMALS))]
+    return [*(rounded(cell[key], DECIMALS) for key in ("value", "low", "high", "n")), seeds]
 
 
 def _difference(cell: Mapping[str, Any]) -> list[Any]:
     """``[value, low, high, p, p_holm, visible, seeds, claim]`` (claim: of the family only), or ``[null, reason]``."""
     if cell["value"] is None:
         return [None, cell["reason"]]
-    figures = [_rounded(cell.get(key)) for key in ("value", "low", "high", "p", "p_holm", "visible")]
+    figures = [rounded(cell.get(key), DECIMALS) for key in ("value", "low", "high", "p", "p_holm", "visible")]
     return [*figures, len(cell["by_seed"]), claim(cell) if "p_holm" in cell else None]
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, DECIMALS)
-    if isinstance(value, Mapping):
-        return {key: _rounded(each) for key, each in value.items()}
-    return [_rounded(each) for each in value] if isinstance(value, list) else value

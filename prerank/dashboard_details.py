@@ -21,6 +21,7 @@ from prerank.dashboard_figures import DRAWS, Details, read_split, system_details
 from prerank.dashboard_requests import differing_requests
 from prerank.evaluation import SPLITS, EvaluationContext, evaluation_context
 from prerank.measures import split_rows
+from prerank.pages import rounded
 from prerank.significance import difference_of_draws, holm
 from pretrain.embeddings import EmbeddingTable
 
@@ -167,13 +168,16 @@ def _cells(attributes: Sequence[Any], reasons: dict[str, int]) -> list[Any]:
     def short(cell: Mapping[str, Any]) -> list[Any]:
         if cell["value"] is None:
             return [reasons.setdefault(cell["reason"], len(reasons)), cell["n"]]
-        return [*(_rounded(cell[key]) for key in ("value", "low", "high")), cell["n"]]
+        return [*(rounded(cell[key], DECIMALS) for key in ("value", "low", "high")), cell["n"]]
 
     return [[[short(cell) for cell in value] for value in values] for values in attributes]
 
 
 def _each(splits: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {system: {split: _rounded(part[name]) for split, part in parts.items()} for system, parts in splits.items()}
+    return {
+        system: {split: rounded(part[name], DECIMALS) for split, part in parts.items()}
+        for system, parts in splits.items()
+    }
 
 
 def _compared(baseline: str, found: Mapping[str, Details]) -> dict[str, Any]:
@@ -232,12 +236,4 @@ def _differences(of: Details, baseline: Details, split: str) -> list[Any] | None
 
 
 def _short(cell: Mapping[str, Any] | None) -> list[Any] | None:
-    return None if cell is None else [_rounded(cell.get(key)) for key in ("value", "low", "high", "p_holm")]
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, DECIMALS)
-    if isinstance(value, Mapping):
-        return {key: _rounded(each) for key, each in value.items()}
-    return [_rounded(each) for each in value] if isinstance(value, list) else value
+    return None if cell is None else [rounded(cell.get(key), DECIMALS) for key in ("value", "low", "high", "p_holm")]

@@ -28,3 +28,12 @@ def render_page(template: str, content: Mapping[str, Any], *folders: Path) -> st
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return environment.get_template(template).render(content=content)
+
+
+def rounded(value: Any, decimals: int) -> Any:
+    """A figure, or all floats in a list or mapping of figures, rounded: digits that nobody sees fill a page."""
+    if isinstance(value, float):
+        return round(value, decimals)
+    if isinstance(value, Mapping):
+        return {key: rounded(each, decimals) for key, each in value.items()}
+    return [rounded(each, decimals) for each in value] if isinstance(value, list) else value

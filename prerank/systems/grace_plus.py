@@ -86,9 +86,7 @@ class GRACEPlus(GRACE):
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         """Eq. 11 with the terms of ``model.plus``."""
         terms = super().losses(batch, outputs)
-        if self.plus.list_loss is not ListLoss.none and (
-            self.plus.list_loss is ListLoss.pairs or outputs.rank is not None
-        ):
+        if self.plus.list_loss is ListLoss.pairs or (self.whole_requests and outputs.rank is not None):
             terms["list"] = self.plus.list_weight * self._list_loss(batch, outputs)
         if self.query is not None:
             terms["query"] = self.plus.query_weight * self._query_loss(batch, self.query)

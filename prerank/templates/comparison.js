@@ -45,15 +45,6 @@ function fillControls() {
   fill("metric", metrics, metrics, chosen.metric);
 }
 
-function ticksBetween(low, high, most) {
-  const step = [1, 2, 2.5, 5, 10].map(part => part * 10 ** Math.floor(Math.log10((high - low) / most)))
-    .find(part => (high - low) / part <= most);
-  const ticks = [];
-  for (let tick = Math.ceil(low / step) * step; tick <= high + step * 1e-6; tick += step) ticks.push(tick);
-  const quarter = step.toString().includes("25") ? 1 : 0;
-  return {ticks, decimals: Math.max(0, Math.min(5, Math.ceil(-Math.log10(step) - 1e-9) + quarter))};
-}
-
 function extent(cells) {
   const ends = cells.flatMap(cell => [cell[0], cell[1] ?? cell[0], cell[2] ?? cell[0], ...seedValues(cell)]);
   let low = Math.min(...ends), high = Math.max(...ends);

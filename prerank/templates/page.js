@@ -51,3 +51,13 @@ window.addEventListener("afterprint", () => {
   for (const line of forPaper.added.splice(0)) line.remove();
   for (const folded of forPaper.opened.splice(0)) folded.open = false;
 });
+
+// About `most` round numbers from low to high, and the decimals that tell them apart.
+function ticksBetween(low, high, most) {
+  const step = [1, 2, 2.5, 5, 10].map(part => part * 10 ** Math.floor(Math.log10((high - low) / most)))
+    .find(part => (high - low) / part <= most);
+  const ticks = [];
+  for (let tick = Math.ceil(low / step) * step; tick <= high + step * 1e-6; tick += step) ticks.push(tick);
+  const quarter = step.toString().includes("25") ? 1 : 0;
+  return {ticks, decimals: Math.max(0, Math.min(5, Math.ceil(-Math.log10(step) - 1e-9) + quarter))};
+}

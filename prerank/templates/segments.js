@@ -120,14 +120,6 @@ function showLegends(systems) {
   if (rowsShown().some(row => chanceOf(row.key) !== null)) document.getElementById("legend").append(make("span", {}, icon, "chance"));
 }
 
-function ticksBetween(low, high, most) {
-  const step = [1, 2, 2.5, 5, 10].map(part => part * 10 ** Math.floor(Math.log10((high - low) / most)))
-    .find(part => (high - low) / part <= most);
-  const ticks = [];
-  for (let tick = Math.ceil(low / step) * step; tick <= high + step * 1e-6; tick += step) ticks.push(tick);
-  return {ticks, decimals: Math.max(0, Math.min(4, Math.ceil(-Math.log10(step) - 1e-9) + (step.toString().includes("25") ? 1 : 0)))};
-}
-
 const cutText = (text, most) => text.length <= most ? text : text.slice(0, Math.max(1, most - 1)) + "…";
 
 function showPlot(systems) {

@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from pictures import COLOURS, Line, Panel, Scale, panels
-from real_logs import seed_mean
 
 from configs.command import config_from, parse, run_config, save, settings
 from configs.console import say
@@ -88,7 +87,11 @@ class Row:
 
     def quality(self, split: str, metric: str) -> Quality:
         """Mean over runs, its interval, each run's value, and the draws of the mean."""
-        values, draws, _ = seed_mean([read_evaluation(each) for each in self.found.values()], split, "all", metric)
+        evaluations = [read_evaluation(folder) for folder in self.found.values()]
+        values = [each.metrics[split]["all"][metric]["value"] for each in evaluations]
+        key = [split, "all", metric]
+        drawn = [each.draws[each.protocol["bootstrap"].index(key)] for each in evaluations]
+        draws = np.mean(np.stack(drawn).astype(np.float64), axis=0)
         low, high = interval(float(np.mean(values)), draws, CONFIDENCE)
         assert low is not None
         assert high is not None

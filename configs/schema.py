@@ -256,7 +256,7 @@ class LightGBMConfig:
     leaves: int = key(31, "leaves of a tree")
     learning_rate: float = key(0.05, "shrinkage")
     min_rows: int = key(20, "rows in a leaf at least")
-    patience: int = key(50, "trees without a better AUC (lambdarank: NDCG@10) on validation before it stops")
+    patience: int = key(50, "trees without a better AUC (lambdarank: expected NDCG@10) on validation before it stops")
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from configs.errors import InputError
-from index.ann import clip, exact_index, hnsw_index, ivf_index, load_index, normalised, save_index, search
+from index.ann import BLAS_FROM, clip, exact_index, hnsw_index, ivf_index, load_index, normalised, save_index, search
 
 
 def vectors(items: int, dimension: int = 6, seed: int = 0) -> np.ndarray:
@@ -24,6 +24,10 @@ def test_exact_search_is_brute_force_without_the_query(items: int, k: int) -> No
     cosines = units @ units.T
     np.fill_diagonal(cosines, -np.inf)
     np.testing.assert_array_equal(found, np.argsort(-cosines, axis=1)[:, :k])
+
+
+def test_small_searches_are_a_matrix_product_too() -> None:
+    assert faiss.cvar.distance_compute_blas_threshold <= BLAS_FROM < 2000 * 32
 
 
 def test_a_query_that_is_no_candidate_loses_nothing() -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float32
 
+from configs.command import settings
 from configs.console import say, table, warn
 from configs.errors import InputError
 from configs.schema import EvaluationConfig
@@ -62,7 +63,9 @@ class Evaluation:
     draws: Float32[np.ndarray, "figures draws"]
 
     def write(self, folder: Path) -> None:
-        """Write ``metrics.json``, ``evaluation.json`` and ``bootstrap.npy``."""
+        """Write ``metrics.json``, ``evaluation.json`` and ``bootstrap.npy``; an interrupted one leaves no metrics."""
+        for name in ("metrics.json", "evaluation.json"):
+            (folder / name).unlink(missing_ok=True)
         with replacing(folder / "bootstrap.npy") as temporary, temporary.open("wb") as file:
             np.save(file, self.draws, allow_pickle=False)
         write_json(folder / "evaluation.json", self.protocol)
@@ -265,6 +268,7 @@ def _protocol(
 ) -> dict[str, Any]:
     names = dict.fromkeys(name for split in metrics.values() for found in split.values() for name in found)
     return {
+        "settings": settings(context.settings),
         "draws": context.settings.draws,
         "confidence": context.settings.confidence,
         "interval": "percentile bootstrap; widened to hold the value where the draws miss it",

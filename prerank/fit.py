@@ -17,7 +17,7 @@ from configs.command import Request, main, run_config, save, settings
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import Config
-from configs.stages import Run, Stage, identity_of
+from configs.stages import Run, Stage, identity_of, read_json
 from graph.logs.log import SearchLog
 from prerank import systems
 from prerank.batches import EncodedLog
@@ -48,6 +48,11 @@ def fit(request: Request) -> Path:
     stage = system_stage(config, run, work)
     if stage.finished:
         say(f"{name} is fitted already: {run.system(name)}")
+        if measured_with(run.system(name)) != settings(config.evaluation):
+            say("its figures were made with other evaluation settings: measuring again, without training")
+            save(config, run.system(name) / "config.yaml")
+            measure(config, run, work, systems.find(name).load(work))
+            say(f"long-tail dashboard: {write_dashboard(run)}")
         return run.system(name)
     stage.start()
     save(config, run.system(name) / "config.yaml")
@@ -55,10 +60,8 @@ def fit(request: Request) -> Path:
     system = fit_system(work)
     seconds = time.monotonic() - started
     say(f"{name}: {system.parameters:,} parameters, fitted in {seconds:.0f} s")
-    evaluation = predict_and_evaluate(config, run, work, system)
-    evaluation.write(run.system(name))
+    measure(config, run, work, system)
     stage.finish(parameters=system.parameters, fit_seconds=round(seconds, 1))
-    say(f"figures: {run.system(name) / 'metrics.json'}")
     say(f"long-tail dashboard: {write_dashboard(run)}")
     return run.system(name)
 
@@ -92,14 +95,13 @@ def open_work(config: Config, run: Run, encoded: EncodedLog) -> Work:
 
 
 def system_stage(config: Config, run: Run, work: Work) -> Stage:
-    """The stage of a fitted system: what it depends on."""
+    """The stage of a fitted system: what it depends on. Evaluation can be made anew without it (:func:`fit`)."""
     inputs = {"encoded": work.encoded.identity}
     if work.psi is not None:
         inputs["pretrain"] = identity_of(run.pretrain, f"python -m pretrain.run run={config.run}")
     parts = {
         "model": settings(config.model),
         "prerank": settings(config.prerank),
-        "evaluation": settings(config.evaluation),
         "cutoffs": list(config.data.cutoffs),
         "seed": config.seed,
     }
@@ -110,6 +112,18 @@ def fit_system(work: Work) -> FittedSystem:
     """Train the configured system from its seed; its files go to the folder of ``work``."""
     lightning.seed_everything(work.config.seed, verbose=False)
     return systems.find(work.config.model.name).fit(work)
+
+
+def measured_with(folder: Path) -> object:
+    """The evaluation settings that a fitted system's figures were made with; None where there are none."""
+    files = [folder / name for name in ("metrics.json", "evaluation.json")]
+    return read_json(files[1]).get("settings") if all(file.exists() for file in files) else None
+
+
+def measure(config: Config, run: Run, work: Work, system: FittedSystem) -> None:
+    """Predict, evaluate and write the figures."""
+    predict_and_evaluate(config, run, work, system).write(run.system(config.model.name))
+    say(f"figures: {run.system(config.model.name) / 'metrics.json'}")
 
 
 def predict_validation(work: Work, system: FittedSystem) -> tuple[Predictions, FusionWeights]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from configs.command import parse, save
+from configs.command import config_from, parse, save
 from configs.errors import InputError
 from prerank.evaluate import _fitted_config, _is_own_log
+from prerank.evaluation import read_evaluation
+from prerank.fit import fit
+from tests.prerank.conftest import market_run
 
 
 @pytest.fixture
@@ -61,3 +64,18 @@ def test_the_own_log_is_not_taken_for_a_new_one_that_would_hold_training_rows(as
     request = asked(override)
     with pytest.raises(InputError, match="the run's own log was split and encoded with another value"):
         _is_own_log(request, _fitted_config(request))
+
+
+def test_other_evaluation_settings_measure_again_and_do_not_train(tmp_path, monkeypatch):
+    market = market_run(tmp_path, "market", ("popularity",), "evaluation.draws=10").run
+    folder = market.system("popularity")
+    command = [f"runs_folder={tmp_path}", "run=market", "model=popularity", "prerank.max_epochs=1"]
+    command += ["model.lightgbm.trees=5"]
+    monkeypatch.setattr("prerank.fit.fit_system", lambda _: pytest.fail("trained again"))
+    fit(parse([*command, "evaluation.draws=20"]))
+    assert (read_evaluation(folder).draws.shape[1], config_from(folder / "config.yaml").evaluation.draws) == (20, 20)
+    (folder / "metrics.json").unlink()  # as a killed measurement leaves it
+    fit(parse([*command, "evaluation.draws=20"]))
+    written = (folder / "metrics.json").stat().st_mtime_ns
+    fit(parse([*command, "evaluation.draws=20"]))
+    assert (folder / "metrics.json").stat().st_mtime_ns == written

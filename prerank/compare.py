@@ -99,9 +99,8 @@ def tell_plan(comparison: Comparison, workers: int) -> None:
 
 def print_progress(comparison: Comparison, finished: set[Fit]) -> None:
     """How many seeds of each system are finished on each data set."""
-    systems = list(comparison.tuned)
-    rows = [[_titled(data), *(_seeds(data, system, finished) for system in systems)] for data in comparison.data]
-    table("seeds finished", ["data", *systems], rows)
+    rows = [[system, *(_seeds(data, system, finished) for data in comparison.data)] for system in comparison.tuned]
+    table("seeds finished", ["system", *(_titled(data) for data in comparison.data)], rows)
 
 
 def print_verdicts(content: dict[str, Any]) -> None:

@@ -81,7 +81,10 @@ def test_a_second_time_nothing_is_fitted_and_nothing_is_measured(made, ask, monk
     monkeypatch.setattr(compare_cost.subprocess, "run", None)
     monkeypatch.setattr("prerank.experiment_pool.Worker.start", None)
     again = compare(ask("compare.systems=[popularity,lightgbm]"))
-    assert "2 finished before, 0 to make" in " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr().out
+    assert "2 finished before, 0 to make" in " ".join(printed.split())
+    rows = [line.strip("│ ").split() for line in printed.splitlines()]
+    assert all([system, "│", "1/1"] in rows for system in ("popularity", "lightgbm"))  # a line each, however many
     assert again.content == made.content
     assert {file: file.stat().st_mtime_ns for file in before} == before
 

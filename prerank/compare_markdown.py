@@ -148,8 +148,8 @@ def _cost_table(data: Mapping[str, Any], content: Mapping[str, Any]) -> list[str
         "",
         "### Cost",
         "",
-        "Seconds to fit: one thread, beside other fits, mean over seeds. Milliseconds: median for 1,000 candidates on "
-        "one thread, of the first seed's system read from disk, one system at a time; from encoded features in memory "
+        "Seconds to fit: one thread, beside other fits, median over seeds. Milliseconds: median for 1,000 candidates, "
+        "one thread, the first seed's system read from disk, one system at a time; from encoded features in memory "
         "to logits, with what a system makes of them itself (lightgbm's counts and rates), and of the network alone. "
         f"Processor: {plain(cpus)}. FLOPs: of a candidate, matrix products only.",
         "",

@@ -217,7 +217,7 @@ function showCost() {
   }
   document.getElementById("cost").replaceChildren(headOf("system", ...names), body);
   document.getElementById("cost-note").textContent =
-    `${label()}. Fitting: one thread beside other fits, mean over seeds. Scoring: median for 1,000 candidates on one thread, the first seed's system read ` +
+    `${label()}. Fitting: one thread beside other fits, median over seeds. Scoring: median for 1,000 candidates on one thread, the first seed's system read ` +
     `from disk, one system at a time, from encoded features in memory to logits, with what a system makes of them itself (lightgbm's counts and rates); other work on the machine only ever adds. Processor: ${cpus.size ? [...cpus].join(", ") : "not measured yet"}.`;
 }
 

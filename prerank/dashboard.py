@@ -31,7 +31,7 @@ MINIMUM_N = 100
 BASELINES = ("popularity", "lightgbm", "ple", "grace")
 """Systems that others are compared with on the page, where they are there; the first ones by name fill up to four."""
 
-NOT_SHOWN = ("bootstrap", "definitions", "settings")
+NOT_SHOWN = ("bootstrap", "definitions", "made_with")
 """Parts of ``evaluation.json`` that the page does not repeat."""
 
 PROTOCOL = frozenset(("bootstrap", "confidence", "splits"))

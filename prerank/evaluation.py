@@ -20,6 +20,7 @@ from configs.schema import EvaluationConfig
 from configs.stages import read_json, replacing, write_json
 from prerank.batches import EncodedLog
 from prerank.definitions import define
+from prerank.fusion import RULE
 from prerank.measures import SplitMeasures, SplitRows, split_rows
 from prerank.metrics import LOG_LOSS_CLIP
 from prerank.segments import Segments, SegmentSources, bucket_loads, say_left_out, segments_of
@@ -64,12 +65,25 @@ class Evaluation:
 
     def write(self, folder: Path) -> None:
         """Write ``metrics.json``, ``evaluation.json`` and ``bootstrap.npy``; an interrupted one leaves no metrics."""
-        for name in ("metrics.json", "evaluation.json"):
-            (folder / name).unlink(missing_ok=True)
+        forget_figures(folder)
         with replacing(folder / "bootstrap.npy") as temporary, temporary.open("wb") as file:
             np.save(file, self.draws, allow_pickle=False)
         write_json(folder / "evaluation.json", self.protocol)
         write_json(folder / "metrics.json", self.metrics)
+
+
+def made_with(evaluation: EvaluationConfig) -> dict[str, Any]:
+    """What figures depend on besides the fitted system: ``evaluation`` keys and how fusion weights are chosen."""
+    return {**settings(evaluation), "fusion": RULE}
+
+
+def measured_with(folder: Path) -> object:
+    """What a fitted system's figures were made with (:func:`~prerank.evaluation.made_with`); None without figures."""
+    try:
+        protocol: object = read_evaluation(folder).protocol
+    except InputError:
+        return None
+    return protocol.get("made_with") if isinstance(protocol, dict) else None
 
 
 def evaluation_context(
@@ -210,6 +224,12 @@ def print_evaluation(metrics: Mapping[str, Any], protocol: Mapping[str, Any]) ->
     say_left_out(protocol["segments_left_out"])
 
 
+def forget_figures(folder: Path) -> None:
+    """Remove the figures of what is about to be predicted anew, so that no older ones are taken for them."""
+    for name in ("metrics.json", "evaluation.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def read_evaluation(folder: Path) -> Evaluation:
     """Read what ``Evaluation.write`` wrote.
 
@@ -268,7 +288,7 @@ def _protocol(
 ) -> dict[str, Any]:
     names = dict.fromkeys(name for split in metrics.values() for found in split.values() for name in found)
     return {
-        "settings": settings(context.settings),
+        "made_with": made_with(context.settings),
         "draws": context.settings.draws,
         "confidence": context.settings.confidence,
         "interval": "percentile bootstrap; widened to hold the value where the draws miss it",

@@ -15,7 +15,8 @@ from typing import Any
 
 from configs.command import settings
 from configs.schema import Config
-from configs.stages import Run, read_json, write_json
+from configs.stages import Run, fingerprint, read_json, write_json
+from prerank.evaluation import measured_with
 
 MEANING = ("backend", "engine", "data", "graph", "pretrain", "model", "prerank", "evaluation")
 """Sections of the configuration that a fit depends on, besides its seed."""
@@ -75,8 +76,11 @@ class Fit:
 
     @property
     def _identity(self) -> str | None:
-        manifest = self.place.system(self.system) / "manifest.json"
-        return str(read_json(manifest)["identity"]) if manifest.exists() else None
+        """Of the fitted system and of what its figures were made with; None where there is no such system."""
+        folder = self.place.system(self.system)
+        if not (folder / "manifest.json").exists():
+            return None
+        return fingerprint([read_json(folder / "manifest.json")["identity"], measured_with(folder)])
 
     def remember(self, seconds: float) -> None:
         """Record that it is finished; one that was merely found finished keeps the time that it took."""

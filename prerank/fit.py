@@ -17,12 +17,20 @@ from configs.command import Request, main, run_config, save, settings
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import Config
-from configs.stages import Run, Stage, identity_of, read_json
+from configs.stages import Run, Stage, identity_of
 from graph.logs.log import SearchLog
 from prerank import systems
 from prerank.batches import EncodedLog
 from prerank.dashboard import write_dashboard
-from prerank.evaluation import Evaluation, EvaluationContext, evaluate_predictions, evaluation_context
+from prerank.evaluation import (
+    Evaluation,
+    EvaluationContext,
+    evaluate_predictions,
+    evaluation_context,
+    forget_figures,
+    made_with,
+    measured_with,
+)
 from prerank.features import encode_log
 from prerank.fusion import FusionWeights
 from prerank.scoring import choose_fusion, prediction_table, write_fusion, write_predictions
@@ -48,10 +56,10 @@ def fit(request: Request) -> Path:
     stage = system_stage(config, run, work)
     if stage.finished:
         say(f"{name} is fitted already: {run.system(name)}")
-        if measured_with(run.system(name)) != settings(config.evaluation):
-            say("its figures were made with other evaluation settings: measuring again, without training")
-            save(config, run.system(name) / "config.yaml")
+        if measured_with(run.system(name)) != made_with(config.evaluation):
+            say("its figures are missing or were made with other settings: measuring again, without training")
             measure(config, run, work, systems.find(name).load(work))
+            save(config, run.system(name) / "config.yaml")
             say(f"long-tail dashboard: {write_dashboard(run)}")
         return run.system(name)
     stage.start()
@@ -114,12 +122,6 @@ def fit_system(work: Work) -> FittedSystem:
     return systems.find(work.config.model.name).fit(work)
 
 
-def measured_with(folder: Path) -> object:
-    """The evaluation settings that a fitted system's figures were made with; None where there are none."""
-    files = [folder / name for name in ("metrics.json", "evaluation.json")]
-    return read_json(files[1]).get("settings") if all(file.exists() for file in files) else None
-
-
 def measure(config: Config, run: Run, work: Work, system: FittedSystem) -> None:
     """Predict, evaluate and write the figures."""
     predict_and_evaluate(config, run, work, system).write(run.system(config.model.name))
@@ -134,6 +136,7 @@ def predict_validation(work: Work, system: FittedSystem) -> tuple[Predictions, F
 
 def predict_and_evaluate(config: Config, run: Run, work: Work, system: FittedSystem) -> Evaluation:
     """Predict validation and test with fusion weights from validation, write them and φ, and measure."""
+    forget_figures(run.system(config.model.name))
     splits = {name: work.encoded.split(name) for name in ("validation", "test")}
     validation, weights = predict_validation(work, system)
     predictions = {"validation": validation, "test": system.predict(splits["test"])}

@@ -17,6 +17,9 @@ from prerank.metrics import request_auc
 GRID = (0.0, 0.25, 0.5, 1.0, 2.0)
 """Weights tried for the order and rank logits; the click logit weighs 1."""
 
+RULE = "GAUC on validation"
+"""How :func:`tune_fusion` chooses, as figures name it: what weights of another rule made is made again."""
+
 ENOUGH_ORDER_REQUESTS = 100
 """Requests with an ordered and an unordered item below which orders are too few to choose weights by."""
 

@@ -75,7 +75,7 @@ class Plan:
         inputs = {
             "log": identity_of(self.run.logs, f"python -m pretrain.run run={name}"),
             "encoded": identity_of(self.run.encoded, fit),
-            **{system: identity_of(self.run.system(system), fit) for system in self.systems},
+            **{system: fingerprint(_served(self.run.system(system), fit)) for system in self.systems},
         }
         evaluation = self.config.evaluation
         parts = {
@@ -84,6 +84,12 @@ class Plan:
             "shares": [evaluation.head_share, evaluation.tail_share],
         }
         return Stage(self.run.root / "ab" / "replay", parts, inputs)
+
+
+def _served(folder: Path, fit: str) -> list[object]:
+    """What a system's ranking score comes from: itself, and its fusion weights, which may be chosen again."""
+    weights = read_json(folder / "fusion.json")
+    return [identity_of(folder, fit), *(weights[name] for name in ("click", "order", "rank"))]
 
 
 def plan(run: Run, config: Config, systems: Sequence[str]) -> Plan:

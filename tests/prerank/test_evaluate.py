@@ -74,8 +74,15 @@ def test_other_evaluation_settings_measure_again_and_do_not_train(tmp_path, monk
     monkeypatch.setattr("prerank.fit.fit_system", lambda _: pytest.fail("trained again"))
     fit(parse([*command, "evaluation.draws=20"]))
     assert (read_evaluation(folder).draws.shape[1], config_from(folder / "config.yaml").evaluation.draws) == (20, 20)
-    (folder / "metrics.json").unlink()  # as a killed measurement leaves it
+    with monkeypatch.context() as patch:  # a measurement that is killed while it resamples
+        patch.setattr("prerank.fit.evaluate_predictions", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            fit(parse([*command, "evaluation.draws=30"]))
+    assert not (folder / "metrics.json").exists()
+    (market.reports / "segments.html").unlink()
     fit(parse([*command, "evaluation.draws=20"]))
+    assert (market.reports / "segments.html").exists()
+    assert read_evaluation(folder).draws.shape[1] == 20
     written = (folder / "metrics.json").stat().st_mtime_ns
     fit(parse([*command, "evaluation.draws=20"]))
     assert (folder / "metrics.json").stat().st_mtime_ns == written

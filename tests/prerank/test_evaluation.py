@@ -20,6 +20,8 @@ from prerank.evaluation import (
     EvaluationContext,
     evaluate_predictions,
     evaluation_context,
+    made_with,
+    measured_with,
     paired_difference,
     read_evaluation,
 )
@@ -260,6 +262,24 @@ def test_a_score_that_is_not_finite_is_an_error_that_names_the_row():
         evaluate_predictions(predictions().drop_columns("stage"), context())
     with pytest.raises(InputError, match="nothing to evaluate"):
         evaluate_predictions(predictions("train"), context())
+
+
+def test_an_interrupted_writing_leaves_no_figures_of_before(tmp_path, monkeypatch):
+    evaluation = evaluate_predictions(predictions(), context())
+    evaluation.write(tmp_path)
+    assert measured_with(tmp_path) == made_with(context().settings)
+    monkeypatch.setattr(np, "save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.write(tmp_path)
+    assert measured_with(tmp_path) is None
+    assert not (tmp_path / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "null"])
+def test_figures_that_cannot_be_read_are_of_no_settings(tmp_path, content):
+    evaluate_predictions(predictions(), context()).write(tmp_path)
+    (tmp_path / "evaluation.json").write_text(content)
+    assert measured_with(tmp_path) is None
 
 
 def test_what_was_written_is_read_back(tmp_path):

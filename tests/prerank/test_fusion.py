@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from prerank.fusion import ENOUGH_ORDER_REQUESTS, GRID, FusionWeights, fuse, tune_fusion
+from prerank.schema import STAGES
+from prerank.scoring import choose_fusion
+from prerank.systems import Predictions
 
 
 def world(seed=0, requests=300, length=10):
@@ -51,3 +54,30 @@ def test_a_system_with_one_head_is_scored_by_it():
     assert set(GRID) == {0.0, 0.25, 0.5, 1.0, 2.0}
     with pytest.raises(ValueError, match="at least one"):
         fuse(None, None, None, weights)
+
+
+def test_a_tie_goes_to_the_smaller_weights_and_to_the_order_logit():
+    request = np.repeat(np.arange(4), 2)
+    click = np.tile([0.0, 0.1], 4)
+    clicked = np.tile([True, False], 4)
+    better = np.tile([1.0, 0.0], 4)  # 0.25 of it, from either head, puts the clicked row first
+    weights = tune_fusion(click, better, better, clicked, np.zeros_like(clicked), request)
+    assert (weights.order, weights.rank, weights.objective) == (0.25, 0.0, 1.0)
+
+
+def test_as_many_orders_as_are_enough_choose():
+    click, rank, clicked, _, request = world(requests=ENOUGH_ORDER_REQUESTS)
+    ordered = np.zeros(len(request), bool)
+    ordered[::10] = True
+    assert tune_fusion(click, rank, None, clicked | ordered, ordered, request).chosen_by == ("click", "order")
+
+
+def test_only_rows_that_users_saw_choose(encoded_log):
+    encoded = encoded_log(60, 100, 20)
+    split = encoded.split("validation")
+    seen = np.flatnonzero(np.asarray(split.stage) == STAGES.index("exposed"))
+    assert 0 < len(seen) < split.rows
+    logits = np.random.default_rng(0).standard_normal((3, split.rows))
+    found = choose_fusion(encoded, Predictions(logits[0], logits[1], logits[2][:, None]))
+    labels = [np.asarray(each)[seen] for each in (split.clicked, split.ordered, split.request)]
+    assert found == tune_fusion(*logits[:, seen], *labels)

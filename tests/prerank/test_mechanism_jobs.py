@@ -13,6 +13,7 @@ import pytest
 from configs.command import parse
 from configs.errors import InputError
 from configs.stages import Run, Stage, replacing, write_json
+from prerank.evaluation import Evaluation
 from prerank.experiment_jobs import STAGES, seconds_by_source
 from prerank.experiment_worker import share
 from prerank.mechanism_jobs import plan_jobs
@@ -126,6 +127,11 @@ def test_a_fit_is_finished_while_its_record_tells_of_the_same_configuration_and_
     assert otherwise.waiting == otherwise.fits
     fit.remember(0.1)  # found finished again: the time that it took is kept
     assert fit.seconds == 5.0
+    made = Evaluation({}, {"made_with": {"draws": 200}}, np.zeros((0, 200), np.float32))
+    made.write(folder)
+    assert not fit.finished  # measured in another way since
+    fit.remember(0.1)
+    assert fit.finished
     write_json(folder / "manifest.json", {"identity": "another"})
     assert not fit.finished
 

@@ -38,7 +38,7 @@ GROUPS = "groups.json"
 """The chosen groups, within the system's folder."""
 RANKING = "selection/ranking.json"
 """All groups, the most important first, and what that rests on; the same whatever the budget."""
-RANKING_ROWS = 4 * SCORING_ROWS
+RANKING_ROWS = SCORING_ROWS
 """Validation rows, spread evenly, that groups are ranked on: every pair of groups costs a pass over them."""
 
 

@@ -31,7 +31,6 @@ SHOWN = ("gauc_click", "gauc_order", "recall_at_10", "recall_full_at_10", "hit_r
 CUT = 10
 RANK_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, float("inf"))
 RANK_ALONE = ((0.0, 0.0, 1.0), "rank alone")
-RULES = ("GAUC", "GAUC and Recall@10")
 
 
 Weights = tuple[float, float, float]
@@ -74,16 +73,21 @@ def ranking_model(fit: Fit) -> float | None:
     return gauc(rows.clicked[known], -rows.position[known], rows.request[known])
 
 
-def chosen(fit: Fit, labels: Sequence[str]) -> dict[str, Weights]:
-    """Rule → the weights that it chooses on validation rows; the smaller ones of equals."""
+def chosen_with_agreement(fit: Fit, labels: Sequence[str]) -> Weights:
+    """The weights of the same grid that maximise the mean of GAUC and Recall@10; the smaller ones of equals."""
     grids = [GRID if head is not None else (0.0,) for head in fit.heads[1:]]
     tried: list[Weights] = [(1.0, order, rank) for order, rank in product(*grids)]
     tried.sort(key=lambda weights: (sum(weights), weights[2]))
     found = [fit.figures(weights) for weights in tried]
-    gaucs = np.array([np.mean([each[f"gauc_{label}"] for label in labels]) for each in found])
-    recalls = np.array([each["recall_at_10"] for each in found])
-    objectives = dict(zip(RULES, (gaucs, gaucs + recalls), strict=True))
-    return {rule: tried[int(np.argmax(objective))] for rule, objective in objectives.items()}
+    objective = [np.mean([each[f"gauc_{label}"] for label in labels]) + each["recall_at_10"] for each in found]
+    return tried[int(np.argmax(objective))]
+
+
+def rules(validation: Fit, folder: Path) -> dict[str, Weights]:
+    """Rule → the weights that it chooses: the project's, which are the system's own, and the other."""
+    own = read_json(folder / "fusion.json")
+    agreed = chosen_with_agreement(validation, own["chosen_by"])
+    return {"GAUC": (own["click"], own["order"], own["rank"]), "GAUC and Recall@10": agreed}
 
 
 def line(label: str, found: Sequence[dict[str, float]]) -> str:
@@ -106,11 +110,10 @@ def main() -> None:
         for weight in RANK_WEIGHTS if fits[0][1].heads[2] is not None else RANK_WEIGHTS[:1]:
             weights, label = ((1.0, 0.0, weight), f"click + {weight:g}·rank") if np.isfinite(weight) else RANK_ALONE
             print(line(f"{system}: {label}", [test.figures(weights) for _, test in fits]), flush=True)
-        labels = [list(read_json(folder / "fusion.json")["chosen_by"]) for folder in folders]
-        rules = [chosen(fit, label) for (fit, _), label in zip(fits, labels, strict=True)]
-        for rule in RULES:
-            found = [test.figures(each[rule]) for (_, test), each in zip(fits, rules, strict=True)]
-            ranks = ", ".join(f"{each[rule][2]:g}" for each in rules)
+        weights_by_rule = [rules(validation, folder) for (validation, _), folder in zip(fits, folders, strict=True)]
+        for rule in weights_by_rule[0]:
+            found = [test.figures(each[rule]) for (_, test), each in zip(fits, weights_by_rule, strict=True)]
+            ranks = ", ".join(f"{each[rule][2]:g}" for each in weights_by_rule)
             print(line(f"{system}: chosen by {rule} (rank weights {ranks})", found), flush=True)
 
 

@@ -198,6 +198,18 @@ def test_statistics_need_no_other_replay(market, override, again):
     assert (first.stage.identity != second.stage.identity) is again
 
 
+def test_other_fusion_weights_need_another_replay(market, monkeypatch):
+    request = parse([f"runs_folder={market.config.runs_folder}", "run=market"])
+    before = plans_of(request.config, market.run)[0].stage.identity
+    own = replays.read_json
+
+    def with_other_weights(path):
+        return {**own(path), "rank": 99.0} if path.name == "fusion.json" else own(path)
+
+    monkeypatch.setattr(replays, "read_json", with_other_weights)
+    assert plans_of(request.config, market.run)[0].stage.identity != before
+
+
 @pytest.mark.usefixtures("fake_replay")
 def test_a_control_that_does_not_repeat_itself_is_told(two_runs, monkeypatch, capsys):
     monkeypatch.setattr(replays, "same", lambda *_: False)

@@ -9,14 +9,17 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from configs.stages import write_json
 from prerank.compare_figures import figures_of
 from prerank.compare_markdown import as_markdown
 from prerank.compare_page import page
 from prerank.compare_paper import AUC, AUC_NOTE, RECALL, SOURCE, paper_figures
+from prerank.compare_report import _cost
 from prerank.compare_tuned import Tuned, tuning_words
 from prerank.compare_verdict import NO_CLAIM, verdict
 from prerank.definitions import define, lower_is_better
 from prerank.evaluation import Evaluation
+from prerank.experiment_jobs import Fit
 
 ATTACKS = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "{{ 7 * 7 }}", "<!--<script>")
 CHANCE = "recall_at_10_chance"
@@ -194,3 +197,10 @@ def test_twenty_systems_on_three_data_sets_stay_under_five_megabytes():
         data[kind] = {f"system_{s}": segments for s in range(20)}
     content["data"] = [data] * 3
     assert len(page(content).encode()) < 5 * 1024 * 1024
+
+
+def test_one_fit_on_a_sleeping_machine_does_not_make_a_system_slow(tmp_path):
+    fits = [Fit(tmp_path, "data", f"seed-{seed}", "ple", seed, (), "") for seed in range(3)]
+    for fit, seconds in zip(fits, (30.0, 1600.0, 40.0), strict=True):
+        write_json(fit.metrics.parent / "manifest.json", {"identity": "x", "parameters": 7, "fit_seconds": seconds})
+    assert _cost(fits) == {"parameters": 7, "fit_seconds": 40.0, "latency": None}

@@ -22,11 +22,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.command import Request, parse
+from configs.command import Invocation, parse
 from configs.console import say, table
-from index import ann, measures
-from index import audit as audit_module
-from index.tables import open_tables, subject_of_tables
+from index.audit import auditing as audit_module
+from index.audit.tables import open_tables, subject_of_tables
+from index.measures import ann
+from index.measures import suite as measures
 from pretrain.embeddings import EmbeddingTable
 
 MOST = 1.5
@@ -54,7 +55,7 @@ def write_tables(folder: Path, items: int, dimension: int) -> None:
     pq.write_table(pa.table({"item_id": ids, **names}), folder / "items.parquet")
 
 
-def request_for(folder: str) -> Request:
+def request_for(folder: str) -> Invocation:
     """What the command line would ask for."""
     given = [f"index.{name}={folder}/{name}" for name in ("a", "b")]
     return parse([*given, f"index.items={folder}/items.parquet", f"index.output={folder}/out", f"runs_folder={folder}"])

@@ -23,13 +23,13 @@ import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F
 
-from configs.command import Request, parse
+from configs.command import Invocation, parse
 from configs.console import say, table
 from configs.stages import Stage, write_json
 from graph.logs.log import SearchLog, catalogue_fingerprint
-from prerank.batches import Batch, BatchLoader
-from prerank.features import encode_log
-from prerank.network import PreRankingNetwork
+from prerank.encoding.batches import Batch, BatchLoader
+from prerank.encoding.features import encode_log
+from prerank.network.pre_ranking import PreRankingNetwork
 
 BATCH_SIZE = 1024
 WARM_UP = 20
@@ -95,9 +95,9 @@ def _day(draw: np.random.Generator, day: int, requests: int, split: str) -> pa.T
 class Trainee:
     """PLE with a shared rank head: the heaviest of the shipped losses' networks, trained as ``prerank.fit`` does."""
 
-    def __init__(self, request: Request, schema: Any, precision: str) -> None:
-        self.network = PreRankingNetwork(schema, request.config.model, request.config.pretrain.dimension)
-        self.optimiser = torch.optim.Adagrad(self.network.parameters(), lr=request.config.prerank.learning_rate)
+    def __init__(self, invocation: Invocation, schema: Any, precision: str) -> None:
+        self.network = PreRankingNetwork(schema, invocation.config.model, invocation.config.pretrain.dimension)
+        self.optimiser = torch.optim.Adagrad(self.network.parameters(), lr=invocation.config.prerank.learning_rate)
         self.half = precision == "bf16-mixed"
 
     def step(self, batch: Batch) -> None:
@@ -136,14 +136,14 @@ def main(arguments: list[str]) -> None:
     options |= dict(argument.split("=", 1) for argument in arguments)
     torch.set_num_threads(int(options["threads"]))
     with tempfile.TemporaryDirectory(dir=options["folder"]) as folder:
-        request = parse(
+        invocation = parse(
             [f"runs_folder={folder}", "run=benchmark", "model=grace", f"data.features=[{','.join(FEATURES)}]"]
         )
         log = write_log(Path(folder) / "log", int(options["rows"]))
         written = sum(split["rows"] for split in log.facts["splits"].values())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         started, processor = time.perf_counter(), time.process_time()
-        encoded = encode_log(request, log)
+        encoded = encode_log(invocation, log)
         seconds, processor = time.perf_counter() - started, time.process_time() - processor
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         say(
@@ -151,7 +151,7 @@ def main(arguments: list[str]) -> None:
             f"memory {peak / 1e6:.2f} GB, of which {before / 1e6:.2f} GB was reached before it"
         )
         split = encoded.split("train")
-        trainee = Trainee(request, encoded.schema, options["precision"])
+        trainee = Trainee(invocation, encoded.schema, options["precision"])
         times = measure(BatchLoader(split, BATCH_SIZE, seed=0), trainee, int(options["batches"]))
     table(
         f"batches of {BATCH_SIZE:,} of {split.rows:,} rows, 12 id columns, {options['precision']}, "

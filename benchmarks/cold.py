@@ -26,13 +26,13 @@ from pictures import COLOURS, Line, Panel, Scale, panels
 from configs.command import config_from, parse, run_config, save, settings
 from configs.console import say
 from configs.stages import Run, read_json, replacing
-from prerank.compare_cost import measure
-from prerank.evaluation import read_evaluation
-from prerank.experiment_jobs import STAGES, argument
-from prerank.experiment_worker import share
-from prerank.features import encode_log
-from prerank.fit import fit, open_log, open_work, system_stage
-from prerank.significance import difference_of_draws, interval
+from prerank.compare.cost import measure
+from prerank.encoding.features import encode_log
+from prerank.evaluation.evaluation import read_evaluation
+from prerank.evaluation.significance import difference_of_draws, interval
+from prerank.experiment.jobs import STAGES, argument
+from prerank.experiment.worker import share
+from prerank.fitting import fit, open_log, open_work, system_stage
 from prerank.systems.cold import RANKING
 
 METRICS = ("gauc_click", "recall_at_10")
@@ -101,20 +101,20 @@ class Row:
 def fit_variant(variant: Variant, run: Run, ranked: Path | None, overrides: Sequence[str]) -> None:
     """Fit a variant for a run, unless that was done; ``ranked`` is a folder with the ranking of its groups, if any."""
     arguments = variant.arguments(run, overrides)
-    request = parse(arguments)
-    if variant.groups and not request.run.config.exists():
-        share(request.run, [run], STAGES)
-        save(config_from(run.config), request.run.config)
-        request = parse(arguments)
-    work = open_work(request.config, request.run, encode_log(request, open_log(request)))
-    stage = system_stage(request.config, request.run, work)
+    invocation = parse(arguments)
+    if variant.groups and not invocation.run.config.exists():
+        share(invocation.run, [run], STAGES)
+        save(config_from(run.config), invocation.run.config)
+        invocation = parse(arguments)
+    work = open_work(invocation.config, invocation.run, encode_log(invocation, open_log(invocation)))
+    stage = system_stage(invocation.config, invocation.run, work)
     place = (work.folder / RANKING).parent
     if variant.groups and ranked is not None and not stage.finished:
         stage.start()
         if not place.exists():
             with replacing(place) as temporary:
                 shutil.copytree((ranked / RANKING).parent, temporary, copy_function=os.link)
-    fit(request)
+    fit(invocation)
 
 
 def fit_all(variants: Sequence[Variant], runs: Sequence[Run], overrides: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from configs.command import parse
 from configs.console import say
 from configs.stages import Stage, write_json
-from graph.build import build_graph
+from graph.building import build_graph
 from graph.logs.log import SearchLog, catalogue_fingerprint
 
 DAYS, TRAINING_DAYS = 16, 14
@@ -100,9 +100,9 @@ def _zipf(draw: np.random.Generator, kinds: int, count: int) -> Any:
 
 def build(folder: str, limit: str) -> None:
     """What the measured process does."""
-    request = parse([f"runs_folder={folder}", "run=benchmark", f"graph.memory_limit_gb={limit}"])
+    invocation = parse([f"runs_folder={folder}", "run=benchmark", f"graph.memory_limit_gb={limit}"])
     started = time.perf_counter()
-    graph = build_graph(request, SearchLog.open(Path(folder) / "log"))
+    graph = build_graph(invocation, SearchLog.open(Path(folder) / "log"))
     seconds = time.perf_counter() - started
     edges = sum(graph.facts["edges"].values())
     print(json.dumps({"seconds": seconds, "nodes": graph.node_counts, "edges": edges, "rows": graph.facts["rows"]}))

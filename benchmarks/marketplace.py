@@ -18,7 +18,7 @@ from pathlib import Path
 
 from configs.console import table
 from configs.worlds import load_world
-from graph.logs.marketplace.simulate import simulate
+from graph.marketplace.simulate import simulate
 
 
 def measured(multiple: int) -> tuple[int, float, float, float]:

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
 from configs.stages import Run
-from prerank.batches import EncodedLog
+from prerank.encoding.batches import EncodedLog
 from pretrain.embeddings import EmbeddingTable
 
 FEW = (2, 7)

@@ -42,8 +42,8 @@ from configs.schema import DataConfig
 from configs.stages import replacing, write_json
 from configs.worlds import WorldConfig, load_world
 from graph.logs.contract import RawLog
-from graph.logs.marketplace.simulate import simulate
 from graph.logs.readers import reader
+from graph.marketplace.simulate import simulate
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {"trivago": "trivago_recsys2019/train.parquet", "expedia": "expedia_icdm2013/train.csv.gz"}

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from configs.schema import ContrastConfig, ExpertsConfig, ItemNetworkConfig, ModelConfig, RankConfig, RankHead
-from prerank.batches import Batch, SideFeatures
-from prerank.losses import contrastive_loss, masked_cross_entropy, rank_labels, rank_loss, unique_items
-from prerank.network import PreRankingNetwork
-from prerank.schema import EncodedSchema, SideSchema
+from prerank.encoding.batches import Batch, SideFeatures
+from prerank.encoding.schema import EncodedSchema, SideSchema
+from prerank.losses.feedback import contrastive_loss, masked_cross_entropy, rank_labels, rank_loss, unique_items
+from prerank.network.pre_ranking import PreRankingNetwork
 
 BATCH, DIMENSION, ITEMS = 1024, 32, 30_000_000
 ROWS = (30_000, 3_000_000)

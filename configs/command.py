@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -18,6 +18,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from configs.commands import COMMANDS, Command
 from configs.console import say
 from configs.errors import InputError, system_fault
 from configs.ranges import check_ranges
@@ -31,7 +32,7 @@ REMEMBERED = ("seed", "backend", "engine", "data", "graph", "pretrain")
 
 
 @dataclass(frozen=True)
-class Request:
+class Invocation:
     """A parsed command line.
 
     Attributes:
@@ -45,7 +46,7 @@ class Request:
     asked: frozenset[str]
 
 
-def parse(arguments: Sequence[str], remember: bool = True) -> Request:
+def parse(arguments: Sequence[str], remember: bool = True) -> Invocation:
     """Build the configuration from a command line.
 
     Args:
@@ -80,24 +81,29 @@ def parse(arguments: Sequence[str], remember: bool = True) -> Request:
     assert isinstance(config, Config)
     check_ranges(config)
     asked = frozenset(key for layer in (*experiment, *layers, *given) for key in _keys_of(layer))
-    return Request(config=config, run=run, asked=asked)
+    return Invocation(config=config, run=run, asked=asked)
 
 
-def main(body: Callable[[Request], None], purpose: str, arguments: Sequence[str] | None = None) -> int:
+def main(name: str | Command, arguments: Sequence[str] | None = None) -> int:
     """Run a command: parse, do, and turn an ``InputError``, a full or a read-only disk into one readable line.
+
+    Args:
+        name: of a command in :data:`configs.commands.COMMANDS`, or a command that is not among them.
+        arguments: of the command line; ``sys.argv``'s where None.
 
     Returns:
         0 when done, 2 for an error that the user can mend, 130 when interrupted.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    command = COMMANDS[name] if isinstance(name, str) else name
+    arguments = command.spelt_out(sys.argv[1:] if arguments is None else list(arguments))
     if any(argument in ("-h", "--help") for argument in arguments):
-        print_help(purpose)
+        print_help(command.purpose)
         return 0
     folder: object = "runs_folder"
     try:
-        request = parse(arguments)
-        folder = request.run.root
-        body(request)
+        invocation = parse(arguments)
+        folder = invocation.run.root
+        command.load()(invocation)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

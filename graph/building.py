@@ -6,13 +6,12 @@ The graph sees training rows only; that is asserted against the log before an ed
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from configs.command import Request, main, save, settings
+from configs.command import Invocation, save, settings
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import GraphConfig
@@ -27,23 +26,25 @@ from graph.store import Graph, finish_graph, stored_relations
 from graph.summary import component_facts, degree_facts, isolated_facts, print_summary
 
 
-def build_graph(request: Request, log: SearchLog) -> Graph:
+def build_graph(invocation: Invocation, log: SearchLog) -> Graph:
     """The run's graph; built unless this very graph is finished already.
 
     Args:
-        request: ``config.graph`` says weights, decay, caps and days, ``config.engine`` who computes; where it names no
-            attributes, those of ``config.data`` become nodes.
+        invocation: ``config.graph`` says weights, decay, caps and days, ``config.engine`` who computes; where it
+            names no attributes, those of ``config.data`` become nodes.
         log: the checked log.
 
     Raises:
         InputError: for settings that fit no graph or not this log, if nothing was engaged, or if the log's training
             rows are not what its ``log.json`` says.
     """
-    config = replace(request.config.graph, attributes=request.config.graph.attributes or request.config.data.attributes)
+    config = replace(
+        invocation.config.graph, attributes=invocation.config.graph.attributes or invocation.config.data.attributes
+    )
     _check(config)
     # Neither the engine nor its memory changes the graph, so a change of them does not start the stage over.
     determining = {k: v for k, v in settings(config).items() if k != "memory_limit_gb"}
-    stage = Stage(request.run.graph, determining, {"log": log.identity})
+    stage = Stage(invocation.run.graph, determining, {"log": log.identity})
     if stage.finished:
         say(f"graph: finished before, {stage.folder}")
         return Graph.open(stage.folder)
@@ -52,8 +53,8 @@ def build_graph(request: Request, log: SearchLog) -> Graph:
     training = log.facts["splits"]["train"]["days"]
     days = days_of(config.days, training, "graph.days (training days only)") if config.days else sorted(training)
     end = datetime.combine(date.fromisoformat(days[-1]) + timedelta(days=1), time(), UTC)
-    say(f"graph: building from {len(days)} training days with {request.config.engine}")
-    with workbench(request.config.engine, stage.folder / "scratch", config.memory_limit_gb) as bench:
+    say(f"graph: building from {len(days)} training days with {invocation.config.engine}")
+    with workbench(invocation.config.engine, stage.folder / "scratch", config.memory_limit_gb) as bench:
         impressions = bench.impressions(log.folder / "impressions")
         rows = training_rows(impressions, days)
         used = rows_used(rows)
@@ -125,14 +126,10 @@ def _describe(stage: Stage, built: Built) -> dict[str, Any]:
     }
 
 
-def build(request: Request) -> None:
+def build(invocation: Invocation) -> None:
     """The command: log, graph, summary."""
-    if not request.run.config.exists():
-        save(request.config, request.run.config)
-    graph = build_graph(request, prepare_log(request))
+    if not invocation.run.config.exists():
+        save(invocation.config, invocation.run.config)
+    graph = build_graph(invocation, prepare_log(invocation))
     print_summary(graph.facts)
     say(f"graph: {graph.folder}")
-
-
-if __name__ == "__main__":
-    sys.exit(main(build, __doc__ or ""))

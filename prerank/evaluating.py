@@ -7,30 +7,27 @@ data.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from configs.command import Request, config_from, main, run_config, settings
+from configs.command import Invocation, config_from, run_config, settings
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import Config, DataConfig, ModelConfig
 from configs.stages import fingerprint, identity_of, read_json, require_inputs
 from graph.logs.prepare import check_new_log
 from prerank import systems
-from prerank.batches import EncodedLog
-from prerank.dashboard import write_dashboard
-from prerank.evaluation import evaluate_predictions
-from prerank.features import encode_new_log
-from prerank.fit import context_of, open_work, predict_and_evaluate, system_stage
-from prerank.fusion import FusionWeights
-from prerank.scoring import prediction_table
-
-PURPOSE = "Evaluate a fitted system on its run's log, or with data=... data.path=... on a new log."
+from prerank.dashboard.page import write_dashboard
+from prerank.encoding.batches import EncodedLog
+from prerank.encoding.features import encode_new_log
+from prerank.evaluation.evaluation import evaluate_predictions
+from prerank.evaluation.fusion import FusionWeights
+from prerank.fitting import context_of, open_work, predict_and_evaluate, system_stage
+from prerank.training.scoring import prediction_table
 
 
-def evaluate(request: Request) -> Path:
+def evaluate(invocation: Invocation) -> Path:
     """Measure ``config.model`` of ``config.run``.
 
     Returns:
@@ -40,17 +37,18 @@ def evaluate(request: Request) -> Path:
         InputError: if the system is not fitted, or was fitted on columns or a ψ that have changed since, or if a model
             or data key asked for is not what it was fitted with.
     """
-    config, run, name = request.config, request.run, request.config.model.name
+    config, run, name = invocation.config, invocation.run, invocation.config.model.name
     refit = f"python -m prerank.fit run={config.run} model={name}"
     identity_of(run.system(name), refit)
-    fitted = _fitted_config(request)
+    fitted = _fitted_config(invocation)
     encoded = EncodedLog.open(run.encoded)
     work = open_work(fitted, run, encoded)
     require_inputs(run.system(name), system_stage(fitted, run, work).inputs, refit)
     system = systems.find(name).load(work)
-    if _is_own_log(request, fitted):
+    if _is_own_log(invocation, fitted):
         evaluation = predict_and_evaluate(_with_evaluation(fitted, config), run, work, system)
         evaluation.write(run.system(name))
+        say(f"figures: {run.system(name) / 'metrics.json'}")
         say(f"long-tail dashboard: {write_dashboard(run)}")
         return run.system(name) / "metrics.json"
     folder = run.system(name) / "evaluations" / f"{config.data.name}-{fingerprint(settings(config.data))}"
@@ -60,14 +58,15 @@ def evaluate(request: Request) -> Path:
     split = new.split("test")
     table = prediction_table(split, "test", system.predict(split), weights)
     evaluate_predictions(table, context_of(_with_evaluation(fitted, config), run, new, encoded)).write(folder)
+    say(f"figures: {folder / 'metrics.json'}")
     return folder / "metrics.json"
 
 
-def _fitted_config(request: Request) -> Config:
+def _fitted_config(invocation: Invocation) -> Config:
     """The configuration that the system was fitted with; a differing model key that is asked for is refused."""
-    config, run = request.config, request.run
+    config, run = invocation.config, invocation.run
     fitted = config_from(run.system(config.model.name) / "config.yaml")
-    for key in _differing("model", request.asked, config.model, fitted.model):
+    for key in _differing("model", invocation.asked, config.model, fitted.model):
         raise InputError(
             f"{key}: {run.system(config.model.name)} was fitted with another model configuration; leave model keys "
             f"and experiments out, or fit again with `python -m prerank.fit run={config.run} model={config.model.name}`"
@@ -75,12 +74,12 @@ def _fitted_config(request: Request) -> Config:
     return fitted
 
 
-def _is_own_log(request: Request, fitted: Config) -> bool:
+def _is_own_log(invocation: Invocation, fitted: Config) -> bool:
     """Whether the data are the run's own; then every row has its split, and keys that would change that are refused."""
-    asked, held = request.config.data, run_config(request.run).data
+    asked, held = invocation.config.data, run_config(invocation.run).data
     if (asked.name, asked.world, _place(asked)) != (held.name, held.world, _place(held)):
         return False
-    for key in _differing("data", request.asked, asked, fitted.data):
+    for key in _differing("data", invocation.asked, asked, fitted.data):
         if key != "data.path":
             raise InputError(
                 f"{key}: the run's own log was split and encoded with another value; leave it out, or make another run "
@@ -110,11 +109,3 @@ def _flat(content: Any, key: str) -> Iterator[tuple[str, Any]]:
 def _with_evaluation(fitted: Config, asked: Config) -> Config:
     fitted.evaluation = asked.evaluation
     return fitted
-
-
-def _body(request: Request) -> None:
-    say(f"figures: {evaluate(request)}")
-
-
-if __name__ == "__main__":
-    sys.exit(main(_body, PURPOSE))

@@ -6,23 +6,23 @@ validation and test → metrics with intervals, φ of every item, and the long-t
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
 import pyarrow as pa
 import pytorch_lightning as lightning
 
-from configs.command import Request, main, run_config, save, settings
+from configs.command import Invocation, run_config, save, settings
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import Run, Stage, identity_of
 from graph.logs.log import SearchLog
 from prerank import systems
-from prerank.batches import EncodedLog
-from prerank.dashboard import write_dashboard
-from prerank.evaluation import (
+from prerank.dashboard.page import write_dashboard
+from prerank.encoding.batches import EncodedLog
+from prerank.encoding.features import encode_log
+from prerank.evaluation.evaluation import (
     Evaluation,
     EvaluationContext,
     evaluate_predictions,
@@ -31,16 +31,13 @@ from prerank.evaluation import (
     made_with,
     measured_with,
 )
-from prerank.features import encode_log
-from prerank.fusion import FusionWeights
-from prerank.scoring import choose_fusion, prediction_table, write_fusion, write_predictions
-from prerank.systems import FittedSystem, Predictions, Work
+from prerank.evaluation.fusion import FusionWeights
+from prerank.training.contracts import FittedSystem, Predictions, Work
+from prerank.training.scoring import choose_fusion, prediction_table, write_fusion, write_predictions
 from pretrain.embeddings import EmbeddingTable
 
-PURPOSE = "Fit a pre-ranking system (model=grace, ple, lightgbm, popularity) on a run made by pretrain.run."
 
-
-def fit(request: Request) -> Path:
+def fit(invocation: Invocation) -> Path:
     """Fit and evaluate ``config.model`` on ``config.run``.
 
     Returns:
@@ -49,9 +46,9 @@ def fit(request: Request) -> Path:
     Raises:
         InputError: if the run has no log or ψ, or belongs to other data.
     """
-    config, run, name = request.config, request.run, request.config.model.name
-    log = open_log(request)
-    encoded = encode_log(request, log)
+    config, run, name = invocation.config, invocation.run, invocation.config.model.name
+    log = open_log(invocation)
+    encoded = encode_log(invocation, log)
     work = open_work(config, run, encoded)
     stage = system_stage(config, run, work)
     if stage.finished:
@@ -74,19 +71,19 @@ def fit(request: Request) -> Path:
     return run.system(name)
 
 
-def open_log(request: Request) -> SearchLog:
+def open_log(invocation: Invocation) -> SearchLog:
     """The run's checked log.
 
     Raises:
         InputError: if there is none, or if the command names other data than the run holds.
     """
-    run, asked = request.run, request.config.data
-    identity_of(run.logs, f"python -m pretrain.run run={request.config.run}")
+    run, asked = invocation.run, invocation.config.data
+    identity_of(run.logs, f"python -m pretrain.run run={invocation.config.run}")
     held = run_config(run).data
     for key in ("name", "path", "world", "split"):
         if getattr(held, key) != getattr(asked, key):
             raise InputError(
-                f"run={request.config.run} holds data={held.name} with data.{key}={getattr(held, key)}, asked for "
+                f"run={invocation.config.run} holds data={held.name} with data.{key}={getattr(held, key)}, asked for "
                 f"{getattr(asked, key)}: leave data keys out, or make another run with `python -m pretrain.run`"
             )
     return SearchLog.open(run.logs)
@@ -157,11 +154,3 @@ def context_of(config: Config, run: Run, encoded: EncodedLog, trained: EncodedLo
     in_p = EmbeddingTable.load(run.psi).rows_of(encoded.item_ids) >= 0 if run.psi.exists() else None
     buckets = config.model.item.hash_vocabulary if config.model.item.use_hash_id else None
     return evaluation_context(encoded, config.evaluation, in_p, buckets, trained)
-
-
-def _body(request: Request) -> None:
-    fit(request)
-
-
-if __name__ == "__main__":
-    sys.exit(main(_body, PURPOSE))

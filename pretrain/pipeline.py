@@ -6,13 +6,12 @@ matrix factorisation on held-out edges. Stages that are finished are skipped, an
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from configs.command import Request, main, save
+from configs.command import Invocation, save
 from configs.console import say, table
 from configs.stages import read_json
-from graph.build import build_graph
+from graph.building import build_graph
 from graph.logs.log import SearchLog
 from graph.logs.prepare import prepare_log
 from graph.store import Graph
@@ -22,18 +21,18 @@ from pretrain.psi import train_psi
 TITLES = {"mrr": "MRR", "hits_at_10": "hits@10", "hits_at_50": "hits@50"}
 
 
-def pretrain(request: Request, log: SearchLog, graph: Graph) -> EmbeddingTable:
+def pretrain(invocation: Invocation, log: SearchLog, graph: Graph) -> EmbeddingTable:
     """Psi of a run, trained unless it was before.
 
     Args:
-        request: names the run, and the settings of psi.
+        invocation: names the run, and the settings of psi.
         log: checked.
         graph: of the log's training days.
 
     Raises:
         InputError: see :func:`pretrain.psi.train_psi`.
     """
-    return train_psi(graph, log, request.config, request.run.pretrain).table
+    return train_psi(graph, log, invocation.config, invocation.run.pretrain).table
 
 
 def print_summary(folder: Path, psi: EmbeddingTable) -> None:
@@ -56,7 +55,7 @@ def _cell(figure: dict[str, float]) -> str:
     return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
 
 
-def run(request: Request) -> EmbeddingTable:
+def run(invocation: Invocation) -> EmbeddingTable:
     """Log, graph and psi of a run, with a summary on the console; what is finished is not made again.
 
     Returns:
@@ -65,18 +64,10 @@ def run(request: Request) -> EmbeddingTable:
     Raises:
         InputError: if the log cannot be read, or is not what the run holds.
     """
-    save(request.config, request.run.config)
-    log = prepare_log(request)
-    graph = build_graph(request, log)
-    psi = pretrain(request, log, graph)
-    print_summary(request.run.pretrain, psi)
-    say(f"next: python -m prerank.fit run={request.config.run}")
+    save(invocation.config, invocation.run.config)
+    log = prepare_log(invocation)
+    graph = build_graph(invocation, log)
+    psi = pretrain(invocation, log, graph)
+    print_summary(invocation.run.pretrain, psi)
+    say(f"next: python -m prerank.fit run={invocation.config.run}")
     return psi
-
-
-def _body(request: Request) -> None:
-    run(request)
-
-
-if __name__ == "__main__":
-    sys.exit(main(_body, __doc__ or ""))

@@ -5,8 +5,8 @@
 import numpy as np
 
 from configs.command import parse
-from index import ann
-from index.audit import audit
+from index.audit.auditing import audit
+from index.measures import ann
 from pretrain.embeddings import EmbeddingTable
 
 request = parse(["run=notebook", "model=grace", "index.hold_out_max_epochs=1"])

@@ -4,7 +4,7 @@
 
 # %%
 from configs.command import parse
-from graph.build import build_graph
+from graph.building import build_graph
 from graph.logs.prepare import prepare_log
 from graph.views import to_networkx
 

@@ -4,7 +4,7 @@
 
 # %%
 from configs.command import parse
-from pretrain.run import run
+from pretrain.pipeline import run
 
 psi = run(parse(["run=notebook", "data.world=tiny", "pretrain.max_epochs=2"]))
 print(len(psi), "items in P,", psi.dimension, "dimensions")

@@ -4,9 +4,9 @@
 
 # %%
 from configs.command import parse
-from prerank.evaluate import evaluate
-from prerank.evaluation import paired_difference, read_evaluation
-from prerank.fit import fit
+from prerank.evaluating import evaluate
+from prerank.evaluation.evaluation import paired_difference, read_evaluation
+from prerank.fitting import fit
 
 fitted = {}
 for model in ("ple", "grace"):

@@ -9,14 +9,16 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from configs.command import Request, settings
+from configs.command import Invocation, settings
 from configs.console import progress, say, warn
 from configs.errors import InputError
 from configs.schema import DataConfig, GraphConfig
 from configs.stages import Stage, fingerprint, source_fingerprint, write_json
 from configs.worlds import load_world
-from graph.logs.checks import Impressions, check
-from graph.logs.columns import FILE, ROW, inspect, tell_absent
+from graph.logs.checking.checks import Impressions, check
+from graph.logs.checking.columns import FILE, ROW, inspect, tell_absent
+from graph.logs.checking.rejected import collect_rejected, tell_rejected
+from graph.logs.checking.tables import KeyedTable, check_table, write_keyed
 from graph.logs.contract import (
     ALWAYS_WRITTEN,
     CANONICAL,
@@ -32,9 +34,7 @@ from graph.logs.database import name, reading, scratch_database, write_days
 from graph.logs.facts import log_facts, tell_facts
 from graph.logs.log import SearchLog
 from graph.logs.readers import SEEDED, reader
-from graph.logs.rejected import collect_rejected, tell_rejected
 from graph.logs.split import assign_splits
-from graph.logs.tables import KeyedTable, check_table, write_keyed
 
 USED_LATER = ("features", "attributes", "cutoffs")
 """Keys of ``data`` that later stages read: the log itself does not depend on them."""
@@ -43,20 +43,20 @@ FORMAT = 2
 """Of the checked log; a change makes every older log stale."""
 
 
-def prepare_log(request: Request) -> SearchLog:
+def prepare_log(invocation: Invocation) -> SearchLog:
     """Write the run's checked log, or open it where this very log was written before.
 
     Raises:
         InputError: if the source is missing or damaged, or too many of its rows are bad.
     """
-    config = request.config
-    stage = _stage(config.data, config.seed, request.run.logs)
+    config = invocation.config
+    stage = _stage(config.data, config.seed, invocation.run.logs)
     if stage.finished:
-        say(f"log: {request.run.logs} is up to date")
-        return SearchLog.open(request.run.logs)
+        say(f"log: {invocation.run.logs} is up to date")
+        return SearchLog.open(invocation.run.logs)
     stage.start()
     _read_check_write(config.data, config.seed, stage, config.graph.memory_limit_gb, whole="")
-    return SearchLog.open(request.run.logs)
+    return SearchLog.open(invocation.run.logs)
 
 
 def check_new_log(data: DataConfig, folder: Path) -> SearchLog:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from configs.worlds import WorldConfig
-from graph.logs.marketplace.catalogue import prices_on
-from graph.logs.marketplace.choice import (
+from graph.marketplace.cascade.choice import (
     HiddenScales,
     Pairs,
     appeal_and_satisfaction,
@@ -14,12 +13,13 @@ from graph.logs.marketplace.choice import (
     ranker_scores,
     truth_of,
 )
-from graph.logs.marketplace.demand import HiddenIntents, QueryPicker, Requests, requests_of
-from graph.logs.marketplace.display import browsed, ranking_noise
-from graph.logs.marketplace.observed import Observed
-from graph.logs.marketplace.pre_rankers import new_pre_ranker
-from graph.logs.marketplace.retrieval import Recall
-from graph.logs.marketplace.state import HiddenState
+from graph.marketplace.cascade.display import browsed, ranking_noise
+from graph.marketplace.cascade.pre_rankers import new_pre_ranker
+from graph.marketplace.cascade.retrieval import Recall
+from graph.marketplace.world.catalogue import prices_on
+from graph.marketplace.world.demand import HiddenIntents, QueryPicker, Requests, requests_of
+from graph.marketplace.world.observed import Observed
+from graph.marketplace.world.state import HiddenState
 
 PILOT_REQUESTS = 400
 ROUNDS = 15

@@ -17,12 +17,12 @@ from jaxtyping import Bool, Float32, Int64
 from configs.console import progress
 from configs.errors import InputError
 from configs.worlds import WorldConfig
-from graph.logs.marketplace.cascade import EXPOSED, Engine
-from graph.logs.marketplace.catalogue import LATER_DAYS
-from graph.logs.marketplace.observed import PreRanker
-from graph.logs.marketplace.pre_rankers import FrozenPreRanker, HiddenOracle, RandomPreRanker
-from graph.logs.marketplace.simulate import DayLog, opened, run_day
-from graph.logs.marketplace.state import HiddenState, Seen, make_state
+from graph.marketplace.cascade.cascade import EXPOSED, Engine
+from graph.marketplace.cascade.pre_rankers import FrozenPreRanker, HiddenOracle, RandomPreRanker
+from graph.marketplace.simulate import DayLog, opened, run_day
+from graph.marketplace.world.catalogue import LATER_DAYS
+from graph.marketplace.world.observed import PreRanker
+from graph.marketplace.world.state import HiddenState, Seen, make_state
 
 
 class Bound(StrEnum):

@@ -13,17 +13,17 @@ from jaxtyping import Float32
 from configs.console import progress, say
 from configs.stages import write_json
 from configs.worlds import RankerKind, WorldConfig
-from graph.logs.marketplace.calibration import calibrate
-from graph.logs.marketplace.cascade import EXPOSED, Engine, WaveLog, run_wave
-from graph.logs.marketplace.catalogue import DAY_MS, first_moment, prices_on
-from graph.logs.marketplace.demand import QueryPicker, Requests, requests_of
-from graph.logs.marketplace.history import ClickHistory
-from graph.logs.marketplace.learned_ranker import LearnedRanker
-from graph.logs.marketplace.pre_rankers import new_pre_ranker
-from graph.logs.marketplace.retrieval import Recall
-from graph.logs.marketplace.state import HiddenState, make_state
-from graph.logs.marketplace.summary import HiddenSummary
-from graph.logs.marketplace.writing import write_day, write_tables
+from graph.marketplace.calibration import calibrate
+from graph.marketplace.cascade.cascade import EXPOSED, Engine, WaveLog, run_wave
+from graph.marketplace.cascade.history import ClickHistory
+from graph.marketplace.cascade.pre_rankers import new_pre_ranker
+from graph.marketplace.cascade.retrieval import Recall
+from graph.marketplace.ranker.learned_ranker import LearnedRanker
+from graph.marketplace.summary import HiddenSummary
+from graph.marketplace.world.catalogue import DAY_MS, first_moment, prices_on
+from graph.marketplace.world.demand import QueryPicker, Requests, requests_of
+from graph.marketplace.world.state import HiddenState, make_state
+from graph.marketplace.writing import write_day, write_tables
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from graph.logs.marketplace.cascade import EXPOSED, RANKED, HiddenOutcome, WaveLog
+from graph.marketplace.cascade.cascade import EXPOSED, RANKED, HiddenOutcome, WaveLog
 
 CUTOFF = 10
 BINS = 4096

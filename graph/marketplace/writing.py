@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 
 from configs.stages import replacing
 from graph.logs.contract import STAGES
-from graph.logs.marketplace.cascade import WaveLog
-from graph.logs.marketplace.catalogue import DAY_MS, Catalogue
-from graph.logs.marketplace.demand import Requests
-from graph.logs.marketplace.retrieval import text_match
-from graph.logs.marketplace.shoppers import AGE_BANDS, REGIONS
-from graph.logs.marketplace.state import Seen
+from graph.marketplace.cascade.cascade import WaveLog
+from graph.marketplace.cascade.retrieval import text_match
+from graph.marketplace.world.catalogue import DAY_MS, Catalogue
+from graph.marketplace.world.demand import Requests
+from graph.marketplace.world.shoppers import AGE_BANDS, REGIONS
+from graph.marketplace.world.state import Seen
 
 MOMENT = pa.timestamp("ms", tz="UTC")
 IMPRESSIONS = pa.schema(

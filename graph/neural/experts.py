@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from configs.schema import ExpertsConfig
-from graph.layers.perceptron import perceptron
+from graph.neural.perceptron import perceptron
 
 
 class BatchedLinear(nn.Module):

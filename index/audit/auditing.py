@@ -7,27 +7,18 @@ embedding tables instead.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from configs.command import Request, main, save
+from configs.command import Invocation, save
 from configs.console import say, table
 from configs.schema import Config
 from configs.stages import write_json
 from graph.store import Graph
-from index import ann, measures
-from index.approximate import approximate_figures
-from index.browser import browser_content
-from index.cold_start import Held, Vectors, cold_start, hold_out, stage_of
-from index.collisions import collision_figures, no_collisions
-from index.figures import Figure
-from index.report import write_report
-from index.sources import Rows, Sources, open_sources, rows_to_audit, subject_of
-from index.tables import (
+from index.audit.tables import (
     NO_COLD_START,
     NO_COLLISIONS,
     open_tables,
@@ -36,17 +27,21 @@ from index.tables import (
     table_facts,
     wants_tables,
 )
-from index.verdict import findings, read_figure
-from prerank.dashboard import write_dashboard
+from index.measures import ann
+from index.measures import suite as measures
+from index.measures.approximate import approximate_figures
+from index.measures.cold_start import Held, Vectors, cold_start, hold_out, stage_of
+from index.measures.collisions import collision_figures, no_collisions
+from index.measures.figures import Figure
+from index.measures.sources import Rows, Sources, open_sources, rows_to_audit, subject_of
+from index.report.browser import browser_content
+from index.report.page import write_report
+from index.report.verdict import findings, read_figure
+from prerank.dashboard.page import write_dashboard
 from pretrain.psi import train_psi
 
-PURPOSE = (
-    "Audit psi and phi of a fitted system: neighbours, purity, geometry, collisions, cold start (run=..., model=...); "
-    "or any two embedding tables (a=FOLDER b=FOLDER items=items.parquet)."
-)
 
-
-def audit(request: Request) -> dict[str, Any]:
+def audit(invocation: Invocation) -> dict[str, Any]:
     """Audit φ of ``config.model`` against ψ of ``config.run``, or the two tables that ``index.a`` and ``index.b`` name.
 
     Returns:
@@ -55,9 +50,9 @@ def audit(request: Request) -> dict[str, Any]:
     Raises:
         InputError: if ψ or φ is missing, damaged, of another catalogue, or too small to have neighbourhoods.
     """
-    if wants_tables(request.config):
-        return audit_tables(request)
-    sources = open_sources(request)
+    if wants_tables(invocation.config):
+        return audit_tables(invocation)
+    sources = open_sources(invocation)
     config, run = sources.config, sources.run
     say(f"auditing {config.model.name} of run {config.run}, {ann.device()}")
     items, outside = rows_to_audit(sources)
@@ -82,7 +77,7 @@ def audit(request: Request) -> dict[str, Any]:
     return found
 
 
-def audit_tables(request: Request) -> dict[str, Any]:
+def audit_tables(invocation: Invocation) -> dict[str, Any]:
     """Audit the table ``index.b`` against ``index.a``, whoever made them: all but collisions and the cold start.
 
     Returns:
@@ -91,7 +86,7 @@ def audit_tables(request: Request) -> dict[str, Any]:
     Raises:
         InputError: if a table is missing or damaged, or they share too little.
     """
-    config, folder = request.config, output_of(request)
+    config, folder = invocation.config, output_of(invocation)
     tables = open_tables(config)
     say(f"auditing b against a on the {len(tables.catalogue):,} items that both hold, {ann.device()}")
     say(f"left out: the cold start ({NO_COLD_START}) and collisions ({NO_COLLISIONS})")
@@ -199,16 +194,3 @@ def say_overlaps(found: dict[str, Any]) -> None:
 def as_json(figures: dict[str, Figure]) -> dict[str, Any]:
     """Figures as ``audit.json`` holds them."""
     return {name: figure.as_json() for name, figure in figures.items()}
-
-
-def spelt_out(arguments: list[str]) -> list[str]:
-    """``a=``, ``b=`` and ``items=`` as the keys that they are short for."""
-    return [f"index.{text}" if text.startswith(("a=", "b=", "items=")) else text for text in arguments]
-
-
-def _body(request: Request) -> None:
-    audit(request)
-
-
-if __name__ == "__main__":
-    sys.exit(main(_body, PURPOSE, spelt_out(sys.argv[1:])))

@@ -12,17 +12,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float32, Int64
 
-from configs.command import Request
+from configs.command import Invocation
 from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import source_fingerprint
 from graph.logs.log import catalogue_fingerprint
-from index.ann import ROWS_AT_ONCE, centred, clip, normalised
-from index.catalogue import Catalogue, read_catalogue
-from index.figures import Bootstrap
-from index.measures import Subject
-from index.sources import Rows, drawn
+from index.measures.ann import ROWS_AT_ONCE, centred, clip, normalised
+from index.measures.catalogue import Catalogue, read_catalogue
+from index.measures.figures import Bootstrap
+from index.measures.sources import Rows, drawn
+from index.measures.suite import Subject
 from pretrain.embeddings import EmbeddingTable
 
 OUTPUT = "audit_of_tables"
@@ -64,11 +64,11 @@ def wants_tables(config: Config) -> bool:
     return bool(named)
 
 
-def output_of(request: Request) -> Path:
+def output_of(invocation: Invocation) -> Path:
     """``index.output``, else a folder within the run that was named, else one in the working directory."""
-    if request.config.index.output is not None:
-        return Path(request.config.index.output)
-    return request.run.index / "tables" if "run" in request.asked else Path(OUTPUT)
+    if invocation.config.index.output is not None:
+        return Path(invocation.config.index.output)
+    return invocation.run.index / "tables" if "run" in invocation.asked else Path(OUTPUT)
 
 
 def open_tables(config: Config) -> Tables:

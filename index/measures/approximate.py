@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from configs.console import say
-from index import ann
-from index.figures import Figure
-from index.geometry import varies
-from index.measures import Figures, Subject
-from index.neighbourhoods import overlap
+from index.measures import ann
+from index.measures.figures import Figure
+from index.measures.geometry import varies
+from index.measures.neighbourhoods import overlap
+from index.measures.suite import Figures, Subject
 
 ITEMS = 100_000
 """Items over which approximate indexes are built at most: a graph over a million takes minutes."""

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from configs.schema import Hashing, ItemNetworkConfig
-from index.measures import Neighbours, Subject, placed_overlap, placed_purity
-from prerank.item_network import SECOND_HASH
-from prerank.segments import bucket_loads
+from index.measures.suite import Neighbours, Subject, placed_overlap, placed_purity
+from prerank.evaluation.segments import bucket_loads
+from prerank.network.item_network import SECOND_HASH
 
 GROUPS = ("0", "1", "2", "3+")
 """Bucket-mates; the last group takes all that have more."""
@@ -27,7 +27,7 @@ def buckets_of(
     """The bucket of each item, and how many buckets there are.
 
     With two hashes, or quotient and remainder, items share an embedding only where they agree in both parts, of which
-    each has half of the rows: the pair is the bucket (``prerank.item_network.HashId``).
+    each has half of the rows: the pair is the bucket (``prerank.network.item_network.HashId``).
 
     Args:
         item_hash: 64-bit hash of each item's id.

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int64
 
-from configs.command import Request, config_from
+from configs.command import Invocation, config_from
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import Run, identity_of, require_inputs
 from graph.logs.log import SearchLog
-from index.ann import centred, clip, normalised
-from index.catalogue import Catalogue, read_catalogue
-from index.figures import Bootstrap
-from index.measures import Subject
-from prerank.batches import EncodedLog
+from index.measures.ann import centred, clip, normalised
+from index.measures.catalogue import Catalogue, read_catalogue
+from index.measures.figures import Bootstrap
+from index.measures.suite import Subject
+from prerank.encoding.batches import EncodedLog
 from pretrain.embeddings import EmbeddingTable
 
 Rows = Int64[np.ndarray, " rows"]
@@ -46,22 +46,22 @@ class Sources:
     inputs: dict[str, str]
 
 
-def open_sources(request: Request) -> Sources:
+def open_sources(invocation: Invocation) -> Sources:
     """Open the run's ψ and the φ of ``config.model``.
 
     Raises:
         InputError: if one of them is missing, damaged, or of another catalogue; it says which command to run.
     """
-    run, name = request.run, request.config.model.name
-    refit = f"python -m prerank.fit run={request.config.run} model={name}"
-    pretrained = identity_of(run.pretrain, f"python -m pretrain.run run={request.config.run}")
+    run, name = invocation.run, invocation.config.model.name
+    refit = f"python -m prerank.fit run={invocation.config.run} model={name}"
+    pretrained = identity_of(run.pretrain, f"python -m pretrain.run run={invocation.config.run}")
     fitted = identity_of(run.system(name), refit)
     if not (run.system(name) / "phi").is_dir():
         raise InputError(f"model={name} has no item network, so there is no φ to audit: take model=grace or model=ple")
     encoded = EncodedLog.open(run.encoded)
     require_inputs(run.system(name), {"pretrain": pretrained, "encoded": encoded.identity}, refit)
     as_fitted = config_from(run.system(name) / "config.yaml")
-    config = replace(request.config, model=as_fitted.model, prerank=as_fitted.prerank)
+    config = replace(invocation.config, model=as_fitted.model, prerank=as_fitted.prerank)
     log = SearchLog.open(run.logs)
     psi, phi = EmbeddingTable.load(run.psi), EmbeddingTable.load(run.system(name) / "phi")
     for table in (psi, phi):

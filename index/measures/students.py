@@ -1,8 +1,8 @@
 """Item networks trained towards ψ alone: what φ can know of an item that the graph has never seen.
 
-A student is the network of ``prerank.item_network`` without the pre-ranker around it: it learns by distillation only,
-no click ever reaches it. So it answers how well hash id and attributes carry ψ over to new items under a given loss,
-and costs seconds where refitting GRACE costs minutes.
+A student is the network of ``prerank.network.item_network`` without the pre-ranker around it. It learns by
+distillation, no click ever reaches it. So it answers how well hash id and attributes carry ψ over to new items under a
+given loss, and costs seconds where refitting GRACE costs minutes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from jaxtyping import Float32, Int64
 
 from configs.console import progress
 from configs.schema import Config, Contrast
-from prerank.batches import EncodedLog
-from prerank.item_network import ItemNetwork
-from prerank.losses import contrastive_loss
-from prerank.schema import SideSchema
+from prerank.encoding.batches import EncodedLog
+from prerank.encoding.schema import SideSchema
+from prerank.losses.feedback import contrastive_loss
+from prerank.network.item_network import ItemNetwork
 
 STEPS = 600
 BATCH = 512

@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from scipy.stats import binom
 
 from configs.console import say
-from index import ann, geometry
-from index.figures import Bootstrap, Figure
-from index.neighbourhoods import (
+from index.measures import ann, geometry
+from index.measures.figures import Bootstrap, Figure
+from index.measures.neighbourhoods import (
     Labels,
     Null,
     attribute_neighbours,

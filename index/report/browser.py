@@ -15,11 +15,11 @@ from markupsafe import Markup
 
 from configs.console import say
 from graph.store import Graph
-from index.catalogue import SHOWN, Catalogue
-from index.graph_picture import Surroundings, positions
-from index.map import item_map
-from index.measures import Neighbours, Subject
-from index.neighbourhoods import popularity_strata
+from index.measures.catalogue import SHOWN, Catalogue
+from index.measures.neighbourhoods import popularity_strata
+from index.measures.suite import Neighbours, Subject
+from index.report.graph_picture import Surroundings, positions
+from index.report.map import item_map
 
 MOST_ITEMS = 2000
 """Items that the page can be asked about at most: each brings its picture and its neighbours with it."""

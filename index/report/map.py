@@ -12,7 +12,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from configs.console import say
-from index.measures import Subject
+from index.measures.suite import Subject
 
 MOST_ITEMS = 1500
 """Points of a map at most: more cannot be told apart, and t-SNE takes seconds a thousand."""

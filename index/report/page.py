@@ -11,16 +11,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from configs.stages import replacing, write_json
-from index import charts
-from index.browser import embedded
-from index.charts import Bar, Place, Series, count, interval, percent
-from index.figures import Figure
-from index.verdict import WORDS, findings, read_figure
-from prerank.pages import TEMPLATES
+from index.measures.figures import Figure
+from index.report import charts
+from index.report.browser import embedded
+from index.report.charts import Bar, Place, Series, count, interval, percent
+from index.report.verdict import WORDS, findings, read_figure
+from prerank.pages.render import TEMPLATES
 
 PLAIN_UNITS = ("k_occurrence_skew", "effective_rank", "uniformity", "mean_cosine", "alignment", "linear_cka", "cosine")
 """Measures that are no shares and are shown as numbers."""
-OWN_TEMPLATES = Path(__file__).parent / "templates"
+OWN_TEMPLATES = Path(__file__).parents[1] / "templates"
 CURVE = "Recall of approximate search against its time"
 
 
@@ -44,7 +44,7 @@ def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -
     Args:
         folder: ``runs/<run>/reports``.
         audit: as in ``audit.json``.
-        browser: from :func:`index.browser.browser_content`.
+        browser: from :func:`index.report.browser.browser_content`.
 
     Returns:
         The page's path.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from index.charts import percent
-from index.figures import Figure
+from index.measures.figures import Figure
+from index.report.charts import percent
 
 WORDS = {
     "student_infonce": "item network under eq. 10 (InfoNCE)",

@@ -21,12 +21,12 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from configs.errors import InputError
-from index.serve_runs import RefusedError, embeddings_of
-from index.serve_search import MOST_LETTERS, MOST_MATCHES, MOST_NEIGHBOURS
-from prerank.pages import TEMPLATES as SHARED_TEMPLATES
+from index.serve.runs import RefusedError, embeddings_of
+from index.serve.search import MOST_LETTERS, MOST_MATCHES, MOST_NEIGHBOURS
+from prerank.pages.render import TEMPLATES as SHARED_TEMPLATES
 
 if TYPE_CHECKING:
-    from index.serve import ReportServer
+    from index.serve.server import ReportServer
 
 OWN_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -45,7 +45,7 @@ TYPES = {
     ".md": ("text/plain; charset=utf-8", PLAIN_POLICY),
     ".yaml": ("text/plain; charset=utf-8", PLAIN_POLICY),
 }
-TEMPLATES = Path(__file__).parent / "templates" / "serve"
+TEMPLATES = Path(__file__).parents[1] / "templates" / "serve"
 OWN_FILES = {
     "style.css": (TEMPLATES, "text/css; charset=utf-8"),
     "search.js": (TEMPLATES, "text/javascript; charset=utf-8"),

@@ -16,7 +16,7 @@ from typing import Any
 
 from configs.errors import InputError
 from configs.stages import read_json
-from index.trends_read import audit_figures
+from index.trends.read import audit_figures
 
 REPORTS = ("reports/*.html", "reports/*.md", "reports/*.svg", "reports/*.json")
 PLACES = (

@@ -22,8 +22,8 @@ from jaxtyping import Float32, Int64
 
 from configs.errors import InputError
 from configs.stages import read_json
-from index import ann
-from index.serve_runs import RunsFolder, embeddings_of
+from index.measures import ann
+from index.serve.runs import RunsFolder, embeddings_of
 from pretrain.embeddings import EmbeddingTable
 
 KEPT_INDEXES, KEPT_CATALOGUES = 4, 2

@@ -7,17 +7,15 @@ reads: reports are sent as they are, into a sandbox of the browser that cannot a
 from __future__ import annotations
 
 import errno
-import sys
 from http.server import ThreadingHTTPServer
 
-from configs.command import Request, main
+from configs.command import Invocation
 from configs.console import say
 from configs.errors import InputError
-from index.serve_handler import Handler
-from index.serve_runs import RunsFolder
-from index.serve_search import Search
+from index.serve.handler import Handler
+from index.serve.runs import RunsFolder
+from index.serve.search import Search
 
-PURPOSE = "Show all reports of runs_folder in a browser, with search over their items (serve.port=8765)."
 ADDRESS = "127.0.0.1"
 
 
@@ -57,28 +55,24 @@ class ReportServer(ThreadingHTTPServer):
         return f"http://{ADDRESS}:{self.port}/"
 
 
-def server_of(request: Request) -> ReportServer:
+def server_of(invocation: Invocation) -> ReportServer:
     """A server that listens but does not answer yet, for programs that run it themselves.
 
     Raises:
         InputError: if ``runs_folder`` does not exist, or the port is taken.
     """
-    return ReportServer(request.config.serve.port, RunsFolder.open(request.config.runs_folder))
+    return ReportServer(invocation.config.serve.port, RunsFolder.open(invocation.config.runs_folder))
 
 
-def serve(request: Request) -> None:
+def serve(invocation: Invocation) -> None:
     """Show all reports of ``runs_folder`` until interrupted (Ctrl-C).
 
     Raises:
         InputError: if ``runs_folder`` does not exist, or ``serve.port`` is taken.
     """
-    with server_of(request) as server:
-        say(f"{len(server.runs.names())} runs of {request.config.runs_folder}: {server.url} (Ctrl-C stops)")
+    with server_of(invocation) as server:
+        say(f"{len(server.runs.names())} runs of {invocation.config.runs_folder}: {server.url} (Ctrl-C stops)")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             say("stopped")
-
-
-if __name__ == "__main__":
-    sys.exit(main(serve, PURPOSE))

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from index.trends_read import SPLIT, FigureKey, MeasuredRun, Series, has_value
-from index.trends_training import SeedNoise, seed_noise, with_noise
-from prerank.evaluation import Evaluation, is_paired, paired_difference
-from prerank.significance import difference_of_draws, holm
+from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series, has_value
+from index.trends.training import SeedNoise, seed_noise, with_noise
+from prerank.evaluation.evaluation import Evaluation, is_paired, paired_difference
+from prerank.evaluation.significance import difference_of_draws, holm
 
 LEVEL = 0.05
 """A change has moved where its p-value, corrected after Holm, is below this."""
@@ -84,7 +84,7 @@ def changes_of(series: Series, runs: Sequence[MeasuredRun]) -> list[Change]:
     """Every step from a run to the next that has the figure, and the last against the first where there are three.
 
     Args:
-        series: from :func:`index.trends_read.series_of`.
+        series: from :func:`index.trends.read.series_of`.
         runs: in order of time.
 
     Returns:

@@ -13,8 +13,8 @@ from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import TrendsConfig
 from configs.stages import Run, read_json
-from index.trends_training import Training, audit_training, training_of
-from prerank.evaluation import Evaluation, read_evaluation
+from index.trends.training import Training, audit_training, training_of
+from prerank.evaluation.evaluation import Evaluation, read_evaluation
 
 SPLIT = "test"
 AUDIT_FILE = ("index", "audit.json")

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from index.trends_changes import LEVEL, Change, ways_in_words
-from index.trends_read import SPLIT, FigureKey, MeasuredRun, Series, has_value, order_in_words
-from prerank import markdown
-from prerank.definitions import define, lower_is_better
-from prerank.pages import render_page
+from index.trends.changes import LEVEL, Change, ways_in_words
+from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series, has_value, order_in_words
+from prerank.evaluation.definitions import define, lower_is_better
+from prerank.pages import markdown
+from prerank.pages.render import render_page
 
-TEMPLATES = Path(__file__).parent / "templates" / "trends"
+TEMPLATES = Path(__file__).parents[1] / "templates" / "trends"
 DECIMALS = 5
 MOST_IN_WORDS = {"system": 8, "audit": 4}
 """Movers that the report's opening names: systems first, then audits."""
@@ -37,7 +37,7 @@ def report_content(name: str, runs: Sequence[MeasuredRun], series: Series, chang
         name: of the report's run.
         runs: in order of time.
         series: figure → one point a run.
-        changes: from :func:`index.trends_changes.changes_of`.
+        changes: from :func:`index.trends.changes.changes_of`.
 
     Returns:
         ``runs``, ``order``, ``family``, ``verdict`` (sentences), ``movers`` and, under ``figures``, each figure with

@@ -6,22 +6,19 @@ control by user, overall and on the long tail → mean and interval over worlds,
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 
-from configs.command import Request, main
+from configs.command import Invocation
 from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import Run, replacing, write_json
-from prerank.ab_report import as_markdown, print_report, report_of
-from prerank.replays import Plan, fitted_systems, plan, replayed
-
-PURPOSE = "A/B replay of fitted pre-rankers in the simulated marketplace, on one run or on ab.runs=[NAME,...]."
+from prerank.ab.replays import Plan, fitted_systems, plan, replayed
+from prerank.ab.report import as_markdown, print_report, report_of
 
 
-def compare_systems(request: Request) -> Path:
+def compare_systems(invocation: Invocation) -> Path:
     """Replay every run of ``ab.runs`` (or ``run``), and compare its systems with the control.
 
     Returns:
@@ -30,11 +27,11 @@ def compare_systems(request: Request) -> Path:
     Raises:
         InputError: if a run is not of the marketplace or lacks a system, or two runs hold the same marketplace.
     """
-    config = request.config
-    plans = plans_of(config, request.run)
+    config = invocation.config
+    plans = plans_of(config, invocation.run)
     found = {chosen.run.root.name: replayed(chosen) for chosen in plans}
     report = report_of(found, config)
-    folder = request.run.root / "ab"
+    folder = invocation.run.root / "ab"
     write_json(folder / "ab.json", report)
     with replacing(folder / "ab.md") as temporary:
         temporary.write_text(as_markdown(report), encoding="utf-8")
@@ -62,11 +59,3 @@ def plans_of(config: Config, run: Run) -> list[Plan]:
                 "worlds needs another world or seed for each run"
             )
     return plans
-
-
-def _body(request: Request) -> None:
-    say(f"figures (simulated): {compare_systems(request)}")
-
-
-if __name__ == "__main__":
-    sys.exit(main(_body, PURPOSE))

@@ -1,7 +1,8 @@
 """A fitted system in service: it scores candidates as they are recalled, encoded exactly as the log was.
 
-Both paths meet in :func:`prerank.encode.encode_side` and end in one :class:`~prerank.batches.EncodedSplit`, so a row
-scored live and the same row scored from the log differ by rounding only.
+Both paths meet in :func:`prerank.encoding.encode.encode_side` and end in one
+:class:`~prerank.encoding.batches.EncodedSplit`, so a row scored live and the same row scored from the log differ by
+rounding only.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from configs.command import config_from
 from configs.errors import InputError
 from configs.stages import Run, identity_of, read_json, require_inputs
 from graph.hashing import hash_values
-from graph.logs.marketplace.demand import Requests
-from graph.logs.marketplace.observed import Observed
-from graph.logs.marketplace.state import Seen
-from graph.logs.marketplace.writing import IMPRESSIONS, items_table, queries_table, users_table
+from graph.marketplace.world.demand import Requests
+from graph.marketplace.world.observed import Observed
+from graph.marketplace.world.state import Seen
+from graph.marketplace.writing import IMPRESSIONS, items_table, queries_table, users_table
 from prerank import systems
-from prerank.batches import EncodedItems, EncodedLog, EncodedSplit, SideArrays
-from prerank.columns import KEYS, require_columns
-from prerank.encode import EncodedSide, as_array, encode_side
-from prerank.features import counts_by_id
-from prerank.fit import open_work, system_stage
-from prerank.fusion import FusionWeights, fuse
-from prerank.impressions import Lookup, encode_requests
-from prerank.schema import STAGES
-from prerank.scoring import mean_rank_logit
-from prerank.systems import FittedSystem
+from prerank.encoding.batches import EncodedItems, EncodedLog, EncodedSplit, SideArrays
+from prerank.encoding.columns import KEYS, require_columns
+from prerank.encoding.encode import EncodedSide, as_array, encode_side
+from prerank.encoding.features import counts_by_id
+from prerank.encoding.impressions import Lookup, encode_requests
+from prerank.encoding.schema import STAGES
+from prerank.evaluation.fusion import FusionWeights, fuse
+from prerank.fitting import open_work, system_stage
+from prerank.training.contracts import FittedSystem
+from prerank.training.scoring import mean_rank_logit
 
 OF_REQUEST = ("request_id", "user_id", "query", "timestamp", "session_id", "history")
 OF_PAIR = ("price", "text_match")
@@ -72,7 +73,7 @@ class Frozen:
 
 
 class LivePreRanker:
-    """The second stage of the simulated cascade (:class:`~graph.logs.marketplace.observed.PreRanker`), frozen.
+    """The second stage of the simulated cascade (:class:`~graph.marketplace.world.observed.PreRanker`), frozen.
 
     Every item of the catalogue is encoded once, those listed after the log too: they have no training impressions.
 

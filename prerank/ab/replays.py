@@ -30,12 +30,12 @@ from configs.schema import Config
 from configs.stages import Run, Stage, fingerprint, identity_of, read_json, replacing, require_inputs, write_json
 from configs.worlds import load_world
 from graph.logs.log import SearchLog, read_table
-from graph.logs.marketplace.replay import Bound, ReplayLog, replay
-from prerank.batches import EncodedLog
-from prerank.features import counts_by_id
-from prerank.live import Frozen
-from prerank.segments import popularity_cut
-from prerank.uplift import UserSums
+from graph.marketplace.replay import Bound, ReplayLog, replay
+from prerank.ab.live import Frozen
+from prerank.encoding.batches import EncodedLog
+from prerank.encoding.features import counts_by_id
+from prerank.evaluation.segments import popularity_cut
+from prerank.evaluation.uplift import UserSums
 
 AGAIN, OTHER_LUCK = "control again", "control, other luck"
 """The arms of the A/A: the very same, and the control where clicks and orders are drawn anew."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from configs.console import say, table
 from configs.schema import Config
-from graph.logs.marketplace.replay import Bound
-from prerank.replays import AGAIN, OTHER_LUCK, Replayed
-from prerank.significance import Resampler
-from prerank.uplift import METRICS, across, add_holm, compare, halves_test
+from graph.marketplace.replay import Bound
+from prerank.ab.replays import AGAIN, OTHER_LUCK, Replayed
+from prerank.evaluation.significance import Resampler
+from prerank.evaluation.uplift import METRICS, across, add_holm, compare, halves_test
 
 SPLITS_IN_HALVES = 200
 BOUNDS = (Bound.random.value, Bound.oracle.value)

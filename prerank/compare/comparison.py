@@ -7,21 +7,20 @@ at a time; finished fits are not repeated and an interrupted one resumes. The re
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.command import Request, main, save
+from configs.command import Invocation, save
 from configs.console import say, table, warn
 from configs.errors import InputError
-from prerank.compare_cost import measure_missing
-from prerank.compare_jobs import Comparison, DataSet, plan_comparison
-from prerank.compare_report import report_content, write_report
-from prerank.experiment_jobs import Fit, seconds_by_source
-from prerank.experiment_pool import carry_out
-from prerank.experiment_progress import Progress, cores, minutes
+from prerank.compare.cost import measure_missing
+from prerank.compare.jobs import Comparison, DataSet, plan_comparison
+from prerank.compare.report import report_content, write_report
+from prerank.experiment.jobs import Fit, seconds_by_source
+from prerank.experiment.pool import carry_out
+from prerank.experiment.progress import Progress, cores, minutes
 
 
 @dataclass(frozen=True)
@@ -37,24 +36,25 @@ class Compared:
     files: tuple[Path, ...]
 
 
-def compare(request: Request) -> Compared:
+def compare(invocation: Invocation) -> Compared:
     """Fit what is missing, measure what scoring costs, and report on all.
 
     Args:
-        request: the ``compare`` section says what; keys of data, graph, model, prerank and evaluation go to every fit.
+        invocation: the ``compare`` section says what; keys of data, graph, model, prerank and evaluation go to
+            every fit.
 
     Raises:
         InputError: if the plan or the command cannot be used, or if fits failed; the report then has the others.
     """
-    config = request.config
-    folder = request.run.root / "compare"
-    comparison = plan_comparison(request, folder)
+    config = invocation.config
+    folder = invocation.run.root / "compare"
+    comparison = plan_comparison(invocation, folder)
     save(config, folder / "config.yaml")
     jobs = comparison.jobs
 
     def report() -> Compared:
         content = report_content(comparison, config, progress.finished, progress.failed)
-        return Compared(content, tuple(write_report(content, request.run)))
+        return Compared(content, tuple(write_report(content, invocation.run)))
 
     def report_so_far() -> None:
         report()
@@ -119,11 +119,3 @@ def _titled(data: DataSet) -> str:
 def _seeds(data: DataSet, system: str, finished: set[Fit]) -> str:
     fits: Sequence[Fit] = list(data.fits[system].values())
     return f"{sum(fit in finished for fit in fits)}/{len(fits)}"
-
-
-def _body(request: Request) -> None:
-    compare(request)
-
-
-if __name__ == "__main__":
-    sys.exit(main(_body, __doc__ or ""))

@@ -1,8 +1,8 @@
-"""``python -m prerank.compare_cost``: how long fitted systems take to score 1,000 candidates, one system after another.
+"""``python -m prerank.compare.cost``: how long fitted systems take to score 1,000 candidates, one system after another.
 
 ``prerank.compare`` starts it when all fits are done, with one thread; it reads one line of JSON and writes a file for
 each system. Every system is timed in the same way, from rows of features in memory to logits; a network is also timed
-alone, with its batch ready (:mod:`prerank.cost`).
+alone, with its batch ready (:mod:`prerank.training.cost`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from configs.console import warn
 from configs.errors import InputError
 from configs.stages import read_json, write_json
 from prerank import systems
-from prerank.batches import EncodedLog, EncodedSplit, SideArrays
-from prerank.cost import CANDIDATES, PASSES, serving_cost
-from prerank.experiment_jobs import OUTPUT, Fit
-from prerank.experiment_pool import ONE_THREAD
-from prerank.fit import open_work
-from prerank.training import FittedNetwork
+from prerank.encoding.batches import EncodedLog, EncodedSplit, SideArrays
+from prerank.experiment.jobs import OUTPUT, Fit
+from prerank.experiment.pool import ONE_THREAD
+from prerank.fitting import open_work
+from prerank.training.cost import CANDIDATES, PASSES, serving_cost
+from prerank.training.trainer import FittedNetwork
 
 COSTS = "_cost"
 """Folder of the measured costs, beside the data sets'."""
@@ -55,7 +55,7 @@ def measure_missing(fits: Iterable[Fit]) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("a", encoding="utf-8") as log:
         done = subprocess.run(
-            [sys.executable, "-m", "prerank.compare_cost"],
+            [sys.executable, "-m", "prerank.compare.cost"],
             input=json.dumps(wanted),
             text=True,
             stdout=log,

@@ -7,11 +7,11 @@ from typing import Any
 
 from configs.errors import InputError
 from configs.stages import read_json
-from prerank.compare_jobs import DataSet
-from prerank.compare_statistics import LEAST_SEEDS, BySeed, SeedFigure, add_holm, difference, summary
-from prerank.evaluation import Evaluation, read_evaluation
-from prerank.experiment_jobs import Fit
-from prerank.segments import SEGMENTS
+from prerank.compare.jobs import DataSet
+from prerank.compare.statistics import LEAST_SEEDS, BySeed, SeedFigure, add_holm, difference, summary
+from prerank.evaluation.evaluation import Evaluation, read_evaluation
+from prerank.evaluation.segments import SEGMENTS
+from prerank.experiment.jobs import Fit
 
 SPLIT, WHOLE = "test", "all"
 PRIMARY = ("gauc_click", "score_auc_click", "gauc_order", "recall_at_10", "recall_full_at_10", "hit_rate_order_at_10")

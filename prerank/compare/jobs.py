@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from configs.command import CONFIGS, Request, parse, settings
+from configs.command import CONFIGS, Invocation, parse, settings
 from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import fingerprint, source_fingerprint
 from configs.worlds import load_world
-from prerank.compare_plan import Entry, entries_of
-from prerank.compare_tuned import Tuned, read_tuned
-from prerank.experiment_jobs import STAGES, Fit, Job, argument, meaning_of
+from prerank.compare.plan import Entry, entries_of
+from prerank.compare.tuned import Tuned, read_tuned
+from prerank.experiment.jobs import STAGES, Fit, Job, argument, meaning_of
 
 DRAWS = {True: 200, False: 2000}
 """Bootstrap draws where the command does not say: of a market (its interval comes from seeds), of a real log."""
@@ -54,29 +54,29 @@ class Comparison:
     overridden: tuple[str, ...]
 
 
-def plan_comparison(request: Request, root: Path) -> Comparison:
+def plan_comparison(invocation: Invocation, root: Path) -> Comparison:
     """Every fit, the first seed of each data set before the second.
 
     Raises:
         InputError: if the command, the plan or a tuned file asks for what the configuration refuses.
     """
-    config = request.config
-    _check(request)
+    config = invocation.config
+    _check(invocation)
     tuned = read_tuned(config.compare.tuned, config.compare.systems)
     seeds = tuple(range(config.seed, config.seed + config.compare.seeds))
-    made = [_data_set(entry, config, seeds, tuned, root) for entry in entries_of(request)]
+    made = [_data_set(entry, config, seeds, tuned, root) for entry in entries_of(invocation)]
     jobs = [_job(data, seed) for seed in seeds for data in made]
     return Comparison(tuple(made), tuple(jobs), tuned, _overridden(tuned, made))
 
 
-def _check(request: Request) -> None:
-    config, compare = request.config, request.config.compare
-    if request.run.config.exists():
+def _check(invocation: Invocation) -> None:
+    config, compare = invocation.config, invocation.config.compare
+    if invocation.run.config.exists():
         raise InputError(
             f"run={config.run} is a run with data of its own: a comparison makes runs below its folder, so give it "
             "another name"
         )
-    if config.model.name != Config().model.name or "model.name" in request.asked:
+    if config.model.name != Config().model.name or "model.name" in invocation.asked:
         raise InputError(f"model={config.model.name}: compare.systems names the systems: leave model out")
     known = {path.stem for path in (CONFIGS / "model").glob("*.yaml")}
     unknown = [system for system in compare.systems if system not in known]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prerank.compare_figures import WHOLE, shown_systems
-from prerank.compare_statistics import LEAST_SEEDS
-from prerank.compare_verdict import LEVEL, NO_CLAIM, p_words, points
-from prerank.markdown import head, plain, row
+from prerank.compare.figures import WHOLE, shown_systems
+from prerank.compare.statistics import LEAST_SEEDS
+from prerank.compare.verdict import LEVEL, NO_CLAIM, p_words, points
+from prerank.pages.markdown import head, plain, row
 
 FIGURES = (
     "auc_click", "auc_order", "score_auc_click", "score_auc_order", "gauc_click", "gauc_order",

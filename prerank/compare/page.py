@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from prerank.compare_markdown import claim
-from prerank.compare_statistics import LEAST_SEEDS
-from prerank.pages import render_page, rounded
+from prerank.compare.markdown import claim
+from prerank.compare.statistics import LEAST_SEEDS
+from prerank.pages.render import render_page, rounded
 
 DECIMALS = 5
 NOT_ON_THE_PAGE = re.compile(r".*_with_random|top\d+_survival.*")
@@ -25,7 +25,7 @@ def page(content: Mapping[str, Any]) -> str:
     """The page as text.
 
     Args:
-        content: as :func:`prerank.compare_report.report_content` makes it.
+        content: as :func:`prerank.compare.report.report_content` makes it.
     """
     return render_page("comparison.html", page_content(content))
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from configs.command import Request
+from configs.command import Invocation
 from configs.errors import InputError
-from prerank.experiment_jobs import argument, asked_values
+from prerank.experiment.jobs import argument, asked_values
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 KEYS = ("title", "arguments")
@@ -41,27 +41,27 @@ class Entry:
     arguments: tuple[str, ...]
 
 
-def entries_of(request: Request) -> list[Entry]:
+def entries_of(invocation: Invocation) -> list[Entry]:
     """The data sets of a command, each with what the command line asks for.
 
     Raises:
         InputError: if the plan cannot be read, or the command line names data beside a plan.
     """
-    compare = request.config.compare
-    common = asked_keys(request)
+    compare = invocation.config.compare
+    common = asked_keys(invocation)
     if compare.plan is None:
-        return [_of_command_line(request, [key for key in common if key not in DATA_KEYS])]
-    named = [key for key in request.asked if key in DATA_KEYS]
+        return [_of_command_line(invocation, [key for key in common if key not in DATA_KEYS])]
+    named = [key for key in invocation.asked if key in DATA_KEYS]
     if named:
         raise InputError(f"{', '.join(sorted(named))}: compare.plan names the data: leave data out")
     given = read_plan(Path(compare.plan).expanduser())
-    over = asked_values(request.config, common)
+    over = asked_values(invocation.config, common)
     return [Entry(entry.name, entry.title, (*_without(entry.arguments, common), *over)) for entry in given]
 
 
-def asked_keys(request: Request) -> list[str]:
+def asked_keys(invocation: Invocation) -> list[str]:
     """Keys of the command line that go to every fit."""
-    return sorted(key for key in request.asked if not key.startswith(OWN_KEYS))
+    return sorted(key for key in invocation.asked if not key.startswith(OWN_KEYS))
 
 
 def read_plan(path: Path) -> list[Entry]:
@@ -83,14 +83,14 @@ def read_plan(path: Path) -> list[Entry]:
     return [_entry(name, value, path) for name, value in content.items()]
 
 
-def _of_command_line(request: Request, common: list[str]) -> Entry:
-    data = request.config.data
+def _of_command_line(invocation: Invocation, common: list[str]) -> Entry:
+    data = invocation.config.data
     market = data.name == "marketplace"
     name = f"marketplace_{data.world}" if market else data.name
     title = f"marketplace, world {data.world}" if market else data.name
     values = {"data.world": data.world} if market else {"data.path": data.path}
     named = [f"data={data.name}", *(argument(key, value) for key, value in values.items() if value is not None)]
-    return Entry(name, title, (*named, *asked_values(request.config, common)))
+    return Entry(name, title, (*named, *asked_values(invocation.config, common)))
 
 
 def _entry(name: str, given: object, path: Path) -> Entry:

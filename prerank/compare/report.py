@@ -10,17 +10,17 @@ import numpy as np
 
 from configs.schema import Config
 from configs.stages import Run, read_json, replacing, write_json
-from prerank.compare_cost import read_cost
-from prerank.compare_figures import data_figures
-from prerank.compare_jobs import Comparison, DataSet
-from prerank.compare_markdown import as_markdown
-from prerank.compare_page import page
-from prerank.compare_paper import AUC_NOTE, SOURCE, paper_figures
-from prerank.compare_statistics import LEAST_SEEDS
-from prerank.compare_tuned import tuning_warnings, tuning_words
-from prerank.compare_verdict import verdict
-from prerank.definitions import define, lower_is_better
-from prerank.experiment_jobs import Fit
+from prerank.compare.cost import read_cost
+from prerank.compare.figures import data_figures
+from prerank.compare.jobs import Comparison, DataSet
+from prerank.compare.markdown import as_markdown
+from prerank.compare.page import page
+from prerank.compare.paper import AUC_NOTE, SOURCE, paper_figures
+from prerank.compare.statistics import LEAST_SEEDS
+from prerank.compare.tuned import tuning_warnings, tuning_words
+from prerank.compare.verdict import verdict
+from prerank.evaluation.definitions import define, lower_is_better
+from prerank.experiment.jobs import Fit
 
 
 def report_content(

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
-from prerank.mechanism_gains import estimate
-from prerank.significance import difference_of_draws, holm, interval
+from prerank.evaluation.significance import difference_of_draws, holm, interval
+from prerank.mechanisms.gains import estimate
 
 LEAST_SEEDS = 5
 """Seeds that a claim needs (the protocol of the project)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prerank.compare_statistics import LEAST_SEEDS
+from prerank.compare.statistics import LEAST_SEEDS
 
 LEVEL = 0.05
 """Corrected p below which a difference is called shown."""
@@ -17,7 +17,7 @@ def verdict(data: Mapping[str, Any]) -> list[str]:
     """Sentences about one data set, each system against the baseline, on the family of tests only.
 
     Args:
-        data: as :func:`prerank.compare_figures.data_figures` makes it.
+        data: as :func:`prerank.compare.figures.data_figures` makes it.
     """
     family = data["family"]
     baseline, segment = family["baseline"], family["segment"]

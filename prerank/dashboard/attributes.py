@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float64, Int64
 
-from prerank.segments import times_asked
+from prerank.evaluation.segments import times_asked
 
 MOST_VALUES = 12
 """Values of an attribute with a row of their own; the rest share the row "other"."""

@@ -18,7 +18,7 @@ def within_budget(content: Content) -> Content:
     """The content with as few parts taken out as it takes; ``cut`` says in words which.
 
     Args:
-        content: as :func:`prerank.dashboard.dashboard_content` makes it.
+        content: as :func:`prerank.dashboard.page.dashboard_content` makes it.
     """
     for words, cut in CUTS:
         if len(compact_json(content)) <= MOST_BYTES:

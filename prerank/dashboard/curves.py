@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Shaped
 
-from prerank.metrics import Standing
-from prerank.significance import NORMAL, RatioOfSums, Resampler, figure, interval
+from prerank.evaluation.metrics import Standing
+from prerank.evaluation.significance import NORMAL, RatioOfSums, Resampler, figure, interval
 
 BINS = 10
 """Of predictions, with equally many rows each; equal predictions share a bin."""

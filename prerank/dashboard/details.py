@@ -14,15 +14,15 @@ from configs.console import warn
 from configs.errors import InputError
 from configs.stages import Run, read_json, source_fingerprint
 from graph.logs.log import SearchLog
-from prerank.batches import EncodedLog
-from prerank.dashboard_attributes import Attribute, attributes_of
-from prerank.dashboard_curves import GAIN_SHARES
-from prerank.dashboard_figures import DRAWS, Details, read_split, system_details
-from prerank.dashboard_requests import differing_requests
-from prerank.evaluation import SPLITS, EvaluationContext, evaluation_context
-from prerank.measures import split_rows
-from prerank.pages import rounded
-from prerank.significance import difference_of_draws, holm
+from prerank.dashboard.attributes import Attribute, attributes_of
+from prerank.dashboard.curves import GAIN_SHARES
+from prerank.dashboard.figures import DRAWS, Details, read_split, system_details
+from prerank.dashboard.requests import differing_requests
+from prerank.encoding.batches import EncodedLog
+from prerank.evaluation.evaluation import SPLITS, EvaluationContext, evaluation_context
+from prerank.evaluation.measures import split_rows
+from prerank.evaluation.significance import difference_of_draws, holm
+from prerank.pages.render import rounded
 from pretrain.embeddings import EmbeddingTable
 
 DECIMALS = 4

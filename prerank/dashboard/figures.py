@@ -23,12 +23,12 @@ from configs.console import warn
 from configs.errors import InputError
 from configs.stages import Stage, read_json
 from graph.logs.log import read_table
-from prerank.dashboard_attributes import Attribute, describe
-from prerank.dashboard_curves import calibration, gain_curve
-from prerank.evaluation import SPLITS, EvaluationContext
-from prerank.measures import SplitMeasures, SplitRows, split_rows
-from prerank.segments import segments_of
-from prerank.significance import Resampler, figure
+from prerank.dashboard.attributes import Attribute, describe
+from prerank.dashboard.curves import calibration, gain_curve
+from prerank.evaluation.evaluation import SPLITS, EvaluationContext
+from prerank.evaluation.measures import SplitMeasures, SplitRows, split_rows
+from prerank.evaluation.segments import segments_of
+from prerank.evaluation.significance import Resampler, figure
 
 DRAWS = 200
 """Enough for an interval and, with the normal tail, a p-value; metrics.json has more."""

@@ -17,13 +17,13 @@ import numpy as np
 from configs.console import warn
 from configs.errors import InputError
 from configs.stages import Run, replacing
-from prerank.dashboard_budget import compact_json, within_budget
-from prerank.dashboard_details import details_content, run_details
-from prerank.definitions import define, lower_is_better
-from prerank.evaluation import SPLITS, Evaluation, is_paired, read_evaluation
-from prerank.pages import render_page
-from prerank.segments import SEGMENTS
-from prerank.significance import difference_of_draws, holm
+from prerank.dashboard.budget import compact_json, within_budget
+from prerank.dashboard.details import details_content, run_details
+from prerank.evaluation.definitions import define, lower_is_better
+from prerank.evaluation.evaluation import SPLITS, Evaluation, is_paired, read_evaluation
+from prerank.evaluation.segments import SEGMENTS
+from prerank.evaluation.significance import difference_of_draws, holm
+from prerank.pages.render import render_page
 
 MINIMUM_N = 100
 """Cells with fewer rows (pooled metrics) or requests (metrics by request) are greyed: too few to compare systems on."""
@@ -80,7 +80,7 @@ def dashboard_content(
     Args:
         name: of the run.
         evaluations: system → its evaluation.
-        details: as :func:`prerank.dashboard_details.run_details` makes them; None: of no system.
+        details: as :func:`prerank.dashboard.details.run_details` makes them; None: of no system.
     """
     systems = ordered_systems(evaluations)
     found = [evaluation.metrics[split] for evaluation in evaluations.values() for split in evaluation.metrics]

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from prerank.measures import SplitRows
-from prerank.metrics import Standing, request_auc, standing
+from prerank.evaluation.measures import SplitRows
+from prerank.evaluation.metrics import Standing, request_auc, standing
 
 FIRST = 10
 """Items of a list that are shown; clicked and ordered items further down are named below."""

@@ -22,8 +22,8 @@ from torch import Tensor
 from configs.errors import InputError
 from configs.stages import identity_of
 from graph.logs.log import read_table
-from prerank.arrays import load_array
-from prerank.schema import ITEM_TABLE, SIDES, STAGES, EncodedSchema, SideSchema, list_file
+from prerank.encoding.arrays import load_array
+from prerank.encoding.schema import ITEM_TABLE, SIDES, STAGES, EncodedSchema, SideSchema, list_file
 
 EXPOSED, RANDOM = STAGES.index("exposed"), STAGES.index("random")
 Rows = npt.NDArray[np.int64]
@@ -32,7 +32,7 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass
 class SideFeatures:
-    """The features of one side for the rows of a batch, in the order of :class:`~prerank.schema.SideSchema`.
+    """The features of one side for the rows of a batch, in the order of :class:`~prerank.encoding.schema.SideSchema`.
 
     Shapes: ``ids`` int64 [batch, ids], ``numbers`` float32 [batch, numbers] (NaN = missing), ``lists`` name → int64
     [batch, length] (0 = padding).
@@ -69,7 +69,7 @@ class Batch:
         clicked, ordered: 0 or 1.
         position: 1-based position by the ranking model; inf for a random negative, NaN where unknown.
         list_length: ranked rows of the row's request.
-        stage: index into ``prerank.schema.STAGES``.
+        stage: index into ``prerank.encoding.schema.STAGES``.
         request: row of the request among the split's requests.
         rank_score: the ranking model's score; NaN where unknown.
         row: row number within the split.

@@ -12,7 +12,7 @@ from configs.console import say, table
 from configs.errors import InputError
 from configs.schema import FeatureConfig
 from graph.logs.contract import family_of
-from prerank.schema import ITEM_TABLE, SIDES, Column
+from prerank.encoding.schema import ITEM_TABLE, SIDES, Column
 
 Sources = Mapping[str, pa.Schema]
 """Table (items, impressions and, if the log has them, users and queries) → its columns."""

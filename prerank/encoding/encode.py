@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from jaxtyping import Float32, Int64
 
 from graph.hashing import hash_ngrams, hash_values
-from prerank.arrays import ArrayWriter
-from prerank.schema import LIST_LENGTH, TEXT_LENGTH, Column, NumberStatistics, list_file, of_side
+from prerank.encoding.arrays import ArrayWriter
+from prerank.encoding.schema import LIST_LENGTH, TEXT_LENGTH, Column, NumberStatistics, list_file, of_side
 
 LARGEST_NUMBER = 1e18
 """Numbers beyond are cut to this: their squares would overflow float32."""

@@ -29,19 +29,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from configs.command import Request, settings
+from configs.command import Invocation, settings
 from configs.console import say, warn
 from configs.errors import InputError
 from configs.stages import Stage, replacing
 from graph.hashing import hash_values
 from graph.logs.contract import day_files
 from graph.logs.log import SearchLog
-from prerank.arrays import load_array
-from prerank.batches import EXPOSED, EncodedLog, TrainingCounts
-from prerank.columns import KEYS, Sources, automatic_columns, named_columns, require_columns, say_columns
-from prerank.encode import SideWriter, Tally, as_array, encode_side, number_statistics
-from prerank.impressions import Lookup, SplitWriter, whole_requests
-from prerank.schema import SIDES, SPLITS, Column, EncodedSchema, NumberStatistics, of_side, side_schema
+from prerank.encoding.arrays import load_array
+from prerank.encoding.batches import EXPOSED, EncodedLog, TrainingCounts
+from prerank.encoding.columns import KEYS, Sources, automatic_columns, named_columns, require_columns, say_columns
+from prerank.encoding.encode import SideWriter, Tally, as_array, encode_side, number_statistics
+from prerank.encoding.impressions import Lookup, SplitWriter, whole_requests
+from prerank.encoding.schema import SIDES, SPLITS, Column, EncodedSchema, NumberStatistics, of_side, side_schema
 
 FORMAT = 1
 """Raised when the arrays' meaning changes, so that older encodings are made again."""
@@ -51,19 +51,19 @@ NUMBER_FOLDERS = {"item": "items", "request": "train/requests", "pair": "train"}
 """Where the numbers lie that a side's statistics are taken from."""
 
 
-def encode_log(request: Request, log: SearchLog) -> EncodedLog:
+def encode_log(invocation: Invocation, log: SearchLog) -> EncodedLog:
     """Encode a run's log into ``prerank/encoded``; a finished encoding of the same log and settings is kept.
 
     Args:
-        request: ``data.features`` and ``data.cutoffs`` are what counts.
+        invocation: ``data.features`` and ``data.cutoffs`` are what counts.
         log: the checked log.
 
     Raises:
         InputError: if a named feature does not fit the log, or a request-side column varies within a request.
     """
-    data = request.config.data
+    data = invocation.config.data
     asked = {name: settings(data)[name] for name in ("features", "cutoffs")}
-    stage = Stage(request.run.encoded, {**asked, "format": FORMAT}, {"log": log.identity})
+    stage = Stage(invocation.run.encoded, {**asked, "format": FORMAT}, {"log": log.identity})
     if stage.finished:
         say(f"encoded columns: {stage.folder} is up to date")
         return EncodedLog.open(stage.folder)

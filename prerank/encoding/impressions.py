@@ -19,10 +19,10 @@ from jaxtyping import Bool, Int64
 from configs.errors import InputError
 from graph.logs.contract import day_files
 from graph.logs.log import SearchLog
-from prerank.arrays import ArrayWriter
-from prerank.columns import KEYS
-from prerank.encode import EncodedSide, SideWriter, Tally, as_array, encode_list, encode_side, factorise
-from prerank.schema import STAGES, Column
+from prerank.encoding.arrays import ArrayWriter
+from prerank.encoding.columns import KEYS
+from prerank.encoding.encode import EncodedSide, SideWriter, Tally, as_array, encode_list, encode_side, factorise
+from prerank.encoding.schema import STAGES, Column
 
 CHUNK_ROWS = 262_144
 """Rows read at a time; a longer request is still taken whole."""

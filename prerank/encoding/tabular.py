@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float32, Float64, Int64
 
-from prerank.batches import EncodedSplit
+from prerank.encoding.batches import EncodedSplit
 
 Hashes = npt.NDArray[np.int64]
 MOST_CATEGORIES = 254

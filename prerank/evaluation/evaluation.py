@@ -18,13 +18,13 @@ from configs.console import say, table, warn
 from configs.errors import InputError
 from configs.schema import EvaluationConfig
 from configs.stages import read_json, replacing, write_json
-from prerank.batches import EncodedLog
-from prerank.definitions import define
-from prerank.fusion import RULE
-from prerank.measures import SplitMeasures, SplitRows, split_rows
-from prerank.metrics import LOG_LOSS_CLIP
-from prerank.segments import Segments, SegmentSources, bucket_loads, say_left_out, segments_of
-from prerank.significance import Resampler, difference_of_draws, figure
+from prerank.encoding.batches import EncodedLog
+from prerank.evaluation.definitions import define
+from prerank.evaluation.fusion import RULE
+from prerank.evaluation.measures import SplitMeasures, SplitRows, split_rows
+from prerank.evaluation.metrics import LOG_LOSS_CLIP
+from prerank.evaluation.segments import Segments, SegmentSources, bucket_loads, say_left_out, segments_of
+from prerank.evaluation.significance import Resampler, difference_of_draws, figure
 
 SPLITS = ("validation", "test")
 
@@ -78,7 +78,7 @@ def made_with(evaluation: EvaluationConfig) -> dict[str, Any]:
 
 
 def measured_with(folder: Path) -> object:
-    """What a fitted system's figures were made with (:func:`~prerank.evaluation.made_with`); None without figures."""
+    """What a fitted system's figures were made with (:func:`made_with`); None without figures."""
     try:
         protocol: object = read_evaluation(folder).protocol
     except InputError:
@@ -154,7 +154,7 @@ def paired_difference(
         a: figures of one system; ``b`` likewise.
         metric: a name of ``metrics.json``.
         split: validation or test.
-        segment: a name of ``prerank.segments.SEGMENTS``.
+        segment: a name of ``prerank.evaluation.segments.SEGMENTS``.
 
     Returns:
         ``value``, ``low``, ``high``, two-sided ``p``, ``visible`` (the smallest true difference that such data show

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from prerank.metrics import request_auc
+from prerank.evaluation.metrics import request_auc
 
 GRID = (0.0, 0.25, 0.5, 1.0, 2.0)
 """Weights tried for the order and rank logits; the click logit weighs 1."""

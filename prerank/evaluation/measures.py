@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from configs.errors import InputError
-from prerank.metrics import RequestValues, Standing, kept_share, row_log_loss, sorted_request_auc, standing
-from prerank.significance import RatioOfSums, Statistic, Undefined, pooled_auc
+from prerank.evaluation.metrics import RequestValues, Standing, kept_share, row_log_loss, sorted_request_auc, standing
+from prerank.evaluation.significance import RatioOfSums, Statistic, Undefined, pooled_auc
 
 REQUIRED = ("request", "request_id", "user_id", "query", "item_id", "item", "stage", "position", "clicked", "ordered")
 SURVIVORS = 10

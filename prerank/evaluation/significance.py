@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped, UInt8
 
-from prerank.resampling import auc_lanes, ratio_lanes
+from prerank.evaluation.resampling import auc_lanes, ratio_lanes
 
 LANES = 64
 """Draws that one pass over the rows computes side by side, so that a cluster's multiplicities fill vector registers."""

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy import stats
 
-from prerank.significance import DEFINED_SHARE, NORMAL, RatioOfSums, Resampler, holm, interval, two_sided_p
+from prerank.evaluation.significance import DEFINED_SHARE, NORMAL, RatioOfSums, Resampler, holm, interval, two_sided_p
 
 METRICS = {
     "ctr": ("clicks", "exposed"),

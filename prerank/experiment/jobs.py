@@ -16,7 +16,7 @@ from typing import Any
 from configs.command import settings
 from configs.schema import Config
 from configs.stages import Run, fingerprint, read_json, write_json
-from prerank.evaluation import measured_with
+from prerank.evaluation.evaluation import measured_with
 
 MEANING = ("backend", "engine", "data", "graph", "pretrain", "model", "prerank", "evaluation")
 """Sections of the configuration that a fit depends on, besides its seed."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from prerank.experiment_jobs import Fit, Job
+from prerank.experiment.jobs import Fit, Job
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 """One core each: the libraries read these when they are loaded. A device shared by all would be slower, and not the
@@ -42,7 +42,7 @@ class Worker:
         job.output.parent.mkdir(parents=True, exist_ok=True)
         output = job.output.open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", "prerank.experiment_worker"],
+            [sys.executable, "-m", "prerank.experiment.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.console import say, warn
-from prerank.experiment_jobs import OUTPUT, Fit, Job
+from prerank.experiment.jobs import OUTPUT, Fit, Job
 
 SECONDS_BETWEEN_REPORTS = 60
 

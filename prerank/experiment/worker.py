@@ -1,6 +1,6 @@
-"""``python -m prerank.experiment_worker``: the fits of one job of ``prerank.mechanisms`` or ``prerank.compare``.
+"""``python -m prerank.experiment.worker``: the fits of one job of ``prerank.mechanisms`` or ``prerank.compare``.
 
-It reads one line of JSON (:meth:`prerank.experiment_jobs.Job.message`), prints what the fits print to its error output,
+It reads one line of JSON (:meth:`prerank.experiment.jobs.Job.message`), prints what the fits print to its error output,
 and answers with a line of JSON for each fit: its number, and its seconds or what went wrong. It ends when the process
 that started it does.
 """
@@ -20,9 +20,9 @@ from typing import Any
 from configs.command import parse
 from configs.errors import InputError, system_fault
 from configs.stages import Run, replacing
-from prerank.experiment_pool import end_with_parent, read_line
-from prerank.fit import fit
-from pretrain.run import run as pretrain
+from prerank.experiment.pool import end_with_parent, read_line
+from prerank.fitting import fit
+from pretrain.pipeline import run as pretrain
 
 EXPECTED = "expected a job on the input: `python -m prerank.mechanisms` or `prerank.compare` starts this"
 
@@ -33,7 +33,7 @@ def work(job: Mapping[str, Any], tell: Tell) -> None:
     """Do the fits in order; one that fails is told, and the next is tried.
 
     Args:
-        job: as in :meth:`prerank.experiment_jobs.Job.message`.
+        job: as in :meth:`prerank.experiment.jobs.Job.message`.
         tell: is given ``{"fit": number, "seconds": ...}`` or ``{"fit": number, "error": ...}``.
     """
     donors = [Run(Path(donor)) for donor in job["donors"]]
@@ -41,12 +41,12 @@ def work(job: Mapping[str, Any], tell: Tell) -> None:
     for number, wanted in enumerate(job["fits"]):
         started = time.monotonic()
         try:
-            request = parse(wanted["arguments"], remember=False)
+            invocation = parse(wanted["arguments"], remember=False)
             if wanted["root"] not in prepared:
-                share(request.run, donors, job["shared"])
-                pretrain(request)
+                share(invocation.run, donors, job["shared"])
+                pretrain(invocation)
                 prepared.add(wanted["root"])
-            folder = fit(request)
+            folder = fit(invocation)
             # Only an interrupted fit needs its resume point, and here are hundreds of finished ones.
             (folder / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
         except Exception as error:

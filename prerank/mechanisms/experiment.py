@@ -7,28 +7,27 @@ interrupted one resumes. The result is ``mechanisms.md``, ``mechanisms.svg`` and
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.command import Request, main, save
+from configs.command import Invocation, save
 from configs.console import say, table
 from configs.errors import InputError
 from configs.worlds import load_world
-from prerank.experiment_jobs import Job, seconds_by_source
-from prerank.experiment_pool import carry_out
-from prerank.experiment_progress import Progress, cores, minutes
-from prerank.mechanism_gains import Gain, gains_of
-from prerank.mechanism_jobs import plan_jobs
-from prerank.mechanism_plan import PLAN, Plan, read_plan
-from prerank.mechanism_report import in_module_order, interval, points, write_report
+from prerank.experiment.jobs import Job, seconds_by_source
+from prerank.experiment.pool import carry_out
+from prerank.experiment.progress import Progress, cores, minutes
+from prerank.mechanisms.gains import Gain, gains_of
+from prerank.mechanisms.jobs import plan_jobs
+from prerank.mechanisms.plan import PLAN, Plan, read_plan
+from prerank.mechanisms.report import in_module_order, interval, points, write_report
 
 SECONDS_PER_ROW = 0.00025
 """Of the training days, on one core, all of a fit included; for the first estimate."""
 SECONDS_TO_START = 15
 
 
-def mechanisms(request: Request) -> list[Path]:
+def mechanisms(invocation: Invocation) -> list[Path]:
     """Fit what is missing and report on all.
 
     Returns:
@@ -37,10 +36,10 @@ def mechanisms(request: Request) -> list[Path]:
     Raises:
         InputError: if the plan or the command cannot be used, or if fits failed; the report then has the others.
     """
-    config = request.config
+    config = invocation.config
     plan = read_plan(PLAN if config.mechanisms.plan is None else Path(config.mechanisms.plan).expanduser())
-    folder = request.run.root / "mechanisms"
-    jobs, pairs = plan_jobs(plan, request, folder)
+    folder = invocation.run.root / "mechanisms"
+    jobs, pairs = plan_jobs(plan, invocation, folder)
     save(config, folder / "config.yaml")
     workers = config.mechanisms.workers or cores()
 
@@ -95,11 +94,3 @@ def _guess(world: str) -> float:
     made = load_world(world)
     logged = made.ranked + made.logged_passed + made.logged_recalled + made.logged_random
     return SECONDS_TO_START + SECONDS_PER_ROW * made.days * made.requests_per_day * logged
-
-
-def _body(request: Request) -> None:
-    mechanisms(request)
-
-
-if __name__ == "__main__":
-    sys.exit(main(_body, __doc__ or ""))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from prerank.mechanism_gains import Gain, along
-from prerank.mechanism_plan import Axis, Expectation, Plan
+from prerank.mechanisms.gains import Gain, along
+from prerank.mechanisms.plan import Axis, Expectation, Plan
 
 WIDTH = 900
 LEFT, RIGHT = 300, 640

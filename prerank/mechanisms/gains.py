@@ -17,11 +17,11 @@ from scipy import special
 
 from configs.errors import InputError
 from configs.stages import read_json
-from prerank.definitions import lower_is_better
-from prerank.experiment_jobs import Fit
-from prerank.mechanism_jobs import Pairs
-from prerank.mechanism_plan import Axis, Claim, Expectation, Measure, Plan
-from prerank.significance import holm
+from prerank.evaluation.definitions import lower_is_better
+from prerank.evaluation.significance import holm
+from prerank.experiment.jobs import Fit
+from prerank.mechanisms.jobs import Pairs
+from prerank.mechanisms.plan import Axis, Claim, Expectation, Measure, Plan
 
 CONFIDENCE, POWER = 0.95, 0.8
 SPLIT = "test"

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from configs.command import Request, parse, settings
+from configs.command import Invocation, parse, settings
 from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import fingerprint
 from configs.worlds import load_world
-from prerank.experiment_jobs import Fit, Job, argument, asked_values, meaning_of
-from prerank.mechanism_plan import Condition, Module, Plan, Side
+from prerank.experiment.jobs import Fit, Job, argument, asked_values, meaning_of
+from prerank.mechanisms.plan import Condition, Module, Plan, Side
 
 DRAWS = 200
 """Bootstrap draws within a fit where the command does not say: intervals come from seeds, not from these."""
@@ -32,19 +32,19 @@ class Pairs:
     fits: dict[tuple[str, str, int], tuple[Fit, Fit]] = field(default_factory=dict)
 
 
-def plan_jobs(plan: Plan, request: Request, root: Path) -> tuple[list[Job], Pairs]:
+def plan_jobs(plan: Plan, invocation: Invocation, root: Path) -> tuple[list[Job], Pairs]:
     """Every job, the markets of the first seed before those of the second, and the comparisons to be made of them.
 
     Raises:
         InputError: if the command asks for other data or another model than the plan names, or a condition has a key
             or a value that the configuration refuses.
     """
-    common = _common(request, plan)
-    chosen = plan.chosen(request.config.mechanisms.conditions)
+    common = _common(invocation, plan)
+    chosen = plan.chosen(invocation.config.mechanisms.conditions)
     variants: dict[tuple[str, str], tuple[list[str], str]] = {}
     pairs = Pairs()
     by_market: dict[tuple[int, str], dict[tuple[str, str, str], Fit]] = {}
-    for seed in range(request.config.seed, request.config.seed + request.config.mechanisms.seeds):
+    for seed in range(invocation.config.seed, invocation.config.seed + invocation.config.mechanisms.seeds):
         for condition in _bases_first(chosen):
             for claim in condition.claims:
                 made = []
@@ -63,17 +63,17 @@ def plan_jobs(plan: Plan, request: Request, root: Path) -> tuple[list[Job], Pair
     return jobs, pairs
 
 
-def _common(request: Request, plan: Plan) -> list[str]:
+def _common(invocation: Invocation, plan: Plan) -> list[str]:
     """Arguments of every fit: the plan's, over them what the command asks for, one thread, few draws."""
-    config = request.config
-    if config.data.name != "marketplace" or "data.world" in request.asked:
+    config = invocation.config
+    if config.data.name != "marketplace" or "data.world" in invocation.asked:
         raise InputError(
             f"data={config.data.name}, data.world={config.data.world}: mechanisms are measured in the simulated "
             "markets that the plan names (mechanisms.plan): leave data out, and take a run that holds no other data"
         )
     if config.model.name != Config().model.name:
         raise InputError(f"model={config.model.name}: the plan names the systems (mechanisms.plan): leave model out")
-    asked = sorted(key for key in request.asked if not key.startswith(OWN_KEYS))
+    asked = sorted(key for key in invocation.asked if not key.startswith(OWN_KEYS))
     given = [argument(key, value) for key, value in plan.overrides.items() if key not in asked]
     given += asked_values(config, asked)
     return ["data=marketplace", f"evaluation.draws={DRAWS}", *given, "prerank.threads=1", "pretrain.threads=1"]

@@ -20,8 +20,8 @@ import yaml
 
 from configs.command import CONFIGS
 from configs.errors import InputError
-from prerank.definitions import define
-from prerank.segments import SEGMENTS
+from prerank.evaluation.definitions import define
+from prerank.evaluation.segments import SEGMENTS
 
 PLAN = CONFIGS / "mechanisms.yaml"
 NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from configs.stages import replacing, write_json
-from prerank.definitions import define
-from prerank.markdown import head, row
-from prerank.mechanism_figure import draw
-from prerank.mechanism_gains import CONFIDENCE, POWER, Gain, along
-from prerank.mechanism_plan import Expectation, Measure, Plan
+from prerank.evaluation.definitions import define
+from prerank.mechanisms.figure import draw
+from prerank.mechanisms.gains import CONFIDENCE, POWER, Gain, along
+from prerank.mechanisms.plan import Expectation, Measure, Plan
+from prerank.pages.markdown import head, row
 
 METRICS = ("gauc_click", "recall_at_10", "recall_full_at_10", "hit_rate_order_at_10")
 SEGMENTS = ("all", "tail", "cold", "outside_p")

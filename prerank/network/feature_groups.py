@@ -10,10 +10,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from configs.schema import ModelConfig
-from prerank.batches import Batch, SideFeatures
-from prerank.inputs import SharedTable, SideEncoder
-from prerank.item_network import HashId
-from prerank.schema import SIDES, EncodedSchema, SideSchema
+from prerank.encoding.batches import Batch, SideFeatures
+from prerank.encoding.schema import SIDES, EncodedSchema, SideSchema
+from prerank.network.inputs import SharedTable, SideEncoder
+from prerank.network.item_network import HashId
 
 HASH_ID = "item/item_id/hash"
 """The group of the item's hashed id; a column's is ``side/column/kind``, kind id, number or list."""
@@ -76,7 +76,7 @@ class KeptColumns(nn.Module):
 
 
 def _layout(side: str, schema: SideSchema, dimension: int, shared: Mapping[str, SharedTable]) -> list[str]:
-    """The group of each element of a :class:`~prerank.inputs.SideEncoder`'s output, in its order."""
+    """The group of each element of a :class:`~prerank.network.inputs.SideEncoder`'s output, in its order."""
 
     def length(table: str) -> int:
         return shared[table].dimension if table in shared else dimension

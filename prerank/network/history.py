@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import DINConfig, ExpertsConfig, HistoryPooling, ModelConfig
-from graph.layers.attention import TargetAttention
-from graph.layers.experts import ProgressiveLayeredExtraction
-from graph.layers.hash_pooling import HashCollisionPooling
-from prerank.batches import Batch
-from prerank.network import PreRankingNetwork
-from prerank.schema import ITEM_TABLE, EncodedSchema
+from graph.neural.attention import TargetAttention
+from graph.neural.experts import ProgressiveLayeredExtraction
+from graph.neural.hash_pooling import HashCollisionPooling
+from prerank.encoding.batches import Batch
+from prerank.encoding.schema import ITEM_TABLE, EncodedSchema
+from prerank.network.pre_ranking import PreRankingNetwork
 
 
 class HistoryNetwork(PreRankingNetwork):
@@ -24,7 +24,7 @@ class HistoryNetwork(PreRankingNetwork):
     in the log the network is PLE's.
 
     Args:
-        schema, config, dimension: as of :class:`~prerank.network.PreRankingNetwork`.
+        schema, config, dimension: as of :class:`~prerank.network.pre_ranking.PreRankingNetwork`.
 
     Raises:
         InputError: if there is no hashed id to compare items by.

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from prerank.batches import SideFeatures
-from prerank.schema import NumberStatistics, SideSchema
+from prerank.encoding.batches import SideFeatures
+from prerank.encoding.schema import NumberStatistics, SideSchema
 
 TABLE_SCALE = 0.01
 """Standard deviation of a fresh embedding: an id that was never trained should say next to nothing."""

@@ -12,9 +12,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from configs.schema import Hashing, ItemNetworkConfig
-from prerank.batches import SideFeatures
-from prerank.inputs import HashedTable, SideEncoder
-from prerank.schema import SideSchema
+from prerank.encoding.batches import SideFeatures
+from prerank.encoding.schema import SideSchema
+from prerank.network.inputs import HashedTable, SideEncoder
 
 SECOND_HASH = 0x9E3779B97F4A7C15 - (1 << 64)
 """Odd multiplier (2⁶⁴ divided by the golden ratio) that makes a second hash of the first."""

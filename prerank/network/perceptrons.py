@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from graph.layers.perceptron import perceptron
-from prerank.inputs import HashedTable, NumberEncoder
+from graph.neural.perceptron import perceptron
+from prerank.network.inputs import HashedTable, NumberEncoder
 
 
 class SeparatePerceptrons(nn.Module):

@@ -11,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from configs.schema import ExpertsConfig, ModelConfig, RankHead
-from graph.layers.experts import ProgressiveLayeredExtraction
-from prerank.batches import Batch
-from prerank.inputs import SideEncoder
-from prerank.item_network import ItemNetwork
-from prerank.schema import EncodedSchema
+from graph.neural.experts import ProgressiveLayeredExtraction
+from prerank.encoding.batches import Batch
+from prerank.encoding.schema import EncodedSchema
+from prerank.network.inputs import SideEncoder
+from prerank.network.item_network import ItemNetwork
 
 
 @dataclass(frozen=True)

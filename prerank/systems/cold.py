@@ -23,15 +23,15 @@ from torch import Tensor
 from configs.console import say
 from configs.schema import ModelConfig
 from configs.stages import read_json, write_json
-from prerank.batches import Batch, BatchLoader
-from prerank.cost import serving_cost
-from prerank.feature_groups import FeatureGroups, SqueezeExcitation, group_names
-from prerank.network import Outputs, PreRankingNetwork, ServingNetwork, task_heads, to_outputs
-from prerank.perceptrons import CommonPerceptron, dense_parameters, matched_hidden
-from prerank.schema import EncodedSchema
-from prerank.systems import FittedSystem, Work
+from prerank.encoding.batches import Batch, BatchLoader
+from prerank.encoding.schema import EncodedSchema
+from prerank.network.feature_groups import FeatureGroups, SqueezeExcitation, group_names
+from prerank.network.perceptrons import CommonPerceptron, dense_parameters, matched_hidden
+from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwork, task_heads, to_outputs
 from prerank.systems.ple import PLE
-from prerank.training import SCORING_ROWS, FittedNetwork, fit_network, load_network
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.cost import serving_cost
+from prerank.training.trainer import SCORING_ROWS, FittedNetwork, fit_network, load_network
 
 NEEDS_PSI = False
 GROUPS = "groups.json"
@@ -49,7 +49,7 @@ class COLDNetwork(ServingNetwork):
     operations.
 
     Args:
-        schema, config, dimension: as of :class:`~prerank.network.PreRankingNetwork`.
+        schema, config, dimension: as of :class:`~prerank.network.pre_ranking.PreRankingNetwork`.
         kept: names of the groups that it sees; all where None.
         excitation: whether a squeeze-and-excitation block weighs them.
     """

@@ -14,12 +14,12 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from configs.errors import InputError
-from prerank.batches import Batch, EncodedLog, EncodedSplit, Rows, SideFeatures
-from prerank.inputs import HashedTable, SideEncoder
-from prerank.item_network import HashId, ItemNetwork
-from prerank.systems import Work
+from prerank.encoding.batches import Batch, EncodedLog, EncodedSplit, Rows, SideFeatures
+from prerank.network.inputs import HashedTable, SideEncoder
+from prerank.network.item_network import HashId, ItemNetwork
 from prerank.systems.ple import PLE
-from prerank.training import SCORING_ROWS, PreRanker, fit_network, load_network
+from prerank.training.contracts import Work
+from prerank.training.trainer import SCORING_ROWS, PreRanker, fit_network, load_network
 
 GENERATED_LIMIT = 5.0
 """Meta-Embedding divides tanh by this, so that a generated embedding is about as small as a trained one."""

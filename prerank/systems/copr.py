@@ -9,18 +9,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prerank.batches import Batch
-from prerank.list_losses import chunk_pairs_loss, sample_chunks
-from prerank.network import Outputs
-from prerank.systems import FittedSystem, Work
+from prerank.encoding.batches import Batch
+from prerank.losses.lists import chunk_pairs_loss, sample_chunks
+from prerank.network.pre_ranking import Outputs
 from prerank.systems.ple import PLE
-from prerank.training import feedback_score, fit_network, load_network, require_positions
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import feedback_score, fit_network, load_network, require_positions
 
 NEEDS_PSI = False
 
 
 class COPR(PLE):
-    """Feedback losses, and the weighted pairwise loss of :func:`~prerank.list_losses.chunk_pairs_loss`."""
+    """Feedback losses, and the weighted pairwise loss of :func:`~prerank.losses.lists.chunk_pairs_loss`."""
 
     whole_requests = True
 

@@ -13,16 +13,16 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from configs.schema import ItemNetworkConfig, ModelConfig
-from graph.layers.perceptron import perceptron
-from prerank.batches import Batch
-from prerank.inputs import NumberEncoder, SideEncoder
-from prerank.item_network import HashId
-from prerank.network import Outputs, PreRankingNetwork, ServingNetwork
-from prerank.perceptrons import dense_parameters, matched_hidden
-from prerank.schema import ITEM_TABLE, SIDES, EncodedSchema
-from prerank.systems import FittedSystem, Work
+from graph.neural.perceptron import perceptron
+from prerank.encoding.batches import Batch
+from prerank.encoding.schema import ITEM_TABLE, SIDES, EncodedSchema
+from prerank.network.inputs import NumberEncoder, SideEncoder
+from prerank.network.item_network import HashId
+from prerank.network.perceptrons import dense_parameters, matched_hidden
+from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwork
 from prerank.systems.ple import PLE
-from prerank.training import fit_network, load_network
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import fit_network, load_network
 
 NEEDS_PSI = False
 
@@ -95,8 +95,8 @@ class DeepFMNetwork(ServingNetwork):
     lets each weigh their products.
 
     Args:
-        schema, config, dimension: as of :class:`~prerank.network.PreRankingNetwork`; the deep part is as large as makes
-            this network as large as that one beside the tables.
+        schema, config, dimension: as of :class:`~prerank.network.pre_ranking.PreRankingNetwork`; the deep part
+            is as large as makes this network as large as that one beside the tables.
     """
 
     def __init__(self, schema: EncodedSchema, config: ModelConfig, dimension: int) -> None:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from prerank.history import HistoryNetwork
-from prerank.network import PreRankingNetwork
-from prerank.systems import FittedSystem, Work
+from prerank.network.history import HistoryNetwork
+from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.ple import PLE
-from prerank.training import fit_network, load_network
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import fit_network, load_network
 
 NEEDS_PSI = False
 

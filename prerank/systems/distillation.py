@@ -14,11 +14,11 @@ from torch import Tensor
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import DistillationConfig, DistillationLoss, RankHead
-from prerank.batches import Batch, EncodedSplit
-from prerank.network import Outputs
-from prerank.systems import FittedSystem, Work
+from prerank.encoding.batches import Batch, EncodedSplit
+from prerank.network.pre_ranking import Outputs
 from prerank.systems.ple import PLE
-from prerank.training import fit_network, load_network, require_positions
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import fit_network, load_network, require_positions
 
 NEEDS_PSI = False
 

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 
 from configs.errors import InputError
 from configs.schema import ConversionSpace, ModelConfig, RankHead
-from graph.layers.perceptron import perceptron
-from prerank.batches import Batch, SideFeatures
-from prerank.calibration import logistic_line
-from prerank.inputs import SideEncoder
-from prerank.item_network import ItemNetwork
-from prerank.network import Outputs, PreRankingNetwork, ServingNetwork, task_heads
-from prerank.perceptrons import dense_parameters, matched_hidden
-from prerank.schema import EncodedSchema
-from prerank.systems import FittedSystem, Work
-from prerank.training import FittedNetwork, PreRanker, fit_network, load_network
+from graph.neural.perceptron import perceptron
+from prerank.encoding.batches import Batch, SideFeatures
+from prerank.encoding.schema import EncodedSchema
+from prerank.evaluation.calibration import logistic_line
+from prerank.network.inputs import SideEncoder
+from prerank.network.item_network import ItemNetwork
+from prerank.network.perceptrons import dense_parameters, matched_hidden
+from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwork, task_heads
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import FittedNetwork, PreRanker, fit_network, load_network
 
 NEEDS_PSI = False
 
@@ -91,7 +91,7 @@ class TwoTowers(ServingNetwork):
     """Request and item towers of about PLE's size, and an affine map of the score to each task's logit.
 
     Args:
-        schema, config, dimension: as of :class:`~prerank.network.PreRankingNetwork`.
+        schema, config, dimension: as of :class:`~prerank.network.pre_ranking.PreRankingNetwork`.
         hidden: hidden layers of each tower.
     """
 
@@ -127,7 +127,7 @@ class DSSM(PreRanker):
     """The softmax over a batch of whole requests, so that a click meets what was passed over beside it.
 
     Args:
-        work: as of :class:`~prerank.training.PreRanker`.
+        work: as of :class:`~prerank.training.trainer.PreRanker`.
 
     Raises:
         InputError: if the configuration asks for heads that two towers do not have.

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import ConversionSpace, ExpertsConfig
-from graph.layers.experts import ProgressiveLayeredExtraction
-from prerank.batches import Batch
-from prerank.losses import conversion_loss, masked_cross_entropy
-from prerank.network import Outputs, PreRankingNetwork
-from prerank.perceptrons import SeparatePerceptrons, dense_parameters, matched_hidden
-from prerank.systems import FittedSystem, Work
-from prerank.training import PreRanker, fit_network, load_network
+from graph.neural.experts import ProgressiveLayeredExtraction
+from prerank.encoding.batches import Batch
+from prerank.losses.feedback import conversion_loss, masked_cross_entropy
+from prerank.network.perceptrons import SeparatePerceptrons, dense_parameters, matched_hidden
+from prerank.network.pre_ranking import Outputs, PreRankingNetwork
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import PreRanker, fit_network, load_network
 
 NEEDS_PSI = False
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from configs.schema import Contrast, ContrastOn
-from prerank.batches import Batch
-from prerank.losses import alignment, contrastive_loss, rank_labels, rank_loss, uniformity, unique_items
-from prerank.network import Outputs
-from prerank.systems import FittedSystem, Work
+from prerank.encoding.batches import Batch
+from prerank.losses.feedback import alignment, contrastive_loss, rank_labels, rank_loss, uniformity, unique_items
+from prerank.network.pre_ranking import Outputs
 from prerank.systems.ple import PLE
-from prerank.training import fit_network, load_network
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import fit_network, load_network
 
 NEEDS_PSI = True
 

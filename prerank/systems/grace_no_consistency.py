@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from configs.errors import InputError
 from configs.schema import RankHead
-from prerank.systems import FittedSystem, Work, grace
+from prerank.systems import grace
 from prerank.systems.grace import NEEDS_PSI, load
+from prerank.training.contracts import FittedSystem, Work
 
 __all__ = ["NEEDS_PSI", "fit", "load"]
 

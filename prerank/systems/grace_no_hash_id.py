@@ -7,8 +7,9 @@ The paper's ablation "w/o hash id": AUC .7775 where GRACE has .7788, on JD's pri
 from __future__ import annotations
 
 from configs.errors import InputError
-from prerank.systems import FittedSystem, Work, grace
+from prerank.systems import grace
 from prerank.systems.grace import NEEDS_PSI, load
+from prerank.training.contracts import FittedSystem, Work
 
 __all__ = ["NEEDS_PSI", "fit", "load"]
 

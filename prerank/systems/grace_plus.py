@@ -12,14 +12,14 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from configs.schema import ListLoss, PlusConfig
-from prerank.batches import Batch
-from prerank.list_losses import chunk_pairs_loss, sample_chunks
-from prerank.losses import rank_labels, unique_items
-from prerank.network import Outputs, PreRankingNetwork
-from prerank.systems import FittedSystem, Work
+from prerank.encoding.batches import Batch
+from prerank.losses.feedback import rank_labels, unique_items
+from prerank.losses.lists import chunk_pairs_loss, sample_chunks
+from prerank.losses.top import relaxed_recall_loss, top_softmax_loss
+from prerank.network.pre_ranking import Outputs, PreRankingNetwork
 from prerank.systems.grace import GRACE
-from prerank.top_losses import relaxed_recall_loss, top_softmax_loss
-from prerank.training import feedback_score, fit_network, load_network
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import feedback_score, fit_network, load_network
 
 NEEDS_PSI = True
 

@@ -20,11 +20,11 @@ from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import BoostObjective, Config
 from configs.stages import mend, read_json, replacing, write_json
-from prerank.batches import EncodedLog, EncodedSplit
-from prerank.calibration import logistic_line
-from prerank.metrics import standing
-from prerank.systems import FittedSystem, Predictions, Work
-from prerank.tabular import TabularEncoder
+from prerank.encoding.batches import EncodedLog, EncodedSplit
+from prerank.encoding.tabular import TabularEncoder
+from prerank.evaluation.calibration import logistic_line
+from prerank.evaluation.metrics import standing
+from prerank.training.contracts import FittedSystem, Predictions, Work
 
 NEEDS_PSI = False
 LABELS = {"click": "clicked", "order": "ordered"}

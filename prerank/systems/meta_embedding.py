@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prerank.batches import Batch
-from prerank.cold_ids import GeneratedIds, RowsOfItems, fitted_base, start_from
-from prerank.losses import unique_items
-from prerank.network import PreRankingNetwork
-from prerank.systems import FittedSystem, Work
+from prerank.encoding.batches import Batch
+from prerank.losses.feedback import unique_items
+from prerank.network.pre_ranking import PreRankingNetwork
+from prerank.systems.cold_ids import GeneratedIds, RowsOfItems, fitted_base, start_from
 from prerank.systems.ple import PLE
-from prerank.training import fit_network, load_network, task_logits
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import fit_network, load_network, task_logits
 
 NEEDS_PSI = False
 

@@ -11,12 +11,12 @@ import dataclasses
 from torch import nn
 
 from configs.schema import ExpertsConfig
-from graph.layers.experts import ProgressiveLayeredExtraction
-from prerank.network import PreRankingNetwork
-from prerank.perceptrons import dense_parameters
-from prerank.systems import FittedSystem, Work
+from graph.neural.experts import ProgressiveLayeredExtraction
+from prerank.network.perceptrons import dense_parameters
+from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.ple import PLE
-from prerank.training import fit_network, load_network
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import fit_network, load_network
 
 NEEDS_PSI = False
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from prerank.batches import Batch
-from prerank.cold_ids import WarmedIds, fitted_base, leave_out, start_from
-from prerank.network import PreRankingNetwork
-from prerank.systems import FittedSystem, Work
+from prerank.encoding.batches import Batch
+from prerank.network.pre_ranking import PreRankingNetwork
+from prerank.systems.cold_ids import WarmedIds, fitted_base, leave_out, start_from
 from prerank.systems.ple import PLE
-from prerank.training import fit_network, load_network
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import fit_network, load_network
 
 NEEDS_PSI = False
 

@@ -12,14 +12,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from prerank.batches import Batch
-from prerank.history import HistoryNetwork
-from prerank.losses import masked_cross_entropy
-from prerank.network import Outputs, PreRankingNetwork
-from prerank.schema import SideSchema
-from prerank.systems import FittedSystem, Work
+from prerank.encoding.batches import Batch
+from prerank.encoding.schema import SideSchema
+from prerank.losses.feedback import masked_cross_entropy
+from prerank.network.history import HistoryNetwork
+from prerank.network.pre_ranking import Outputs, PreRankingNetwork
 from prerank.systems.ple import PLE
-from prerank.training import fit_network, load_network, task_logits
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import fit_network, load_network, task_logits
 
 NEEDS_PSI = False
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prerank.batches import Batch
-from prerank.losses import conversion_loss, masked_cross_entropy
-from prerank.network import Outputs
-from prerank.systems import FittedSystem, Work
-from prerank.training import PreRanker, fit_network, load_network
+from prerank.encoding.batches import Batch
+from prerank.losses.feedback import conversion_loss, masked_cross_entropy
+from prerank.network.pre_ranking import Outputs
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import PreRanker, fit_network, load_network
 
 NEEDS_PSI = False
 

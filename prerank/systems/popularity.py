@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from prerank.batches import EncodedLog, EncodedSplit
-from prerank.systems import FittedSystem, Predictions, Work
+from prerank.encoding.batches import EncodedLog, EncodedSplit
+from prerank.training.contracts import FittedSystem, Predictions, Work
 
 NEEDS_PSI = False
 PRIOR_IMPRESSIONS = 20.0

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from configs.errors import InputError
 from configs.schema import Contrast
-from graph.layers.experts import ProgressiveLayeredExtraction
-from prerank.batches import Batch, SideFeatures
-from prerank.inputs import HashedTable, SideEncoder
-from prerank.network import Outputs, ServingNetwork, task_heads, to_outputs
-from prerank.systems import FittedSystem, Work
+from graph.neural.experts import ProgressiveLayeredExtraction
+from prerank.encoding.batches import Batch, SideFeatures
+from prerank.network.inputs import HashedTable, SideEncoder
+from prerank.network.pre_ranking import Outputs, ServingNetwork, task_heads, to_outputs
 from prerank.systems.grace import GRACE
-from prerank.training import fit_network, load_network
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import fit_network, load_network
 
 NEEDS_PSI = True
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from prerank.batches import RANDOM, Batch
-from prerank.list_losses import teacher_distance, top_loss
-from prerank.network import Outputs
-from prerank.systems import FittedSystem, Work
+from prerank.encoding.batches import RANDOM, Batch
+from prerank.losses.lists import teacher_distance, top_loss
+from prerank.network.pre_ranking import Outputs
 from prerank.systems.ple import PLE
-from prerank.training import feedback_score, fit_network, load_network, require_positions
+from prerank.training.contracts import FittedSystem, Work
+from prerank.training.trainer import feedback_score, fit_network, load_network, require_positions
 
 NEEDS_PSI = False
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from prerank.batches import EncodedSplit
+from prerank.encoding.batches import EncodedSplit
 
 CANDIDATES = 1000
 """Rows scored at once, of about one request."""

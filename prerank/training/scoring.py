@@ -10,10 +10,10 @@ from scipy.special import expit
 
 from configs.schema import ModelConfig
 from configs.stages import Run, replacing, write_json
-from prerank.batches import EncodedLog, EncodedSplit
-from prerank.fusion import FusionWeights, fuse, tune_fusion
-from prerank.schema import STAGES
-from prerank.systems import Predictions
+from prerank.encoding.batches import EncodedLog, EncodedSplit
+from prerank.encoding.schema import STAGES
+from prerank.evaluation.fusion import FusionWeights, fuse, tune_fusion
+from prerank.training.contracts import Predictions
 
 
 def mean_rank_logit(rank: Float[np.ndarray, "rows cutoffs"] | None) -> Float[np.ndarray, rows] | None:

@@ -21,13 +21,13 @@ from torch import Tensor
 
 from configs.console import say, warn
 from configs.errors import InputError
-from prerank.batches import EXPOSED, Batch, BatchLoader, EncodedLog, EncodedSplit
-from prerank.checkpoints import WholeCheckpoints
-from prerank.inputs import HashedTable, NumberEncoder
-from prerank.losses import conversion_logit
-from prerank.metrics import auc, gauc
-from prerank.network import Outputs, PreRankingNetwork, ServingNetwork
-from prerank.systems import Predictions, Work
+from prerank.encoding.batches import EXPOSED, Batch, BatchLoader, EncodedLog, EncodedSplit
+from prerank.evaluation.metrics import auc, gauc
+from prerank.losses.feedback import conversion_logit
+from prerank.network.inputs import HashedTable, NumberEncoder
+from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwork
+from prerank.training.checkpoints import WholeCheckpoints
+from prerank.training.contracts import Predictions, Work
 
 SCORING_ROWS = 8192
 """Rows scored at once: large enough for the matrix products, small enough for the cache."""

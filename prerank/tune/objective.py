@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from configs.schema import EvaluationConfig
-from prerank.batches import EncodedLog
-from prerank.fusion import FusionWeights
-from prerank.measures import SplitMeasures, split_rows
-from prerank.scoring import prediction_table
-from prerank.significance import Statistic, Undefined
-from prerank.systems import Predictions
+from prerank.encoding.batches import EncodedLog
+from prerank.evaluation.fusion import FusionWeights
+from prerank.evaluation.measures import SplitMeasures, split_rows
+from prerank.evaluation.significance import Statistic, Undefined
+from prerank.training.contracts import Predictions
+from prerank.training.scoring import prediction_table
 
 
 def objective_parts(

@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Any
 
 from configs.errors import InputError
-from prerank.experiment_pool import ONE_THREAD
-from prerank.tune_search import Outcome
+from prerank.experiment.pool import ONE_THREAD
+from prerank.tune.search import Outcome
 
-COMMAND = (sys.executable, "-m", "prerank.tune_trial")
+COMMAND = (sys.executable, "-m", "prerank.tune.trial")
 
 
 class Processes:
@@ -51,7 +51,7 @@ class Processes:
         """Make a trial.
 
         Args:
-            asked: ``run``, ``config``, ``folder``, ``values`` and ``objective``, as ``prerank.tune_trial`` reads them.
+            asked: ``run``, ``config``, ``folder``, ``values`` and ``objective``, as ``prerank.tune.trial`` reads them.
 
         Returns:
             Its outcome; an ``InputError`` where the disk is at fault.

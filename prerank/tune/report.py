@@ -13,8 +13,8 @@ from configs.console import table, warn
 from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import replacing, write_json
-from prerank.tune_search import Trial
-from prerank.tune_space import Space, with_values
+from prerank.tune.search import Trial
+from prerank.tune.space import Space, with_values
 
 
 @dataclass(frozen=True)

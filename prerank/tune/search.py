@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from configs.errors import InputError
 from configs.stages import read_json, write_json
-from prerank.tune_space import Space
+from prerank.tune.space import Space
 
 STARTUP = 8
 """Finished trials before TPE has a say; until then values are random. Optuna's 10 would be half of a search."""

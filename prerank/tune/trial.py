@@ -1,6 +1,6 @@
 """One trial: fit with other values in a folder of its own, measure on validation, leave nothing behind.
 
-``python -m prerank.tune_trial`` does so in a process of its own, started by ``python -m prerank.tune``: it reads a line
+``python -m prerank.tune.trial`` does so in a process of its own, started by ``python -m prerank.tune``: it reads a line
 of JSON and answers with another; what the fit prints goes to its error output.
 """
 
@@ -20,12 +20,12 @@ from configs.command import config_from
 from configs.errors import InputError, system_fault
 from configs.schema import Config
 from configs.stages import Run
-from prerank.batches import EncodedLog
-from prerank.experiment_pool import end_with_parent, read_line
-from prerank.fit import fit_system, open_work, predict_validation
-from prerank.tune_objective import objective_parts
-from prerank.tune_search import Outcome
-from prerank.tune_space import with_values
+from prerank.encoding.batches import EncodedLog
+from prerank.experiment.pool import end_with_parent, read_line
+from prerank.fitting import fit_system, open_work, predict_validation
+from prerank.tune.objective import objective_parts
+from prerank.tune.search import Outcome
+from prerank.tune.space import with_values
 
 
 def measure(config: Config, run: Run, encoded: EncodedLog, folder: Path, objective: Sequence[str]) -> Outcome:

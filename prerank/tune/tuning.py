@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -17,23 +16,22 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from configs.command import Request, main, save, settings
+from configs.command import Invocation, save, settings
 from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import Run, fingerprint
-from prerank.batches import EncodedLog
-from prerank.experiment_progress import cores, minutes
-from prerank.features import encode_log
-from prerank.fit import open_log, open_work, system_stage
-from prerank.tune_objective import check_objective
-from prerank.tune_pool import Processes
-from prerank.tune_report import Found, print_report, write_report
-from prerank.tune_search import Asked, Outcome, Records, Search, Trial
-from prerank.tune_space import SPACES, Space, configured, leaves, read_space, with_values
-from prerank.tune_trial import measure
+from prerank.encoding.batches import EncodedLog
+from prerank.encoding.features import encode_log
+from prerank.experiment.progress import cores, minutes
+from prerank.fitting import open_log, open_work, system_stage
+from prerank.tune.objective import check_objective
+from prerank.tune.pool import Processes
+from prerank.tune.report import Found, print_report, write_report
+from prerank.tune.search import Asked, Outcome, Records, Search, Trial
+from prerank.tune.space import SPACES, Space, configured, leaves, read_space, with_values
+from prerank.tune.trial import measure
 
-PURPOSE = "Search the hyper-parameters of a pre-ranking system on the validation split of a run."
 HANDED_ON = ("model.", "prerank.", "evaluation.", "runs_folder", "seed")
 """Keys of this command line that the fit with the best values needs too."""
 
@@ -55,18 +53,18 @@ class Tuned:
     best: Trial
 
 
-def tune(request: Request) -> Tuned:
+def tune(invocation: Invocation) -> Tuned:
     """Make the trials of ``config.model`` on ``config.run`` that are missing, and report on all.
 
     Raises:
         InputError: if the run, the space or the objective cannot be used, or if every trial failed.
     """
-    config, name = request.config, request.config.model.name
+    config, name = invocation.config, invocation.config.model.name
     space = read_space(SPACES if config.tune.space is None else Path(config.tune.space).expanduser(), name)
     defaults = configured(config, space)
-    encoded = encode_log(request, open_log(request))
+    encoded = encode_log(invocation, open_log(invocation))
     check_objective(encoded, config.evaluation, config.tune.objective)
-    tuning = open_tuning(request, encoded, space)
+    tuning = open_tuning(invocation, encoded, space)
     search = Search(space, defaults, config.seed, tuning.finished(), tuning.asked)
     tuning.tell_plan(search)
     try:
@@ -83,7 +81,7 @@ def tune(request: Request) -> Tuned:
         )
     print_report(found)
     say(f"all trials: {tuning.folder / 'tune.md'}")
-    say(f"next: {next_command(request, space, tuning.folder / 'best.yaml')}")
+    say(f"next: {next_command(invocation, space, tuning.folder / 'best.yaml')}")
     return Tuned(tuning.folder, tuning.folder / "best.yaml", found.trials, found.best)
 
 
@@ -207,9 +205,9 @@ class Tuning:
             yield
 
 
-def open_tuning(request: Request, encoded: EncodedLog, space: Space) -> Tuning:
+def open_tuning(invocation: Invocation, encoded: EncodedLog, space: Space) -> Tuning:
     """The search's folder, with the records of the same search if there are any."""
-    config, run = request.config, request.run
+    config, run = invocation.config, invocation.run
     folder = run.root / "tune" / config.model.name
     records = Records(folder / "trials", search_identity(config, run, encoded, space))
     save(config, folder / "config.yaml")
@@ -236,23 +234,15 @@ def search_identity(config: Config, run: Run, encoded: EncodedLog, space: Space)
     )
 
 
-def next_command(request: Request, space: Space, best: Path) -> str:
+def next_command(invocation: Invocation, space: Space, best: Path) -> str:
     """The command that fits the system with the best values, and evaluates it on test."""
-    config = request.config
+    config = invocation.config
     values = settings(config)
     command = ["python", "-m", "prerank.fit", f"run={config.run}", f"model={config.model.name}", "--config", str(best)]
-    for key in sorted(request.asked - set(space) - {"model.name"}):
+    for key in sorted(invocation.asked - set(space) - {"model.name"}):
         if key.startswith(HANDED_ON):
             value = values
             for name in key.split("."):
                 value = value[name]
             command.append(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
     return shlex.join(command)
-
-
-def _body(request: Request) -> None:
-    tune(request)
-
-
-if __name__ == "__main__":
-    sys.exit(main(_body, PURPOSE))

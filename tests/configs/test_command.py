@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs.command import config_from, main, parse, run_config, save, settings
+from configs.commands import Command
 from configs.errors import InputError
 
 
@@ -116,16 +117,16 @@ def test_main_turns_user_errors_into_one_line(capsys):
     def body(_request):
         raise InputError("expected a, found b")
 
-    assert main(body, "test", []) == 2
+    assert main(Command("test", "Purpose.", body), []) == 2
     assert capsys.readouterr().err == "error: expected a, found b\n"
-    assert main(body, "test", ["nonsense"]) == 2
+    assert main(Command("test", "Purpose.", body), ["nonsense"]) == 2
 
 
 def test_main_says_what_to_do_when_the_disk_is_full(capsys):
     def body(_request):
         raise OSError(errno.ENOSPC, "No space left on device", "runs/x/graph/edges")
 
-    assert main(body, "test", []) == 2
+    assert main(Command("test", "Purpose.", body), []) == 2
     assert "disk is full (runs/x/graph/edges)" in capsys.readouterr().err
 
 
@@ -141,7 +142,7 @@ def test_main_recognises_a_full_disk_whoever_found_it(tmp_path, capsys, error):
     def body(_request):
         raise error
 
-    assert main(body, "test", [f"runs_folder={tmp_path}", "run=one"]) == 2
+    assert main(Command("test", "Purpose.", body), [f"runs_folder={tmp_path}", "run=one"]) == 2
     assert f"disk is full ({tmp_path / 'one'})" in capsys.readouterr().err
 
 
@@ -152,7 +153,7 @@ def test_main_finds_a_full_disk_behind_another_error(capsys):
         except OSError:
             raise RuntimeError("while closing") from None
 
-    assert main(body, "test", []) == 2
+    assert main(Command("test", "Purpose.", body), []) == 2
     assert "disk is full (last.ckpt)" in capsys.readouterr().err
 
 
@@ -160,7 +161,7 @@ def test_main_says_which_folder_cannot_be_written(capsys):
     def body(_request):
         raise OSError(errno.EROFS, "Read-only file system", "runs/x")
 
-    assert main(body, "test", []) == 2
+    assert main(Command("test", "Purpose.", body), []) == 2
     assert "runs/x: Read-only file system; give runs_folder=" in capsys.readouterr().err
 
 
@@ -177,11 +178,11 @@ def test_main_keeps_the_traceback_of_our_own_defects():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        main(body, "test", [])
+        main(Command("test", "Purpose.", body), [])
 
 
 def test_help_lists_every_key_and_choice(capsys):
-    assert main(lambda _: None, "Purpose.", ["--help"]) == 0
+    assert main(Command("test", "Purpose.", lambda _: None), ["--help"]) == 0
     printed = capsys.readouterr().out
     for word in ("Purpose.", "prerank.batch_size=1024", "model= one of: cold, copr", "lambda_1", "data.cutoffs"):
         assert word in printed

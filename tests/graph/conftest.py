@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from configs.command import Request, parse
+from configs.command import Invocation, parse
 from configs.stages import Stage, write_json
 from graph.logs.log import SearchLog, catalogue_fingerprint
 
@@ -94,10 +94,10 @@ def _facts(rows: list[dict[str, Any]], items: pa.Table, split_by: str) -> dict[s
 
 
 @pytest.fixture
-def make_request(tmp_path: Path) -> Callable[..., Request]:
+def make_request(tmp_path: Path) -> Callable[..., Invocation]:
     """A function (overrides) → the request of a command in a run folder of this test."""
 
-    def make(*overrides: str, run: str = "test") -> Request:
+    def make(*overrides: str, run: str = "test") -> Invocation:
         return parse([f"runs_folder={tmp_path / 'runs'}", f"run={run}", "graph.memory_limit_gb=0.5", *overrides])
 
     return make

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs.command import Request
+from configs.command import Invocation
 from configs.errors import InputError
 from configs.schema import GraphConfig
-from graph.build import build_graph
+from graph.building import build_graph
 from graph.logs.log import SearchLog
 from graph.store import Graph
 
 MakeLog = Callable[..., SearchLog]
-MakeRequest = Callable[..., Request]
+MakeRequest = Callable[..., Invocation]
 Edges = dict[tuple[Any, Any], float]
 RESOLUTION = 2.0**-24
 
@@ -427,7 +427,7 @@ def test_interrupted_build_starts_over(
     log = make_log(tmp_path / "logs", rows, items)
     request = make_request()
     with monkeypatch.context() as patched:
-        patched.setattr("graph.build.finish_graph", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr("graph.building.finish_graph", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build_graph(request, log)
     with pytest.raises(InputError, match="unfinished"):

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from configs.command import Request, save
+from configs.command import Invocation, save
 from configs.schema import Config
 from configs.stages import Run, Stage, write_json
 from graph.hashing import hash_values
 from graph.logs.log import catalogue_fingerprint
-from index import audit as audit_module
-from index import cold_start, students
-from prerank.schema import Column, EncodedSchema, SideSchema
+from index.audit import auditing as audit_module
+from index.measures import cold_start, students
+from prerank.encoding.schema import Column, EncodedSchema, SideSchema
 from pretrain.embeddings import EmbeddingTable
 from pretrain.psi import TrainedPsi
 
@@ -30,7 +30,7 @@ ITEMS, IN_P, DIMENSION = 400, 300, 8
 class World:
     """A run on disk and what it was made of."""
 
-    request: Request
+    request: Invocation
     items: pa.Table
     psi: np.ndarray
     in_p: np.ndarray
@@ -105,7 +105,7 @@ def make_world(folder: Path, title: Callable[[int], str] = "lamp {}".format) -> 
     save(config, run.config)
     phi = (psi + 0.3 * generator.normal(size=psi.shape)).astype(np.float32)
     EmbeddingTable(ids, phi, catalogue, "phi").save(system / "phi")
-    return World(Request(config, run, frozenset()), items, psi.astype(np.float32), in_p)
+    return World(Invocation(config, run, frozenset()), items, psi.astype(np.float32), in_p)
 
 
 def induced_psi(world: World) -> Callable[..., TrainedPsi]:

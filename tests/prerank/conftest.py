@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from configs.command import Request, parse, save
+from configs.command import Invocation, parse, save
 from configs.stages import Stage, fingerprint, write_json
 from graph.logs.log import SearchLog, catalogue_fingerprint
 from graph.logs.prepare import prepare_log
-from prerank.batches import EncodedLog
-from prerank.features import encode_log
-from prerank.fit import fit
+from prerank.encoding.batches import EncodedLog
+from prerank.encoding.features import encode_log
+from prerank.fitting import fit
 from pretrain.embeddings import EmbeddingTable
 
 WriteLog = Callable[..., SearchLog]
@@ -88,16 +88,16 @@ def write_checked_log(
     return SearchLog.open(folder)
 
 
-def request_in(folder: Path, *overrides: str, run: str = "test") -> Request:
+def request_in(folder: Path, *overrides: str, run: str = "test") -> Invocation:
     """A command line's request in a run of its own."""
     return parse(["data=contract", f"data.path={folder}", f"runs_folder={folder}", f"run={run}", *overrides])
 
 
 @pytest.fixture
-def request_for(tmp_path: Path) -> Callable[..., Request]:
+def request_for(tmp_path: Path) -> Callable[..., Invocation]:
     """Makes a request from overrides and the name of a run."""
 
-    def make(*overrides: str, run: str = "test") -> Request:
+    def make(*overrides: str, run: str = "test") -> Invocation:
         return request_in(tmp_path, *overrides, run=run)
 
     return make
@@ -189,7 +189,7 @@ def small_encoded_log(encoded_log: Callable[..., EncodedLog]) -> EncodedLog:
     return encoded_log()
 
 
-def market_run(folder: Path, name: str, systems: Sequence[str], *overrides: str) -> Request:
+def market_run(folder: Path, name: str, systems: Sequence[str], *overrides: str) -> Invocation:
     """A run of the tiny marketplace with fitted systems; ψ is random, since what it holds does not matter here."""
     command = ["data=marketplace", "data.world=tiny", f"runs_folder={folder}", f"run={name}", *overrides]
     request = parse(command)
@@ -206,7 +206,7 @@ def market_run(folder: Path, name: str, systems: Sequence[str], *overrides: str)
 
 
 @pytest.fixture(scope="session")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Request:
+def market(tmp_path_factory: pytest.TempPathFactory) -> Invocation:
     """A run of the tiny marketplace with four fitted systems, which tests read and replay."""
     small = ["model.experts.hidden=[8]", "model.experts.tower=[4]", "evaluation.draws=10"]
     systems = ("ple", "grace", "lightgbm", "popularity")

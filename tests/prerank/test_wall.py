@@ -18,19 +18,19 @@ import pytest
 import pytorch_lightning as lightning
 from scipy.stats import spearmanr
 
-from configs.command import Request, parse
+from configs.command import Invocation, parse
 from configs.schema import DataConfig
 from configs.worlds import load_world
-from graph.build import build_graph
+from graph.building import build_graph
 from graph.logs.log import SearchLog
-from graph.logs.marketplace.state import make_state
 from graph.logs.prepare import prepare_log
+from graph.marketplace.world.state import make_state
 from graph.store import Graph
 from prerank import systems
-from prerank.batches import EncodedLog
-from prerank.columns import OUTCOMES
-from prerank.features import encode_log
-from prerank.fit import open_work
+from prerank.encoding.batches import EncodedLog
+from prerank.encoding.columns import OUTCOMES
+from prerank.encoding.features import encode_log
+from prerank.fitting import open_work
 from pretrain.embeddings import EmbeddingTable
 from pretrain.psi import train_psi
 
@@ -93,7 +93,7 @@ def different(left: dict[str, bytes], right: dict[str, bytes]) -> list[str]:
     return sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
 
 
-def trained(request: Request, before: Callable[[Path], None] = lambda _: None) -> Trained:
+def trained(request: Invocation, before: Callable[[Path], None] = lambda _: None) -> Trained:
     """Run every stage; ``before`` is called with the checked log's folder once that is written."""
     log = prepare_log(request)
     before(log.folder)
@@ -106,7 +106,7 @@ def trained(request: Request, before: Callable[[Path], None] = lambda _: None) -
     return Trained(log, graph, psi, encoded, {name: values.numpy().tobytes() for name, values in state.items()})
 
 
-def on_contract(folder: Path, data: DataConfig, days: dict[str, list[str]], run: str) -> Request:
+def on_contract(folder: Path, data: DataConfig, days: dict[str, list[str]], run: str) -> Invocation:
     """A request that reads a contract folder, with the columns of ``data`` and fixed days."""
     request = parse([f"runs_folder={folder.parent}", f"run={run}", *SMALL])
     split = dataclasses.replace(data.split, by="day", **days)
@@ -192,11 +192,9 @@ def test_only_the_log_is_used(simulated, from_contract):
 
 def test_the_commands_never_load_the_simulator():
     """What fits graph, psi and models does not even import it; only the reader does, once it is asked to simulate."""
-    modules = ["graph.build", "pretrain.run", "prerank.fit", "prerank.evaluate", "index.audit", "index.report"]
+    modules = ["graph.build", "pretrain.run", "prerank.fit", "prerank.evaluate", "index.audit", "index.report.page"]
     modules += [f"prerank.systems.{name}" for name in ("grace", "ple", "lightgbm", "popularity")]
-    code = (
-        f"import sys, {', '.join(modules)}; print([m for m in sys.modules if m.startswith('graph.logs.marketplace')])"
-    )
+    code = f"import sys, {', '.join(modules)}; print([m for m in sys.modules if m.startswith('graph.marketplace')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -18,8 +18,8 @@ from graph.logs.log import SearchLog
 from graph.store import Graph
 from pretrain import training
 from pretrain.embeddings import EmbeddingTable
+from pretrain.pipeline import print_summary
 from pretrain.psi import dealt_out, train_psi
-from pretrain.run import print_summary
 
 Planted = tuple[SearchLog, Graph]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from configs.console import progress, say, warn
-from graph.logs.columns import FILE, ROW, SourceTable
+from graph.logs.checking.columns import FILE, ROW, SourceTable
 from graph.logs.contract import RANKED_STAGES, RESERVED, STAGES
 from graph.logs.database import batches_of_days, name, reading, text
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from configs.console import warn
 from configs.errors import InputError
-from graph.logs.columns import FILE, ROW, SourceTable
+from graph.logs.checking.columns import FILE, ROW, SourceTable
 from graph.logs.contract import REJECTED_SCHEMA
 from graph.logs.database import name, reading, text, texts, write_table
 

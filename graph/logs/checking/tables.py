@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from configs.console import warn
 from configs.errors import InputError
-from graph.logs.columns import FILE, ROW, SourceTable, inspect
+from graph.logs.checking.columns import FILE, ROW, SourceTable, inspect
 from graph.logs.contract import Column, parquet_files
 from graph.logs.database import name, reading, write_table
 

@@ -14,9 +14,9 @@ READERS = {
     "contract": "graph.logs.readers.contract",
     "trivago": "graph.logs.readers.trivago",
     "expedia": "graph.logs.readers.expedia",
-    "jdsearch": "graph.logs.readers.jdsearch",
+    "jdsearch": "graph.logs.readers.jdsearch.reader",
     "aliexpress": "graph.logs.readers.aliexpress",
-    "aliccp": "graph.logs.readers.aliccp",
+    "aliccp": "graph.logs.readers.aliccp.reader",
     "marketplace": "graph.logs.readers.marketplace",
 }
 SEEDED = frozenset({"marketplace"})

@@ -7,7 +7,7 @@ from pathlib import Path
 from configs.schema import DataConfig
 from configs.worlds import load_world
 from graph.logs.contract import RawLog
-from graph.logs.marketplace.simulate import simulate
+from graph.marketplace.simulate import simulate
 
 
 def read(data: DataConfig, seed: int, folder: Path) -> RawLog:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int32, Int64
 
-from graph.logs.marketplace.catalogue import DAY_MS, first_moment
-from graph.logs.marketplace.choice import (
+from graph.marketplace.cascade.choice import (
     HiddenScales,
     HiddenTruth,
     appeal_and_satisfaction,
@@ -20,15 +19,16 @@ from graph.logs.marketplace.choice import (
     ranker_scores,
     truth_of,
 )
-from graph.logs.marketplace.demand import HiddenIntents, Requests
-from graph.logs.marketplace.display import browsed, explore, ranking_noise, request_draws, sampled
-from graph.logs.marketplace.history import ClickHistory
-from graph.logs.marketplace.learned_ranker import LearnedRanker
-from graph.logs.marketplace.noise import counter_key, uniforms
-from graph.logs.marketplace.observed import Observed, PreRanker
-from graph.logs.marketplace.pre_rankers import HiddenOracle
-from graph.logs.marketplace.retrieval import Recall
-from graph.logs.marketplace.state import HiddenState
+from graph.marketplace.cascade.display import browsed, explore, ranking_noise, request_draws, sampled
+from graph.marketplace.cascade.history import ClickHistory
+from graph.marketplace.cascade.pre_rankers import HiddenOracle
+from graph.marketplace.cascade.retrieval import Recall
+from graph.marketplace.ranker.learned_ranker import LearnedRanker
+from graph.marketplace.world.catalogue import DAY_MS, first_moment
+from graph.marketplace.world.demand import HiddenIntents, Requests
+from graph.marketplace.world.noise import counter_key, uniforms
+from graph.marketplace.world.observed import Observed, PreRanker
+from graph.marketplace.world.state import HiddenState
 
 EXPOSED, RANKED, PASSED, RECALLED, RANDOM = range(5)
 """Stages, in the order of the contract's names."""

@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32
 
 from configs.worlds import WorldConfig
-from graph.logs.marketplace.catalogue import DAY_MS
-from graph.logs.marketplace.demand import HiddenIntents, Requests
-from graph.logs.marketplace.retrieval import FRESH_DAYS
-from graph.logs.marketplace.shoppers import NO_BRAND
-from graph.logs.marketplace.state import HiddenState
+from graph.marketplace.cascade.retrieval import FRESH_DAYS
+from graph.marketplace.world.catalogue import DAY_MS
+from graph.marketplace.world.demand import HiddenIntents, Requests
+from graph.marketplace.world.shoppers import NO_BRAND
+from graph.marketplace.world.state import HiddenState
 
 Items = Int32[np.ndarray, "r m"]
 Pairs = Float64[np.ndarray, "r m"]

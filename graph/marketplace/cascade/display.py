@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, Int32, Int64
 
 from configs.worlds import WorldConfig
-from graph.logs.marketplace.demand import Requests
-from graph.logs.marketplace.noise import counter_key, normals, uniforms
-from graph.logs.marketplace.state import HiddenState
+from graph.marketplace.world.demand import Requests
+from graph.marketplace.world.noise import counter_key, normals, uniforms
+from graph.marketplace.world.state import HiddenState
 
 
 def request_draws(seed: int, purpose: str, numbers: Int64[np.ndarray, " r"]) -> Float64[np.ndarray, " r"]:

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float64, Int32
 
 from configs.worlds import PreRankerKind
-from graph.logs.marketplace.noise import counter_key, normals, uniforms
-from graph.logs.marketplace.observed import Observed, PreRanker
-from graph.logs.marketplace.retrieval import OVERLAP_WEIGHT
-from graph.logs.marketplace.state import HiddenState
+from graph.marketplace.cascade.retrieval import OVERLAP_WEIGHT
+from graph.marketplace.world.noise import counter_key, normals, uniforms
+from graph.marketplace.world.observed import Observed, PreRanker
+from graph.marketplace.world.state import HiddenState
 
 PRIOR_IMPRESSIONS = 20.0
 """Of the smoothed click rate that the pre-ranker uses."""

@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 from numba import njit
 
-from graph.logs.marketplace.catalogue import DAY_MS, Catalogue
-from graph.logs.marketplace.demand import HiddenIntents, Requests
-from graph.logs.marketplace.noise import counter_key, uniform
-from graph.logs.marketplace.observed import Candidates
-from graph.logs.marketplace.shoppers import Queries
-from graph.logs.marketplace.state import HiddenState
+from graph.marketplace.world.catalogue import DAY_MS, Catalogue
+from graph.marketplace.world.demand import HiddenIntents, Requests
+from graph.marketplace.world.noise import counter_key, uniform
+from graph.marketplace.world.observed import Candidates
+from graph.marketplace.world.shoppers import Queries
+from graph.marketplace.world.state import HiddenState
 
 FRESH_DAYS = 7
 OVERLAP_WEIGHT = 2.0

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int32, Int64
 
-from graph.logs.marketplace.observed import Observed
-from graph.logs.marketplace.ranker_subjects import SUBJECTS, Subjects
-from graph.logs.marketplace.state import Seen
+from graph.marketplace.ranker.subjects import SUBJECTS, Subjects
+from graph.marketplace.world.observed import Observed
+from graph.marketplace.world.state import Seen
 
 CELLS = 1 << 22
 """Most cells of a table by user and brand (or leaf); where there are more pairs than cells, they share."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
-from graph.logs.marketplace.catalogue import DAY_MS
-from graph.logs.marketplace.observed import Observed
-from graph.logs.marketplace.ranker_counters import Counters, Sessions
-from graph.logs.marketplace.ranker_subjects import subjects
-from graph.logs.marketplace.state import Seen
+from graph.marketplace.ranker.counters import Counters, Sessions
+from graph.marketplace.ranker.subjects import subjects
+from graph.marketplace.world.catalogue import DAY_MS
+from graph.marketplace.world.observed import Observed
+from graph.marketplace.world.state import Seen
 
 SESSION_EVIDENCE = 4.0
 """How much more a query or click of the running session says of what is wanted now than one of another day."""

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from configs.worlds import WorldConfig
-from graph.logs.marketplace.noise import counter_key
-from graph.logs.marketplace.observed import Observed
-from graph.logs.marketplace.ranker_features import NUMBERS, Features, RankerFeatures
-from graph.logs.marketplace.ranker_network import CLICK, ORDER, Inputs, RankerNetwork
-from graph.logs.marketplace.state import Seen
+from graph.marketplace.ranker.features import NUMBERS, Features, RankerFeatures
+from graph.marketplace.ranker.network import CLICK, ORDER, Inputs, RankerNetwork
+from graph.marketplace.world.noise import counter_key
+from graph.marketplace.world.observed import Observed
+from graph.marketplace.world.state import Seen
 
 BLOCK = 10
 """Positions of a training block, so that long and short lists fill batches alike."""

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
 from configs.schema import ExpertsConfig
-from graph.layers.attention import TargetAttention
-from graph.layers.experts import ProgressiveLayeredExtraction
-from graph.logs.marketplace.state import Seen
+from graph.marketplace.world.state import Seen
+from graph.neural.attention import TargetAttention
+from graph.neural.experts import ProgressiveLayeredExtraction
 
 WIDTH = 16
 """Of every embedding."""

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int32, Int64
 from torch import Tensor
 
-from graph.logs.marketplace.noise import stream
-from graph.logs.marketplace.state import Seen
+from graph.marketplace.world.noise import stream
+from graph.marketplace.world.state import Seen
 
 SUBJECTS = 10
 """Classes of titles that are looked for in each leaf; it need not be the number that there are."""

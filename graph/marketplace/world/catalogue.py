@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64
 
 from configs.worlds import WorldConfig
-from graph.logs.marketplace.noise import counter_key, mixed, stream, uniforms
-from graph.logs.marketplace.words import new_words
+from graph.marketplace.world.noise import counter_key, mixed, stream, uniforms
+from graph.marketplace.world.words import new_words
 
 DAY_MS = 86_400_000
 STYLE = 3

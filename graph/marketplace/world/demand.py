@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int, Int32, Int64
 
-from graph.logs.marketplace.catalogue import DAY_MS, HiddenMarket, first_moment
-from graph.logs.marketplace.noise import stream
-from graph.logs.marketplace.shoppers import NO_TOPIC, HiddenQueries
-from graph.logs.marketplace.state import HiddenState
+from graph.marketplace.world.catalogue import DAY_MS, HiddenMarket, first_moment
+from graph.marketplace.world.noise import stream
+from graph.marketplace.world.shoppers import NO_TOPIC, HiddenQueries
+from graph.marketplace.world.state import HiddenState
 
 HOURS = np.array([2, 1, 1, 1, 1, 2, 3, 5, 6, 7, 8, 8, 9, 8, 8, 8, 8, 9, 10, 12, 13, 12, 8, 2], dtype=np.float64)
 """Relative traffic by hour of the day; sessions start by 23:30 at the latest, so that none crosses midnight."""

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32
 
-from graph.logs.marketplace.demand import Requests
-from graph.logs.marketplace.state import Seen
+from graph.marketplace.world.demand import Requests
+from graph.marketplace.world.state import Seen
 
 
 @dataclass(frozen=True)

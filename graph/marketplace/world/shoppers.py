@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
 from configs.worlds import WorldConfig
-from graph.logs.marketplace.catalogue import STYLE, HiddenMarket, Shelves, zipf
-from graph.logs.marketplace.noise import stream
-from graph.logs.marketplace.words import mistyped
+from graph.marketplace.world.catalogue import STYLE, HiddenMarket, Shelves, zipf
+from graph.marketplace.world.noise import stream
+from graph.marketplace.world.words import mistyped
 
 AGE_BANDS = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 REGIONS = ("north", "east", "south", "west", "centre", "islands")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from configs.worlds import WorldConfig
-from graph.logs.marketplace.catalogue import Catalogue, HiddenItems, HiddenMarket, Shelves, make_items, make_market
-from graph.logs.marketplace.shoppers import (
+from graph.marketplace.world.catalogue import Catalogue, HiddenItems, HiddenMarket, Shelves, make_items, make_market
+from graph.marketplace.world.shoppers import (
     HiddenQueries,
     HiddenUsers,
     Queries,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from configs.command import Request, parse
+from configs.command import Invocation, parse
 from configs.stages import Run
 from graph.logs.log import SearchLog
 from graph.logs.prepare import prepare_log
@@ -84,20 +84,20 @@ def write_log(
     return folder
 
 
-def requested(run: Path, data: str, path: Path, *overrides: str) -> Request:
+def requested(run: Path, data: str, path: Path, *overrides: str) -> Invocation:
     """The command ``data=... data.path=...`` on a run's folder, parsed once for all tests that differ in paths only."""
     parsed = _parsed(data, overrides)
     config = dataclasses.replace(parsed.config, data=dataclasses.replace(parsed.config.data, path=str(path)))
-    return Request(config, Run(run), parsed.asked)
+    return Invocation(config, Run(run), parsed.asked)
 
 
 @functools.cache
-def _parsed(data: str, overrides: tuple[str, ...]) -> Request:
+def _parsed(data: str, overrides: tuple[str, ...]) -> Invocation:
     return parse([f"data={data}", *overrides], remember=False)
 
 
 @pytest.fixture
-def request_for() -> Callable[..., Request]:
+def request_for() -> Callable[..., Invocation]:
     """`requested`."""
     return requested
 

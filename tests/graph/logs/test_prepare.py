@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from configs.errors import InputError
 from configs.schema import DataConfig
-from graph.logs import checks
 from graph.logs import prepare as prepare_module
+from graph.logs.checking import checks
 from graph.logs.log import catalogue_fingerprint
 from graph.logs.prepare import check_new_log
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.worlds import WorldConfig, load_world
-from graph.logs.marketplace.simulate import simulate
+from graph.marketplace.simulate import simulate
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,15 @@ import pytest
 import torch
 
 from configs.worlds import load_world
-from graph.logs.marketplace import learned_ranker, ranker_counters
-from graph.logs.marketplace.demand import Requests
-from graph.logs.marketplace.learned_ranker import LearnedRanker
-from graph.logs.marketplace.observed import Candidates, Observed
-from graph.logs.marketplace.ranker_counters import RateTable
-from graph.logs.marketplace.ranker_features import NUMBERS, RankerFeatures
-from graph.logs.marketplace.ranker_subjects import subjects
-from graph.logs.marketplace.state import make_state
+from graph.marketplace.ranker import counters as ranker_counters
+from graph.marketplace.ranker import learned_ranker
+from graph.marketplace.ranker.counters import RateTable
+from graph.marketplace.ranker.features import NUMBERS, RankerFeatures
+from graph.marketplace.ranker.learned_ranker import LearnedRanker
+from graph.marketplace.ranker.subjects import subjects
+from graph.marketplace.world.demand import Requests
+from graph.marketplace.world.observed import Candidates, Observed
+from graph.marketplace.world.state import make_state
 
 WORLD = load_world("tiny")
 SEED = 3

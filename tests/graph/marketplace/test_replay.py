@@ -9,10 +9,10 @@ import pytest
 
 from configs.errors import InputError
 from configs.worlds import RankerKind, load_world
-from graph.logs.marketplace.catalogue import LATER_DAYS
-from graph.logs.marketplace.pre_rankers import RandomPreRanker
-from graph.logs.marketplace.replay import Bound, replay
-from graph.logs.marketplace.simulate import simulate
+from graph.marketplace.cascade.pre_rankers import RandomPreRanker
+from graph.marketplace.replay import Bound, replay
+from graph.marketplace.simulate import simulate
+from graph.marketplace.world.catalogue import LATER_DAYS
 
 
 class ByNumber:

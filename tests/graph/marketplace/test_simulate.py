@@ -18,9 +18,9 @@ from configs.command import parse
 from configs.schema import DataConfig
 from configs.stages import read_json
 from configs.worlds import PreRankerKind, RankerKind, WorldConfig, load_world
-from graph.logs.marketplace.simulate import simulate
 from graph.logs.prepare import prepare_log
 from graph.logs.readers.marketplace import read
+from graph.marketplace.simulate import simulate
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,7 +34,7 @@ def test_same_seed_gives_the_same_bytes_in_another_process_with_other_threads(ti
     script = (
         "import sys, pathlib, pyarrow; pyarrow.set_cpu_count(1)\n"
         "from configs.worlds import load_world\n"
-        "from graph.logs.marketplace.simulate import simulate\n"
+        "from graph.marketplace.simulate import simulate\n"
         "simulate(load_world('tiny'), 0, pathlib.Path(sys.argv[1]))"
     )
     single = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "NUMBA", "OPENBLAS", "MKL")}

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from configs.worlds import load_world
-from graph.logs.marketplace.catalogue import LATER_DAYS, make_items, make_market, prices_on
-from graph.logs.marketplace.choice import HiddenScales, examination, truth_of
-from graph.logs.marketplace.demand import QueryPicker, requests_of
-from graph.logs.marketplace.display import explore, sampled
-from graph.logs.marketplace.history import ClickHistory
-from graph.logs.marketplace.noise import counter_key, normals, stream, uniforms
-from graph.logs.marketplace.observed import Observed
-from graph.logs.marketplace.pre_rankers import LoggingPreRanker
-from graph.logs.marketplace.retrieval import Recall
-from graph.logs.marketplace.state import make_state
-from graph.logs.marketplace.summary import BinnedAUC, ndcg_and_chance
-from graph.logs.marketplace.words import mistyped, new_words
+from graph.marketplace.cascade.choice import HiddenScales, examination, truth_of
+from graph.marketplace.cascade.display import explore, sampled
+from graph.marketplace.cascade.history import ClickHistory
+from graph.marketplace.cascade.pre_rankers import LoggingPreRanker
+from graph.marketplace.cascade.retrieval import Recall
+from graph.marketplace.summary import BinnedAUC, ndcg_and_chance
+from graph.marketplace.world.catalogue import LATER_DAYS, make_items, make_market, prices_on
+from graph.marketplace.world.demand import QueryPicker, requests_of
+from graph.marketplace.world.noise import counter_key, normals, stream, uniforms
+from graph.marketplace.world.observed import Observed
+from graph.marketplace.world.state import make_state
+from graph.marketplace.world.words import mistyped, new_words
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from graph.logs.marketplace.demand import Requests
-from graph.logs.marketplace.observed import Observed, PreRanker
-from graph.logs.marketplace.replay import ReplayLog
-from graph.logs.marketplace.state import Seen, make_state
+from graph.marketplace.replay import ReplayLog
+from graph.marketplace.world.demand import Requests
+from graph.marketplace.world.observed import Observed, PreRanker
+from graph.marketplace.world.state import Seen, make_state
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "graph" / "logs" / "marketplace"
@@ -31,7 +31,7 @@ WRITTEN = {
 }  # fmt: skip
 """Every column that the simulator may write. A new one belongs here only if a real platform could know it."""
 
-SIMULATOR = "graph.logs.marketplace"
+SIMULATOR = "graph.marketplace"
 READER_FILE = "graph/logs/readers/marketplace.py"
 READER = {"simulate": {"simulate"}}
 REPLAY_FILES = {f"prerank/{name}.py" for name in ("ab", "ab_report", "live", "replays")}

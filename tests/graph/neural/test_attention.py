@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graph.layers.attention import TargetAttention
+from graph.neural.attention import TargetAttention
 
 
 def naive(layer: TargetAttention, history, present, candidates):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from configs.schema import ExpertsConfig
-from graph.layers.experts import BatchedLinear, ProgressiveLayeredExtraction
+from graph.neural.experts import BatchedLinear, ProgressiveLayeredExtraction
 
 
 def one_expert(experts, index, x):

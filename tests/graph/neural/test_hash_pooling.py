@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graph.layers.hash_pooling import HashCollisionPooling
+from graph.neural.hash_pooling import HashCollisionPooling
 
 
 def naive(layer, history, present, candidate):

@@ -13,8 +13,8 @@ import pytest
 
 from configs.errors import InputError
 from configs.stages import read_json, write_json
-from index.ann import load_index
-from index.audit import audit
+from index.audit.auditing import audit
+from index.measures.ann import load_index
 from pretrain.embeddings import EmbeddingTable
 
 World = Any

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.command import parse
+from configs.commands import COMMANDS
 from configs.errors import InputError
 from configs.stages import read_json
-from index import approximate
-from index import audit as audit_module
-from index.audit import audit, spelt_out
-from index.report import render
+from index.audit import auditing as audit_module
+from index.audit.auditing import audit
+from index.measures import approximate
+from index.report.page import render
 from pretrain.embeddings import EmbeddingTable
 
 ITEMS, DIMENSION, K = 600, 8, 10
@@ -61,7 +62,7 @@ def compare(tmp_path: Path) -> Audit:
         save(tmp_path / "b", b, ids_b)
         given = [f"a={tmp_path / 'a'}", f"b={tmp_path / 'b'}", f"index.output={tmp_path / 'out'}"]
         settings = [f"runs_folder={tmp_path}", "index.neighbours=[10]", "evaluation.draws=50"]
-        audit(parse(spelt_out([*given, *settings, *more])))
+        audit(parse(COMMANDS["index.audit"].spelt_out([*given, *settings, *more])))
         return read_json(tmp_path / "out" / "audit.json")
 
     return run
@@ -244,7 +245,7 @@ def test_tables_without_a_shared_item_are_refused(compare: Audit) -> None:
 
 def test_one_table_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected a=FOLDER and b=FOLDER, found only a="):
-        audit(parse(spelt_out([f"a={tmp_path}", f"runs_folder={tmp_path}"])))
+        audit(parse(COMMANDS["index.audit"].spelt_out([f"a={tmp_path}", f"runs_folder={tmp_path}"])))
 
 
 def test_vectors_that_are_not_finite_are_refused(compare: Audit, tmp_path: Path) -> None:
@@ -255,7 +256,7 @@ def test_vectors_that_are_not_finite_are_refused(compare: Audit, tmp_path: Path)
     path.write_bytes(content)
     given = [f"a={tmp_path / 'a'}", f"b={tmp_path / 'b'}", f"index.output={tmp_path}", f"runs_folder={tmp_path}"]
     with pytest.raises(InputError, match=f"item {ITEMS - 1} .* not finite"):
-        audit(parse(spelt_out(given)))
+        audit(parse(COMMANDS["index.audit"].spelt_out(given)))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ def test_where_the_audit_of_tables_goes(tmp_path: Path) -> None:
 
 
 def test_short_keys_are_spelt_out() -> None:
-    assert spelt_out(["a=x", "items=y=z", "run=a", "--config", "a.yaml"]) == [
+    assert COMMANDS["index.audit"].spelt_out(["a=x", "items=y=z", "run=a", "--config", "a.yaml"]) == [
         "index.a=x",
         "index.items=y=z",
         "run=a",

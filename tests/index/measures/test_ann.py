@@ -10,7 +10,17 @@ import pyarrow as pa
 import pytest
 
 from configs.errors import InputError
-from index.ann import BLAS_FROM, clip, exact_index, hnsw_index, ivf_index, load_index, normalised, save_index, search
+from index.measures.ann import (
+    BLAS_FROM,
+    clip,
+    exact_index,
+    hnsw_index,
+    ivf_index,
+    load_index,
+    normalised,
+    save_index,
+    search,
+)
 
 
 def vectors(items: int, dimension: int = 6, seed: int = 0) -> np.ndarray:

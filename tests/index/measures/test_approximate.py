@@ -6,11 +6,11 @@ import faiss
 import numpy as np
 import pytest
 
-from index import ann, approximate
-from index.ann import ivfpq_index, normalised, pieces, pq_index, search
-from index.approximate import approximate_figures, milliseconds
-from index.figures import Bootstrap
-from index.measures import Subject
+from index.measures import ann, approximate
+from index.measures.ann import ivfpq_index, normalised, pieces, pq_index, search
+from index.measures.approximate import approximate_figures, milliseconds
+from index.measures.figures import Bootstrap
+from index.measures.suite import Subject
 
 K = 10
 

@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.errors import InputError
-from index import cold_start as module
-from index.ann import normalised
-from index.audit import hold_out_and_learn
-from index.cold_start import Placement, compare, hold_out
-from index.figures import Bootstrap
-from index.neighbourhoods import popularity_strata
-from index.sources import open_sources, rows_to_audit, subject_of
+from index.audit.auditing import hold_out_and_learn
+from index.measures import cold_start as module
+from index.measures.ann import normalised
+from index.measures.cold_start import Placement, compare, hold_out
+from index.measures.figures import Bootstrap
+from index.measures.neighbourhoods import popularity_strata
+from index.measures.sources import open_sources, rows_to_audit, subject_of
 
 World = Any
 """See conftest.py, which cannot be imported by name."""

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from configs.schema import Hashing, ItemNetworkConfig
-from index.audit import audit
-from index.collisions import buckets_of, collision_figures
-from index.measures import find_neighbours
-from index.sources import open_sources, rows_to_audit, subject_of
-from prerank.item_network import HashId
+from index.audit.auditing import audit
+from index.measures.collisions import buckets_of, collision_figures
+from index.measures.sources import open_sources, rows_to_audit, subject_of
+from index.measures.suite import find_neighbours
+from prerank.network.item_network import HashId
 
 World = Any
 """See conftest.py, which cannot be imported by name."""

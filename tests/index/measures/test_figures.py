@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from index.figures import Bootstrap, Figure
+from index.measures.figures import Bootstrap, Figure
 
 BOOTSTRAP = Bootstrap(draws=400, confidence=0.95, seed=0)
 

@@ -7,10 +7,10 @@ import pytest
 import scipy.spatial
 from scipy.stats import skew
 
-from index import geometry
-from index.ann import exact_index, normalised, search
-from index.figures import Bootstrap
-from index.geometry import (
+from index.measures import geometry
+from index.measures.ann import exact_index, normalised, search
+from index.measures.figures import Bootstrap
+from index.measures.geometry import (
     alignment,
     duplicated,
     effective_rank,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from index import neighbourhoods
-from index.ann import exact_index, normalised, search
-from index.neighbourhoods import (
+from index.measures import neighbourhoods
+from index.measures.ann import exact_index, normalised, search
+from index.measures.neighbourhoods import (
     Labels,
     Null,
     attribute_neighbours,

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from index import verdict
-from index.audit import audit
-from index.report import render, write_report
-from index.verdict import findings
+from index.audit.auditing import audit
+from index.report import verdict
+from index.report.page import render, write_report
+from index.report.verdict import findings
 
 World = Any
 """See conftest.py, which cannot be imported by name."""

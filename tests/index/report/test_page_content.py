@@ -11,14 +11,14 @@ import pyarrow as pa
 import pytest
 
 from graph.store import Graph, Relation, write_graph
-from index import browser
-from index.browser import GROUPS, browser_content, embedded, stratified
-from index.catalogue import Catalogue
-from index.figures import Bootstrap
-from index.graph_picture import Surroundings, positions
-from index.map import MOST_ITEMS, item_map, layout
-from index.measures import Neighbours, Subject
-from index.report import write_report
+from index.measures.catalogue import Catalogue
+from index.measures.figures import Bootstrap
+from index.measures.suite import Neighbours, Subject
+from index.report import browser
+from index.report.browser import GROUPS, browser_content, embedded, stratified
+from index.report.graph_picture import Surroundings, positions
+from index.report.map import MOST_ITEMS, item_map, layout
+from index.report.page import write_report
 
 LONG = "青い</script>ランプ'\"&\u2028" * 20
 

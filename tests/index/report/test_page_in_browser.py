@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 from graph.store import Graph, stored_relations, write_relation
-from index import audit as audit_module
-from index.audit import audit
-from index.report import write_report
+from index.audit import auditing as audit_module
+from index.audit.auditing import audit
+from index.report.page import write_report
 
 OpenPage = Callable[..., Any]
 PAYLOADS = (

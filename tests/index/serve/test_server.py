@@ -20,8 +20,8 @@ from configs.command import main, parse
 from configs.errors import InputError
 from configs.stages import write_json
 from graph.logs.log import catalogue_fingerprint
-from index.serve import PURPOSE, ReportServer, serve, server_of
-from index.serve_runs import RunsFolder
+from index.serve.runs import RunsFolder
+from index.serve.server import ReportServer, server_of
 from pretrain.embeddings import EmbeddingTable
 
 ITEMS, DIMENSION = 200, 8
@@ -334,7 +334,7 @@ def test_damaged_files_are_left_out_not_fatal(served: Served) -> None:
 
 def test_a_port_in_use_says_what_to_do(served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [f"runs_folder={tmp_path / 'runs'}", f"serve.port={served.server.port}"]
-    assert main(serve, PURPOSE, arguments) == 2
+    assert main("index.serve", arguments) == 2
     assert "is in use: give another by serve.port=..." in capsys.readouterr().err
     with pytest.raises(InputError, match="does not exist"):
         RunsFolder.open(str(tmp_path / "nowhere"))
@@ -350,7 +350,7 @@ def test_interrupting_ends_it_cleanly(
 
     (tmp_path / "runs").mkdir()
     monkeypatch.setattr(ReportServer, "serve_forever", interrupted)
-    assert main(serve, PURPOSE, [f"runs_folder={tmp_path / 'runs'}", "serve.port=0"]) == 0
+    assert main("index.serve", [f"runs_folder={tmp_path / 'runs'}", "serve.port=0"]) == 0
     printed = capsys.readouterr().out
     assert "http://127.0.0.1:" in printed
     assert ":0/" not in printed

@@ -13,9 +13,9 @@ from scipy.stats import norm, t
 
 from configs.command import parse, save
 from configs.stages import Run, write_json
-from index.trends import Trends, trends
-from index.trends_training import SeedNoise, Training, audit_training, seed_noise, training_of, with_noise
-from prerank.evaluation import Evaluation
+from index.trends.command import Trends, trends
+from index.trends.training import SeedNoise, Training, audit_training, seed_noise, training_of, with_noise
+from prerank.evaluation.evaluation import Evaluation
 
 DRAWS = 200
 RUNS = ("monday", "tuesday", "wednesday", "thursday")

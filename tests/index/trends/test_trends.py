@@ -15,11 +15,11 @@ import pytest
 from configs.command import parse
 from configs.errors import InputError
 from configs.stages import write_json
-from index.trends import trends
-from index.trends_read import audit_figures
-from index.trends_report import page, report_content
-from prerank.evaluation import Evaluation
-from prerank.significance import holm
+from index.trends.command import trends
+from index.trends.read import audit_figures
+from index.trends.report import page, report_content
+from prerank.evaluation.evaluation import Evaluation
+from prerank.evaluation.significance import holm
 
 DRAWS = 400
 HOSTILE = "\"><img src=x onerror=window.ran=1></script><script>window.ran=2</script>javascript:${7*7}{{7*7}}'`"

@@ -12,13 +12,13 @@ from configs.command import parse, run_config, save
 from configs.errors import InputError
 from configs.stages import read_json
 from configs.worlds import load_world
-from graph.logs.marketplace.replay import Bound, ReplayLog
-from prerank import replays
-from prerank.ab import compare_systems, plans_of
-from prerank.ab_report import tables_of
-from prerank.batches import EncodedLog
-from prerank.replays import AGAIN, OTHER_LUCK, read_replay, segment_rows
-from prerank.uplift import METRICS
+from graph.marketplace.replay import Bound, ReplayLog
+from prerank.ab import replays
+from prerank.ab.experiment import compare_systems, plans_of
+from prerank.ab.replays import AGAIN, OTHER_LUCK, read_replay, segment_rows
+from prerank.ab.report import tables_of
+from prerank.encoding.batches import EncodedLog
+from prerank.evaluation.uplift import METRICS
 
 
 @pytest.fixture

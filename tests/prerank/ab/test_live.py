@@ -14,11 +14,11 @@ from configs.command import run_config
 from configs.errors import InputError
 from configs.worlds import load_world
 from graph.logs.log import SearchLog
-from graph.logs.marketplace.demand import Requests
-from graph.logs.marketplace.observed import Candidates, Observed
-from graph.logs.marketplace.state import make_state
-from prerank.batches import EncodedLog
-from prerank.live import Frozen, LivePreRanker, id_lists, live_items
+from graph.marketplace.world.demand import Requests
+from graph.marketplace.world.observed import Candidates, Observed
+from graph.marketplace.world.state import make_state
+from prerank.ab.live import Frozen, LivePreRanker, id_lists, live_items
+from prerank.encoding.batches import EncodedLog
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ import pytest
 
 from configs.command import parse
 from configs.errors import InputError
-from prerank import compare as command
-from prerank import compare_cost, experiment_worker
-from prerank.compare import compare
-from prerank.compare_cost import cpu_model, measure
-from prerank.experiment_worker import work
+from prerank.compare import comparison as command
+from prerank.compare import cost as compare_cost
+from prerank.compare.comparison import compare
+from prerank.compare.cost import cpu_model, measure
+from prerank.experiment import worker as experiment_worker
+from prerank.experiment.worker import work
 
 QUICK = (
     "data.world=tiny",
@@ -79,7 +80,7 @@ def test_the_whole_comparison(made):
 def test_a_second_time_nothing_is_fitted_and_nothing_is_measured(made, ask, monkeypatch, capsys):
     before = {file: file.stat().st_mtime_ns for file in made.files[0].parent.rglob("*") if "_" in file.name}
     monkeypatch.setattr(compare_cost.subprocess, "run", None)
-    monkeypatch.setattr("prerank.experiment_pool.Worker.start", None)
+    monkeypatch.setattr("prerank.experiment.pool.Worker.start", None)
     again = compare(ask("compare.systems=[popularity,lightgbm]"))
     printed = capsys.readouterr().out
     assert "2 finished before, 0 to make" in " ".join(printed.split())

@@ -8,9 +8,9 @@ import yaml
 from configs.command import parse, save
 from configs.errors import InputError
 from configs.stages import write_json
-from prerank.compare_jobs import plan_comparison
-from prerank.compare_plan import entries_of, read_plan
-from prerank.compare_tuned import Tuned, read_tuned, tuning_warnings, tuning_words
+from prerank.compare.jobs import plan_comparison
+from prerank.compare.plan import entries_of, read_plan
+from prerank.compare.tuned import Tuned, read_tuned, tuning_warnings, tuning_words
 
 SYSTEMS = "compare.systems=[ple,grace]"
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from configs.stages import write_json
-from prerank.compare_figures import figures_of
-from prerank.compare_markdown import as_markdown
-from prerank.compare_page import page
-from prerank.compare_paper import AUC, AUC_NOTE, RECALL, SOURCE, paper_figures
-from prerank.compare_report import _cost
-from prerank.compare_tuned import Tuned, tuning_words
-from prerank.compare_verdict import NO_CLAIM, verdict
-from prerank.definitions import define, lower_is_better
-from prerank.evaluation import Evaluation
-from prerank.experiment_jobs import Fit
+from prerank.compare.figures import figures_of
+from prerank.compare.markdown import as_markdown
+from prerank.compare.page import page
+from prerank.compare.paper import AUC, AUC_NOTE, RECALL, SOURCE, paper_figures
+from prerank.compare.report import _cost
+from prerank.compare.tuned import Tuned, tuning_words
+from prerank.compare.verdict import NO_CLAIM, verdict
+from prerank.evaluation.definitions import define, lower_is_better
+from prerank.evaluation.evaluation import Evaluation
+from prerank.experiment.jobs import Fit
 
 ATTACKS = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "{{ 7 * 7 }}", "<!--<script>")
 CHANCE = "recall_at_10_chance"

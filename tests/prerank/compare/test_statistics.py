@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from prerank.compare_statistics import SeedFigure, add_holm, difference, summary
+from prerank.compare.statistics import SeedFigure, add_holm, difference, summary
 
 DRAWS = 4000
 

@@ -10,19 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.schema import EvaluationConfig
-from prerank import dashboard_figures
-from prerank.dashboard import dashboard_content, render
-from prerank.dashboard_attributes import MOST_VALUES, attributes_of
-from prerank.dashboard_budget import CUTS, MOST_BYTES, compact_json, within_budget
-from prerank.dashboard_curves import GAIN_SHARES, calibration, gain_curve
-from prerank.dashboard_details import details_content
-from prerank.dashboard_figures import measure, read_split, system_details
-from prerank.dashboard_requests import FIRST, differing_requests
-from prerank.evaluation import Evaluation, EvaluationContext
-from prerank.measures import split_rows
-from prerank.metrics import gauc, standing
-from prerank.segments import SegmentSources
-from prerank.significance import Resampler
+from prerank.dashboard import figures as dashboard_figures
+from prerank.dashboard.attributes import MOST_VALUES, attributes_of
+from prerank.dashboard.budget import CUTS, MOST_BYTES, compact_json, within_budget
+from prerank.dashboard.curves import GAIN_SHARES, calibration, gain_curve
+from prerank.dashboard.details import details_content
+from prerank.dashboard.figures import measure, read_split, system_details
+from prerank.dashboard.page import dashboard_content, render
+from prerank.dashboard.requests import FIRST, differing_requests
+from prerank.evaluation.evaluation import Evaluation, EvaluationContext
+from prerank.evaluation.measures import split_rows
+from prerank.evaluation.metrics import gauc, standing
+from prerank.evaluation.segments import SegmentSources
+from prerank.evaluation.significance import Resampler
 
 ATTACKS = (
     "</script><script>document.title = 'broken'</script>",
@@ -268,7 +268,7 @@ def test_a_page_that_is_too_large_gives_up_parts_out_loud(monkeypatch, measured,
     details = details_content(found, ["good", "noisy"], {}, {}, None)
     content = dashboard_content("demo", {}, details) | {"splits": ["test"], "baselines": ["good", "noisy"]}
     assert within_budget(content)["cut"] == []
-    monkeypatch.setattr("prerank.dashboard_budget.MOST_BYTES", len(compact_json(content)) - 1000)
+    monkeypatch.setattr("prerank.dashboard.budget.MOST_BYTES", len(compact_json(content)) - 1000)
     smaller = within_budget(content)
     assert smaller["cut"] == [words for words, _ in CUTS[:2]]
     assert list(smaller["details"]["differences"]) == ["good"]

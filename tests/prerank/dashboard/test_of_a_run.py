@@ -17,9 +17,9 @@ import pytest
 from configs.command import parse, save
 from configs.stages import Run
 from graph.logs.prepare import prepare_log
-from prerank import dashboard_figures
-from prerank.dashboard import write_dashboard
-from prerank.fit import fit
+from prerank.dashboard import figures as dashboard_figures
+from prerank.dashboard.page import write_dashboard
+from prerank.fitting import fit
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7*7 }}\u2028"
 ITEMS, REQUESTS, LENGTH, DAYS = 30, 90, 10, 3

@@ -11,8 +11,8 @@ import pytest
 
 from configs.errors import InputError
 from configs.stages import Run
-from prerank.dashboard import dashboard_content, render, write_dashboard
-from prerank.evaluation import Evaluation
+from prerank.dashboard.page import dashboard_content, render, write_dashboard
+from prerank.evaluation.evaluation import Evaluation
 
 ATTACKS = (
     "</script><script>alert(1)</script>",

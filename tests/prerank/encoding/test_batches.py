@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from configs.errors import InputError
-from prerank.batches import EXPOSED, RANDOM, Batch, BatchLoader, EncodedLog, EncodedSplit
-from prerank.schema import STAGES
+from prerank.encoding.batches import EXPOSED, RANDOM, Batch, BatchLoader, EncodedLog, EncodedSplit
+from prerank.encoding.schema import STAGES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory"),

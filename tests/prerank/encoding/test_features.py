@@ -16,18 +16,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from configs.command import Request
+from configs.command import Invocation
 from configs.errors import InputError
 from configs.stages import read_json
 from graph.hashing import NULL_HASH, hash_ngrams, hash_values
-from prerank import impressions
-from prerank.arrays import ArrayWriter, load_array
-from prerank.batches import EncodedLog
-from prerank.encode import LARGEST_NUMBER, encode_list, number_statistics
-from prerank.features import encode_log, encode_new_log
-from prerank.schema import LIST_LENGTH, STAGES, TEXT_LENGTH, Column, EncodedSchema
+from prerank.encoding import impressions
+from prerank.encoding.arrays import ArrayWriter, load_array
+from prerank.encoding.batches import EncodedLog
+from prerank.encoding.encode import LARGEST_NUMBER, encode_list, number_statistics
+from prerank.encoding.features import encode_log, encode_new_log
+from prerank.encoding.schema import LIST_LENGTH, STAGES, TEXT_LENGTH, Column, EncodedSchema
 
-RequestFor = Callable[..., Request]
+RequestFor = Callable[..., Invocation]
 WriteLog = Callable[..., Any]
 
 
@@ -364,7 +364,7 @@ def test_an_interrupted_encoding_is_not_taken_for_finished(
         raise OSError(28, "No space left on device", str(self.path))
 
     with monkeypatch.context() as patched:
-        patched.setattr("prerank.encode.ArrayWriter.append", full)
+        patched.setattr("prerank.encoding.encode.ArrayWriter.append", full)
         with pytest.raises(OSError, match="No space left"):
             encode_log(request, log)
     with pytest.raises(InputError, match="is unfinished"):

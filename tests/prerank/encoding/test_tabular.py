@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from prerank import tabular
-from prerank.tabular import FOLDS, PRIOR_ROWS, TabularEncoder
+from prerank.encoding import tabular
+from prerank.encoding.tabular import FOLDS, PRIOR_ROWS, TabularEncoder
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 
 from configs.errors import InputError
 from configs.schema import EvaluationConfig
-from prerank.batches import EncodedLog
-from prerank.definitions import define
-from prerank.evaluation import (
+from prerank.encoding.batches import EncodedLog
+from prerank.evaluation.definitions import define
+from prerank.evaluation.evaluation import (
     EvaluationContext,
     evaluate_predictions,
     evaluation_context,
@@ -25,9 +25,9 @@ from prerank.evaluation import (
     paired_difference,
     read_evaluation,
 )
-from prerank.measures import split_rows
-from prerank.metrics import auc, gauc, hit_rate_at_k, log_loss, recall_at_k
-from prerank.segments import SegmentSources
+from prerank.evaluation.measures import split_rows
+from prerank.evaluation.metrics import auc, gauc, hit_rate_at_k, log_loss, recall_at_k
+from prerank.evaluation.segments import SegmentSources
 
 ITEMS = 40
 SETTINGS = EvaluationConfig(recall_at=[3, 5, 20], draws=100)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prerank.fusion import ENOUGH_ORDER_REQUESTS, GRID, FusionWeights, fuse, tune_fusion
-from prerank.schema import STAGES
-from prerank.scoring import choose_fusion
-from prerank.systems import Predictions
+from prerank.encoding.schema import STAGES
+from prerank.evaluation.fusion import ENOUGH_ORDER_REQUESTS, GRID, FusionWeights, fuse, tune_fusion
+from prerank.training.contracts import Predictions
+from prerank.training.scoring import choose_fusion
 
 
 def world(seed=0, requests=300, length=10):

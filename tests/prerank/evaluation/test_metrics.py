@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from prerank.metrics import (
+from prerank.evaluation.metrics import (
     auc,
     gauc,
     hit_rate_at_k,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from prerank.segments import SEGMENTS, SegmentSources, bucket_loads, popularity_cut, segments_of
+from prerank.evaluation.segments import SEGMENTS, SegmentSources, bucket_loads, popularity_cut, segments_of
 
 
 def of_items(seen, **others):

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prerank.metrics import auc
-from prerank.significance import (
+from prerank.evaluation.metrics import auc
+from prerank.evaluation.significance import (
     LANES,
     PooledAUC,
     RatioOfSums,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from prerank.significance import Resampler
-from prerank.uplift import (
+from prerank.evaluation.significance import Resampler
+from prerank.evaluation.uplift import (
     LEAST_USERS,
     METRICS,
     UserSums,

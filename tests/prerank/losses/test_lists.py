@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from prerank.list_losses import chunk_pairs_loss, sample_chunks, teacher_distance, top_loss
+from prerank.losses.lists import chunk_pairs_loss, sample_chunks, teacher_distance, top_loss
 
 NAN, INF = math.nan, math.inf
 

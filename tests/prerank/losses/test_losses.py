@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from configs.schema import Contrast, ContrastConfig, ConversionSpace, Reduction
-from prerank.losses import (
+from prerank.losses.feedback import (
     alignment,
     contrastive_loss,
     conversion_logit,

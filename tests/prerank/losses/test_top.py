@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from prerank.losses import rank_labels
-from prerank.top_losses import relaxed_recall_loss, top_softmax_loss
+from prerank.losses.feedback import rank_labels
+from prerank.losses.top import relaxed_recall_loss, top_softmax_loss
 
 CUTOFFS = [2, 4]
 WEIGHTS = torch.tensor([0.25, 0.75])

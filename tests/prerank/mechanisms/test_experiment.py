@@ -15,11 +15,11 @@ import yaml
 
 from configs.command import main, parse
 from configs.errors import InputError
-from prerank import experiment_pool
-from prerank.experiment_jobs import Fit, Job
-from prerank.experiment_pool import Worker, carry_out
-from prerank.experiment_progress import minutes
-from prerank.mechanisms import _body, mechanisms
+from prerank.experiment import pool as experiment_pool
+from prerank.experiment.jobs import Fit, Job
+from prerank.experiment.pool import Worker, carry_out
+from prerank.experiment.progress import minutes
+from prerank.mechanisms.experiment import mechanisms
 
 PLAN = {
     "modules": {
@@ -88,7 +88,7 @@ def test_the_whole_experiment(made):
 def test_a_second_time_nothing_is_fitted(made, ask, monkeypatch, capsys):
     before = {file: file.stat().st_mtime_ns for file in made.rglob("*") if file.is_file() and file.parent != made}
     monkeypatch.setattr(Worker, "start", None)
-    assert main(_body, "", ask("mechanisms.conditions=[base]")) == 0
+    assert main("prerank.mechanisms", ask("mechanisms.conditions=[base]")) == 0
     assert "2 finished before, 0 to make" in " ".join(capsys.readouterr().out.split())
     after = {file: file.stat().st_mtime_ns for file in made.rglob("*") if file.is_file() and file.parent != made}
     assert after == before
@@ -144,7 +144,7 @@ def test_a_failed_fit_is_named_at_the_end_and_the_command_fails(ask, worker_runs
         "import json, sys; job = json.loads(sys.stdin.readline())\n"
         "for n in range(len(job['fits'])): print(json.dumps({'fit': n, 'error': 'it broke'}))"
     )
-    assert main(_body, "", ask("run=broken")) == 2
+    assert main("prerank.mechanisms", ask("run=broken")) == 2
     errors = capsys.readouterr().err
     assert "4 fits failed" in errors
     assert "crowded seed 0 grace_no_consistency (double_hash_with) (it broke)" in errors
@@ -170,7 +170,7 @@ def test_an_error_while_fits_run_ends_their_processes(tmp_path, worker_runs):
 def test_a_worker_ends_when_the_command_is_killed():
     """The command's end of the pipe closes however it ends; the worker's own watch is what sees it."""
     script = (
-        "import os, time\nfrom prerank.experiment_pool import end_with_parent\n"
+        "import os, time\nfrom prerank.experiment.pool import end_with_parent\n"
         "end_with_parent()\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
     )
     parent = (

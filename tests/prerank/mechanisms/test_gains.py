@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from configs.errors import InputError
-from prerank.mechanism_gains import Estimate, Gain, Verdict, along, estimate, gains_of
-from prerank.mechanism_jobs import Fit, Pairs
-from prerank.mechanism_plan import Axis, Claim, Condition, Expectation, Measure, Module, Plan, Side
+from prerank.mechanisms.gains import Estimate, Gain, Verdict, along, estimate, gains_of
+from prerank.mechanisms.jobs import Fit, Pairs
+from prerank.mechanisms.plan import Axis, Claim, Condition, Expectation, Measure, Module, Plan, Side
 
 GAUC, LOSS = Measure("gauc_click", "all"), Measure("log_loss_click", "all")
 

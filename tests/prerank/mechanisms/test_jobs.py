@@ -13,11 +13,11 @@ import pytest
 from configs.command import parse
 from configs.errors import InputError
 from configs.stages import Run, Stage, replacing, write_json
-from prerank.evaluation import Evaluation
-from prerank.experiment_jobs import STAGES, seconds_by_source
-from prerank.experiment_worker import share
-from prerank.mechanism_jobs import plan_jobs
-from prerank.mechanism_plan import Claim, Condition, Expectation, Measure, Module, Plan, Side
+from prerank.evaluation.evaluation import Evaluation
+from prerank.experiment.jobs import STAGES, seconds_by_source
+from prerank.experiment.worker import share
+from prerank.mechanisms.jobs import plan_jobs
+from prerank.mechanisms.plan import Claim, Condition, Expectation, Measure, Module, Plan, Side
 
 GAUC = (Measure("gauc_click", "all"),)
 GRACE = Side("grace", {})

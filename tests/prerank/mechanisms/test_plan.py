@@ -10,7 +10,7 @@ import yaml
 from configs.command import CONFIGS, parse
 from configs.errors import InputError
 from configs.worlds import load_world
-from prerank.mechanism_plan import PLAN, Expectation, Measure, Side, read_plan
+from prerank.mechanisms.plan import PLAN, Expectation, Measure, Side, read_plan
 
 SMALL = {
     "overrides": {"prerank.max_epochs": 3},

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from prerank.mechanism_gains import Gain, estimate
-from prerank.mechanism_plan import Axis, Claim, Condition, Expectation, Measure, Module, Plan, Side
-from prerank.mechanism_report import write_report
+from prerank.mechanisms.gains import Gain, estimate
+from prerank.mechanisms.plan import Axis, Claim, Condition, Expectation, Measure, Module, Plan, Side
+from prerank.mechanisms.report import write_report
 
 GAUC, TAIL = Measure("gauc_click", "all"), Measure("gauc_click", "tail")
 WICKED = "</text><script>alert(1)</script> & | a \"title\" 'x'"

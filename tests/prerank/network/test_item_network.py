@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from configs.schema import Hashing, ItemNetworkConfig
-from prerank.batches import SideFeatures
-from prerank.inputs import HashedTable, NumberEncoder, SideEncoder
-from prerank.item_network import HashId, ItemNetwork
-from prerank.schema import ListColumn, NumberStatistics, SideSchema
+from prerank.encoding.batches import SideFeatures
+from prerank.encoding.schema import ListColumn, NumberStatistics, SideSchema
+from prerank.network.inputs import HashedTable, NumberEncoder, SideEncoder
+from prerank.network.item_network import HashId, ItemNetwork
 
 EDGES = (-1.0, 0.0, 2.0)
 SCHEMA = SideSchema(

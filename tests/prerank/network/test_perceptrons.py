@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from graph.layers.perceptron import perceptron
-from prerank.inputs import HashedTable
-from prerank.perceptrons import CommonPerceptron, SeparatePerceptrons, dense_parameters, matched_hidden
+from graph.neural.perceptron import perceptron
+from prerank.network.inputs import HashedTable
+from prerank.network.perceptrons import CommonPerceptron, SeparatePerceptrons, dense_parameters, matched_hidden
 
 
 @pytest.mark.parametrize("hidden", [[], [5], [5, 3]])

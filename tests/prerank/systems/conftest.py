@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from configs.command import parse
-from prerank.batches import EncodedLog
-from prerank.metrics import auc
-from prerank.schema import STAGES
-from prerank.systems import Work
-from prerank.training import PreRanker
+from prerank.encoding.batches import EncodedLog
+from prerank.encoding.schema import STAGES
+from prerank.evaluation.metrics import auc
+from prerank.training.contracts import Work
+from prerank.training.trainer import PreRanker
 from pretrain.embeddings import EmbeddingTable
 
 SMALL = (

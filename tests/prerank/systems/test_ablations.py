@@ -11,9 +11,9 @@ import torch
 from configs.command import parse, settings
 from configs.errors import InputError
 from prerank import systems
-from prerank.systems import Work
 from prerank.systems.grace import GRACE
-from prerank.training import FittedNetwork
+from prerank.training.contracts import Work
+from prerank.training.trainer import FittedNetwork
 from pretrain.embeddings import EmbeddingTable
 
 LEFT_OUT = {"grace_no_consistency": {"rank"}, "grace_no_generalization": {"contrast"}, "grace_no_hash_id": set()}

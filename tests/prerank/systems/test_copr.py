@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from configs.errors import InputError
-from prerank.list_losses import chunk_pairs_loss, sample_chunks
-from prerank.metrics import auc
+from prerank.evaluation.metrics import auc
+from prerank.losses.lists import chunk_pairs_loss, sample_chunks
 from prerank.systems import copr
 from prerank.systems.copr import COPR
 from prerank.systems.ple import PLE

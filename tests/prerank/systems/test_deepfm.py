@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from prerank.perceptrons import dense_parameters
+from prerank.network.perceptrons import dense_parameters
 from prerank.systems import deepfm
 from prerank.systems.deepfm import DeepFM, factorisation
 from prerank.systems.ple import PLE

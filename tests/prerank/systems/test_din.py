@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from configs.errors import InputError
-from graph.layers.attention import TargetAttention
-from prerank.features import encode_log
-from prerank.history import gather_requests
+from graph.neural.attention import TargetAttention
+from prerank.encoding.features import encode_log
+from prerank.network.history import gather_requests
 from prerank.systems import din
 from prerank.systems.din import DIN
 from prerank.systems.ple import PLE

@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 
 from configs.errors import InputError
 from configs.schema import DistillationConfig, DistillationLoss
-from prerank.batches import EncodedLog
+from prerank.encoding.batches import EncodedLog
 from prerank.systems import distillation
 from prerank.systems.distillation import Distillation, distillation_loss, position_score
 

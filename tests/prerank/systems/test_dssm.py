@@ -11,9 +11,9 @@ import torch
 from scipy.special import expit
 
 from configs.errors import InputError
-from prerank.calibration import logistic_line
-from prerank.metrics import auc
-from prerank.schema import STAGES
+from prerank.encoding.schema import STAGES
+from prerank.evaluation.calibration import logistic_line
+from prerank.evaluation.metrics import auc
 from prerank.systems import dssm
 from prerank.systems.dssm import DSSM, sampled_softmax_loss
 from prerank.systems.ple import PLE

@@ -11,7 +11,7 @@ import torch
 from scipy.special import expit
 
 from configs.errors import InputError
-from prerank.batches import EncodedLog
+from prerank.encoding.batches import EncodedLog
 from prerank.systems import esmm
 from prerank.systems.esmm import ESMM
 from prerank.systems.ple import PLE

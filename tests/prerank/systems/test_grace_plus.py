@@ -10,13 +10,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from prerank.losses import rank_labels, rank_loss
-from prerank.metrics import auc
+from prerank.evaluation.metrics import auc
+from prerank.losses.feedback import rank_labels, rank_loss
+from prerank.losses.top import relaxed_recall_loss, top_softmax_loss
 from prerank.systems import grace_plus
 from prerank.systems.copr import COPR
 from prerank.systems.grace import GRACE
 from prerank.systems.grace_plus import GRACEPlus, request_contrast, settle_unranked
-from prerank.top_losses import relaxed_recall_loss, top_softmax_loss
 
 OFF = (
     "model.plus.list_loss=none",

@@ -10,8 +10,9 @@ import pytest
 
 from configs.command import parse
 from configs.errors import InputError
-from prerank.metrics import gauc
-from prerank.systems import Work, lightgbm, lightgbm_lambdarank
+from prerank.evaluation.metrics import gauc
+from prerank.systems import lightgbm, lightgbm_lambdarank
+from prerank.training.contracts import Work
 
 
 @pytest.fixture

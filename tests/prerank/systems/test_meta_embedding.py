@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from configs.errors import InputError
-from prerank.cold_ids import RowsOfItems, start_from
 from prerank.systems import meta_embedding, ple
+from prerank.systems.cold_ids import RowsOfItems, start_from
 from prerank.systems.meta_embedding import MetaEmbedding
 from prerank.systems.ple import PLE
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from configs.schema import ExpertsConfig
-from graph.layers.experts import ProgressiveLayeredExtraction
-from prerank.perceptrons import dense_parameters
+from graph.neural.experts import ProgressiveLayeredExtraction
+from prerank.network.perceptrons import dense_parameters
 from prerank.systems import mmoe
 from prerank.systems.mmoe import MMoE, mixture
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from prerank.cold_ids import leave_out, start_from
 from prerank.systems import mwuf
+from prerank.systems.cold_ids import leave_out, start_from
 from prerank.systems.mwuf import MWUF
 from prerank.systems.ple import PLE
 

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.command import parse
-from prerank.features import encode_new_log
-from prerank.systems import Work, popularity
+from prerank.encoding.features import encode_new_log
+from prerank.systems import popularity
+from prerank.training.contracts import Work
 
 
 def test_items_of_a_new_log_are_found_by_id(small_encoded_log, checked_log, tmp_path):

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from configs.errors import InputError
-from prerank.list_losses import teacher_distance, top_loss
-from prerank.metrics import auc
-from prerank.schema import STAGES
+from prerank.encoding.schema import STAGES
+from prerank.evaluation.metrics import auc
+from prerank.losses.lists import teacher_distance, top_loss
 from prerank.systems import rankflow
 from prerank.systems.rankflow import RankFlow
 

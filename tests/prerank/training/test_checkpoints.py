@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from prerank.checkpoints import WholeCheckpoints
+from prerank.training.checkpoints import WholeCheckpoints
 
 
 def test_a_failed_write_leaves_the_checkpoint_before(tmp_path, monkeypatch):

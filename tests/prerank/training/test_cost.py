@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from prerank.cost import CANDIDATES, serving_cost
+from prerank.training.cost import CANDIDATES, serving_cost
 
 
 class Products(torch.nn.Module):

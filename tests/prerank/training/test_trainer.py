@@ -11,12 +11,14 @@ import torch
 from configs.command import parse
 from configs.errors import InputError
 from configs.schema import Contrast, ConversionSpace, RankHead
-from prerank import systems, training
-from prerank.batches import BatchLoader, EncodedLog
-from prerank.metrics import auc
-from prerank.schema import STAGES
-from prerank.systems import Work, grace, ple
-from prerank.training import PreRanker, fit_network, load_network, validation_objective
+from prerank import systems
+from prerank.encoding.batches import BatchLoader, EncodedLog
+from prerank.encoding.schema import STAGES
+from prerank.evaluation.metrics import auc
+from prerank.systems import grace, ple
+from prerank.training import trainer as training
+from prerank.training.contracts import Work
+from prerank.training.trainer import PreRanker, fit_network, load_network, validation_objective
 from pretrain.embeddings import EmbeddingTable
 
 

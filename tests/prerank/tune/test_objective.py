@@ -9,10 +9,10 @@ import pytest
 
 from configs.errors import InputError
 from configs.schema import EvaluationConfig
-from prerank.fusion import FusionWeights
-from prerank.schema import STAGES
-from prerank.systems import Predictions
-from prerank.tune_objective import check_objective, objective_parts
+from prerank.encoding.schema import STAGES
+from prerank.evaluation.fusion import FusionWeights
+from prerank.training.contracts import Predictions
+from prerank.tune.objective import check_objective, objective_parts
 
 SETTINGS = EvaluationConfig(recall_at=[3, 10, 100])
 WEIGHTS = FusionWeights(1.0, 0.5, 2.0, None, ())

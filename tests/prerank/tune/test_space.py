@@ -10,8 +10,8 @@ import yaml
 from configs.command import CONFIGS, parse
 from configs.errors import InputError
 from configs.schema import Config
-from prerank.tune_report import nested
-from prerank.tune_space import (
+from prerank.tune.report import nested
+from prerank.tune.space import (
     NOT_TUNED,
     SPACES,
     Choices,

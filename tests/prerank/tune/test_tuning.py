@@ -14,19 +14,20 @@ import numpy as np
 import pytest
 import yaml
 
-from configs.command import Request, main, parse, save
+from configs.command import Invocation, main, parse, save
 from configs.errors import InputError
 from configs.stages import Stage
-from prerank import tune as command
-from prerank import tune_pool
-from prerank.batches import EncodedLog
-from prerank.fit import fit
-from prerank.systems import Predictions, ple, popularity
-from prerank.tune import _body, tune
-from prerank.tune_search import Outcome
+from prerank.encoding.batches import EncodedLog
+from prerank.fitting import fit
+from prerank.systems import ple, popularity
+from prerank.training.contracts import Predictions
+from prerank.tune import pool as tune_pool
+from prerank.tune import tuning as command
+from prerank.tune.search import Outcome
+from prerank.tune.tuning import tune
 from pretrain.embeddings import EmbeddingTable
 
-Ask = Callable[..., Request]
+Ask = Callable[..., Invocation]
 QUICK = (
     "model.item.hash_vocabulary=64",
     "model.buckets=64",
@@ -64,7 +65,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, encoded_log: Callable[..
 def ask(small_run: Path, tmp_path: Path) -> Ask:
     """Makes a request on a copy of the run; another ``run`` is another copy."""
 
-    def make(*overrides: str, run: str = "small") -> Request:
+    def make(*overrides: str, run: str = "small") -> Invocation:
         if not (tmp_path / run).exists():
             shutil.copytree(small_run, tmp_path / run)
         return parse([f"runs_folder={tmp_path}", f"run={run}", *QUICK, *overrides])
@@ -341,9 +342,9 @@ def test_values_at_the_edge_are_warned_of_where_more_is_allowed(ask, tmp_path, c
 def test_the_command(ask, capsys):
     request = ask("model=ple")
     place = [f"runs_folder={request.config.runs_folder}", "run=small"]
-    assert main(_body, "", [*place, "model=ple", "tune.objective=[auc_click]"]) == 2
+    assert main("prerank.tune", [*place, "model=ple", "tune.objective=[auc_click]"]) == 2
     assert "auc_click is a figure of one head" in capsys.readouterr().err
-    assert main(_body, "", [*place, "model=ple", "tune.trials=0"]) == 2
+    assert main("prerank.tune", [*place, "model=ple", "tune.trials=0"]) == 2
     assert "tune.trials must be above 0" in capsys.readouterr().err
-    assert main(_body, "", [*place, "model=popularity", *QUICK]) == 0
+    assert main("prerank.tune", [*place, "model=popularity", *QUICK]) == 0
     assert "trial 0 (1/1)" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from configs.errors import InputError
 from configs.schema import DataConfig
 from graph.logs.contract import RawLog, source_path
 from graph.logs.database import scratch_database, text, write_days, write_table
-from graph.logs.readers.aliccp_layouts import ITEM, PAIR_IDS, PAIR_VALUES, PERSON, TASTES, load_joined, load_published
+from graph.logs.readers.aliccp.layouts import ITEM, PAIR_IDS, PAIR_VALUES, PERSON, TASTES, load_joined, load_published
 from graph.logs.readers.published import READER_MEMORY_GB, write_rejected
 from graph.logs.readers.undated import PlaceholderDay, place_requests, tell_undated
 

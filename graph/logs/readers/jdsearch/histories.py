@@ -8,7 +8,7 @@ import duckdb
 
 from configs.console import progress
 from graph.logs.database import batches_of_days, text, texts, write_days
-from graph.logs.readers.jdsearch_lists import HISTORY_LENGTH, LISTS
+from graph.logs.readers.jdsearch.lists import HISTORY_LENGTH, LISTS
 from graph.logs.readers.undated import FIRST_DAYS
 
 SESSION_SECONDS = 1800

@@ -17,8 +17,8 @@ from configs.errors import InputError
 from configs.schema import DataConfig
 from graph.logs.contract import RawLog, source_path
 from graph.logs.database import reading, scratch_database, text, texts, write_table
-from graph.logs.readers.jdsearch_histories import make_behaviours, write_histories
-from graph.logs.readers.jdsearch_lists import write_lists
+from graph.logs.readers.jdsearch.histories import make_behaviours, write_histories
+from graph.logs.readers.jdsearch.lists import write_lists
 from graph.logs.readers.published import READER_MEMORY_GB, write_rejected
 from graph.logs.readers.undated import FIRST_DAYS, first_problem, only, scan_lines, tell_undated
 

@@ -10,7 +10,7 @@ import pytest
 
 from configs.errors import InputError
 from graph.logs.prepare import prepare_log
-from graph.logs.readers.aliccp_layouts import JOINED, PERSON, STRONGEST
+from graph.logs.readers.aliccp.layouts import JOINED, PERSON, STRONGEST
 
 
 def features(*triples):

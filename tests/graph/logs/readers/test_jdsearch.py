@@ -10,7 +10,7 @@ import pytest
 
 from configs.errors import InputError
 from graph.logs.prepare import prepare_log
-from graph.logs.readers.jdsearch import LINE, PRODUCT
+from graph.logs.readers.jdsearch.reader import LINE, PRODUCT
 
 TERM = "\x18"
 

@@ -1,0 +1,1 @@
+"""Ali-CCP, as it is published."""

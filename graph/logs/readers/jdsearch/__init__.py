@@ -1,0 +1,1 @@
+"""JDsearch, as it is published."""

@@ -1,0 +1,1 @@
+"""What is shown: retrieval, pre-ranking, ranking, the page, and the shopper's choice."""

@@ -1,0 +1,1 @@
+"""The learned ranking model of the simulated marketplace."""

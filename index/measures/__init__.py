@@ -1,0 +1,1 @@
+"""What the audit measures of embeddings."""

@@ -1,0 +1,1 @@
+"""``python -m index.serve``: all reports on localhost."""

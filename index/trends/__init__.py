@@ -1,0 +1,1 @@
+"""``python -m index.trends``: what moved between runs or dates."""

@@ -1,0 +1,1 @@
+"""``python -m prerank.ab``: fitted systems drive the simulated marketplace."""

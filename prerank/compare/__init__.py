@@ -1,0 +1,1 @@
+"""``python -m prerank.compare``: systems side by side."""

@@ -1,0 +1,1 @@
+"""From log columns to arrays and batches."""

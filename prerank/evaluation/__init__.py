@@ -1,0 +1,1 @@
+"""What figures mean: metrics (eq. 12), segments, intervals, tests."""

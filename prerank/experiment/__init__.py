@@ -1,0 +1,1 @@
+"""Many fits: jobs, one pool of processes, progress."""

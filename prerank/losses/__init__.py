@@ -1,0 +1,1 @@
+"""One loss a file (GRACE, eqs. 2-10)."""

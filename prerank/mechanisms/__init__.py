@@ -1,0 +1,1 @@
+"""``python -m prerank.mechanisms``: what each module of GRACE gains."""

@@ -1,0 +1,1 @@
+"""What a system is, and how a network is trained."""

@@ -1,0 +1,1 @@
+"""``python -m prerank.tune``: the search of hyper-parameters."""

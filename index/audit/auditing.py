@@ -32,12 +32,12 @@ from index.measures import suite as measures
 from index.measures.approximate import approximate_figures
 from index.measures.cold_start import Held, Vectors, cold_start, hold_out, stage_of
 from index.measures.collisions import collision_figures, no_collisions
-from index.measures.figures import Figure
 from index.measures.sources import Rows, Sources, open_sources, rows_to_audit, subject_of
 from index.report.browser import browser_content
 from index.report.page import write_report
 from index.report.verdict import findings, read_figure
 from prerank.dashboard.page import write_dashboard
+from prerank.evaluation.figure import Figure
 from pretrain.psi import train_psi
 
 

@@ -6,42 +6,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from prerank.evaluation.figure import Figure
+
 DRAWS_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A value, the ends of its interval, and the number of things that it was measured on.
-
-    ``value`` is None where the figure is undefined, and ``reason`` says why; ``low`` and ``high`` are None where there
-    is nothing random in the figure (a base rate, a chance level).
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    reason: str | None = None
-
-    @classmethod
-    def exact(cls, value: float, n: int) -> Figure:
-        """A figure that is computed, not estimated: its interval is empty."""
-        return cls(value, None, None, n)
-
-    @classmethod
-    def undefined(cls, reason: str, n: int = 0) -> Figure:
-        """A figure that cannot be told from these data."""
-        return cls(None, None, None, n, reason)
-
-    def as_json(self) -> dict[str, Any]:
-        """``{"value", "low", "high", "n"}``, and ``reason`` where there is one."""
-        found: dict[str, Any] = {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
-        return found if self.reason is None else {**found, "reason": self.reason}
 
 
 @dataclass(frozen=True)

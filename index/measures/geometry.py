@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from index.measures.figures import Bootstrap, Figure
+from index.measures.figures import Bootstrap
+from prerank.evaluation.figure import Figure
 
 BLOCKS = 200
 """Random groups of items that the jackknife of second moments leaves out in turn."""

@@ -16,7 +16,7 @@ from scipy.stats import binom
 
 from configs.console import say
 from index.measures import ann, geometry
-from index.measures.figures import Bootstrap, Figure
+from index.measures.figures import Bootstrap
 from index.measures.neighbourhoods import (
     Labels,
     Null,
@@ -27,6 +27,7 @@ from index.measures.neighbourhoods import (
     purities,
     purity,
 )
+from prerank.evaluation.figure import Figure
 
 ORACLE_QUERIES = 2000
 OCCURRENCE_EDGES = (0, 1, 3, 6, 11, 21, 51, 101)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from index.measures.figures import Figure
+from prerank.evaluation.figure import Figure
 
 WIDTH = 440
 LEFT, RIGHT, TOP, BOTTOM = 48, 8, 12, 48

@@ -11,11 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from configs.stages import replacing, write_json
-from index.measures.figures import Figure
 from index.report import charts
 from index.report.browser import embedded
 from index.report.charts import Bar, Place, Series, count, interval, percent
 from index.report.verdict import WORDS, findings, read_figure
+from prerank.evaluation.figure import Figure
 from prerank.pages.render import TEMPLATES
 
 PLAIN_UNITS = ("k_occurrence_skew", "effective_rank", "uniformity", "mean_cosine", "alignment", "linear_cka", "cosine")

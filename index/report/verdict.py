@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from index.measures.figures import Figure
 from index.report.charts import percent
+from prerank.evaluation.figure import Figure
 
 WORDS = {
     "student_infonce": "item network under eq. 10 (InfoNCE)",
@@ -45,7 +45,7 @@ def read_figure(found: dict[str, Any] | None) -> Figure:
     """A figure as ``audit.json`` holds it; undefined where it is not there."""
     if found is None:
         return Figure.undefined("not measured")
-    return Figure(found["value"], found["low"], found["high"], found["n"], found.get("reason"))
+    return Figure.read(found)
 
 
 def findings(audit: dict[str, Any]) -> list[Finding]:

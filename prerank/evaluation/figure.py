@@ -1,0 +1,62 @@
+"""A number with all that a reader needs to judge it: interval, count, unit and chance level.
+
+Metrics, audits, comparisons and pages hand on this one type; files hold what :meth:`Figure.as_json` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value, the ends of its interval, and the number of things that it was measured on.
+
+    Attributes:
+        value: None where the figure is undefined; ``reason`` then says why.
+        low, high: ends of the interval; None where nothing in the figure is random (a base rate, a chance level), or
+            where there are too few things to say.
+        n: rows, requests, items or markets that it was measured on.
+        unit: of the value, as a reader needs it (``share``, ``ms``, ``points``); empty for a plain number.
+        chance: what a measure without knowledge would get, in the same unit; None where there is no such level.
+        reason: why the value, or its interval, is None.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    unit: str = ""
+    chance: float | None = None
+    reason: str | None = None
+
+    @classmethod
+    def exact(cls, value: float, n: int) -> Figure:
+        """A figure that is computed, not estimated: its interval is empty."""
+        return cls(value, None, None, n)
+
+    @classmethod
+    def undefined(cls, reason: str, n: int = 0) -> Figure:
+        """A figure that cannot be told from these data."""
+        return cls(None, None, None, n, reason=reason)
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Figure:
+        """What :meth:`as_json` wrote."""
+        return cls(
+            content["value"],
+            content["low"],
+            content["high"],
+            content["n"],
+            content.get("unit", ""),
+            content.get("chance"),
+            content.get("reason"),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """``{"value", "low", "high", "n"}``, and unit, chance and reason where there are any; strict JSON."""
+        figure: dict[str, Any] = {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+        optional = {"unit": self.unit or None, "chance": self.chance, "reason": self.reason}
+        return figure | {name: value for name, value in optional.items() if value is not None}

@@ -84,11 +84,6 @@ class ListLoss(StrEnum):
     pairs = "pairs"
 
 
-class ContrastOn(StrEnum):
-    all = "all"
-    clicked = "clicked"
-
-
 class Hashing(StrEnum):
     single = "single"
     double = "double"
@@ -243,7 +238,6 @@ class ContrastConfig:
     weight: float = key(0.1, "lambda_2 of eq. 11")
     temperature: float = key(0.1, "tau of eq. 10")
     reduction: Reduction = key(Reduction.mean, "mean over the anchors, or sum as eq. 10 is printed")
-    on: ContrastOn = key(ContrastOn.all, "anchors: all items of the batch that are in P, or only clicked ones")
     mask_above: float = key(0.9, "psi-cosine above which a pair is no negative; 1 turns the mask off")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from configs.schema import Contrast, ContrastOn
+from configs.schema import Contrast
 from prerank.encoding.batches import Batch
 from prerank.losses.feedback import alignment, contrastive_loss, rank_labels, rank_loss, uniformity, unique_items
 from prerank.network.pre_ranking import Outputs
@@ -56,9 +56,7 @@ class GRACE(PLE):
 
     def _generalisation(self, batch: Batch, phi: Tensor) -> Tensor:
         """Eq. 10 over the distinct items of the batch."""
-        clicked_only = self.model.contrast.on is ContrastOn.clicked
-        chosen = batch.clicked > 0 if clicked_only else torch.ones_like(batch.item, dtype=torch.bool)
-        first, anchors = unique_items(batch.item, chosen)
+        first, anchors = unique_items(batch.item, torch.ones_like(batch.item, dtype=torch.bool))
         rows = self.psi_row[batch.item[first]]
         in_p = rows >= 0
         psi = self.psi[rows.clamp(min=0)]

@@ -495,6 +495,8 @@ class Config:
 
     run: str = key("default", "name of the run: its folder under runs_folder")
     runs_folder: str = key("runs", "folder of all runs")
+    name: str | None = key(None, "name that a system is fitted under in its run: prerank/<name>; none: model.name")
+    overwrite: bool = key(False, "replace what was finished with other keys or data, once the new one is complete")
     experiment: str | None = key(None, "a file of configs/experiment, merged over data and model; paper: GRACE 3.1.4")
     seed: int = key(0, "of everything random")
     backend: Backend = key(Backend.pyg, "graph library that trains psi: pyg or dgl")
@@ -512,3 +514,8 @@ class Config:
     tune: TuneConfig = key(TuneConfig, "the search of hyper-parameters")
     serve: ServeConfig = key(ServeConfig, "the reports of all runs in a browser")
     trends: TrendsConfig = key(TrendsConfig, "the comparison of runs over time")
+
+    @property
+    def system(self) -> str:
+        """The folder of the fitted system within ``runs/<run>/prerank``."""
+        return self.name or self.model.name

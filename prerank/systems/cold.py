@@ -31,9 +31,10 @@ from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwo
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.cost import serving_cost
-from prerank.training.trainer import SCORING_ROWS, FittedNetwork, fit_network, load_network
+from prerank.training.trainer import NETWORK_KEYS, SCORING_ROWS, FittedNetwork, fit_network, load_network
 
 NEEDS_PSI = False
+KEYS = (*NETWORK_KEYS, "model.cold")
 GROUPS = "groups.json"
 """The chosen groups, within the system's folder."""
 RANKING = "selection/ranking.json"

@@ -22,9 +22,10 @@ from prerank.network.perceptrons import dense_parameters, matched_hidden
 from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwork
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import fit_network, load_network
+from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network
 
 NEEDS_PSI = False
+KEYS = (*NETWORK_KEYS, "model.deepfm")
 
 
 def factorisation(fields: Float[Tensor, "batch fields width"]) -> Float[Tensor, "batch width"]:

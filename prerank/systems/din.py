@@ -9,9 +9,10 @@ from prerank.network.history import HistoryNetwork
 from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import fit_network, load_network
+from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network
 
 NEEDS_PSI = False
+KEYS = (*NETWORK_KEYS, "model.din")
 
 
 class DIN(PLE):

@@ -18,9 +18,10 @@ from prerank.encoding.batches import Batch, EncodedSplit
 from prerank.network.pre_ranking import Outputs
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import fit_network, load_network, require_positions
+from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network, require_positions
 
 NEEDS_PSI = False
+KEYS = (*NETWORK_KEYS, "model.distillation")
 
 
 def distillation_loss(

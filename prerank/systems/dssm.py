@@ -26,9 +26,10 @@ from prerank.network.item_network import ItemNetwork
 from prerank.network.perceptrons import dense_parameters, matched_hidden
 from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwork, task_heads
 from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import FittedNetwork, PreRanker, fit_network, load_network
+from prerank.training.trainer import NETWORK_KEYS, FittedNetwork, PreRanker, fit_network, load_network
 
 NEEDS_PSI = False
+KEYS = (*NETWORK_KEYS, "model.dssm")
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from prerank.losses.feedback import conversion_loss, masked_cross_entropy
 from prerank.network.perceptrons import SeparatePerceptrons, dense_parameters, matched_hidden
 from prerank.network.pre_ranking import Outputs, PreRankingNetwork
 from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import PreRanker, fit_network, load_network
+from prerank.training.trainer import NETWORK_KEYS, PreRanker, fit_network, load_network
 
 NEEDS_PSI = False
+KEYS = NETWORK_KEYS
 
 
 def towers(inputs: int, outputs: dict[str, int], config: ExpertsConfig) -> nn.Module:

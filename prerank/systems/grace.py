@@ -11,9 +11,10 @@ from prerank.losses.feedback import alignment, contrastive_loss, rank_labels, ra
 from prerank.network.pre_ranking import Outputs
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import fit_network, load_network
+from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network
 
 NEEDS_PSI = True
+KEYS = (*NETWORK_KEYS, "model.rank", "model.contrast", "data.cutoffs")
 
 
 class GRACE(PLE):

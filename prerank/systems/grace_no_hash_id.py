@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from configs.errors import InputError
 from prerank.systems import grace
-from prerank.systems.grace import NEEDS_PSI, load
+from prerank.systems.grace import KEYS, NEEDS_PSI, load
 from prerank.training.contracts import FittedSystem, Work
 
-__all__ = ["NEEDS_PSI", "fit", "load"]
+__all__ = ["KEYS", "NEEDS_PSI", "fit", "load"]
 
 
 def fit(work: Work) -> FittedSystem:

@@ -18,10 +18,12 @@ from prerank.losses.lists import chunk_pairs_loss, sample_chunks
 from prerank.losses.top import relaxed_recall_loss, top_softmax_loss
 from prerank.network.pre_ranking import Outputs, PreRankingNetwork
 from prerank.systems.grace import GRACE
+from prerank.systems.grace import KEYS as GRACE_KEYS
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.trainer import feedback_score, fit_network, load_network
 
 NEEDS_PSI = True
+KEYS = (*GRACE_KEYS, "model.plus", "model.copr.chunk")
 
 QUERY_TEMPERATURE = 0.1
 """Of the contrast between requests and ψ, which is bounded as eq. 10 is: τ = 0.1."""

@@ -27,6 +27,7 @@ from prerank.evaluation.metrics import standing
 from prerank.training.contracts import FittedSystem, Predictions, Work
 
 NEEDS_PSI = False
+KEYS = ("model.lightgbm",)
 LABELS = {"click": "clicked", "order": "ordered"}
 """Task → the column that it learns."""
 SCORING_ROWS = 200_000

@@ -17,9 +17,10 @@ from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.cold_ids import GeneratedIds, RowsOfItems, fitted_base, start_from
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import fit_network, load_network, task_logits
+from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network, task_logits
 
 NEEDS_PSI = False
+KEYS = (*NETWORK_KEYS, "model.cold_ids")
 
 
 class MetaEmbedding(PLE):

@@ -13,9 +13,10 @@ from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.cold_ids import WarmedIds, fitted_base, leave_out, start_from
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import fit_network, load_network
+from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network
 
 NEEDS_PSI = False
+KEYS = (*NETWORK_KEYS, "model.cold_ids")
 
 
 class MWUF(PLE):

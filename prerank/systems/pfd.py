@@ -19,9 +19,10 @@ from prerank.network.history import HistoryNetwork
 from prerank.network.pre_ranking import Outputs, PreRankingNetwork
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import fit_network, load_network, task_logits
+from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network, task_logits
 
 NEEDS_PSI = False
+KEYS = (*NETWORK_KEYS, "model.din", "model.pfd")
 
 
 class PFD(PLE):

@@ -12,9 +12,10 @@ from prerank.encoding.batches import Batch
 from prerank.losses.feedback import conversion_loss, masked_cross_entropy
 from prerank.network.pre_ranking import Outputs
 from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import PreRanker, fit_network, load_network
+from prerank.training.trainer import NETWORK_KEYS, PreRanker, fit_network, load_network
 
 NEEDS_PSI = False
+KEYS = NETWORK_KEYS
 
 
 class PLE(PreRanker):

@@ -9,6 +9,7 @@ from prerank.encoding.batches import EncodedLog, EncodedSplit
 from prerank.training.contracts import FittedSystem, Predictions, Work
 
 NEEDS_PSI = False
+KEYS: tuple[str, ...] = ()
 PRIOR_IMPRESSIONS = 20.0
 """Impressions at the average rate that every item starts with; an unseen item has just those."""
 

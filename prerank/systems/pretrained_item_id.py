@@ -21,10 +21,12 @@ from prerank.encoding.batches import Batch, SideFeatures
 from prerank.network.inputs import HashedTable, SideEncoder
 from prerank.network.pre_ranking import Outputs, ServingNetwork, task_heads, to_outputs
 from prerank.systems.grace import GRACE
+from prerank.systems.grace import KEYS as GRACE_KEYS
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.trainer import fit_network, load_network
 
 NEEDS_PSI = True
+KEYS = (*GRACE_KEYS, "model.pretrained")
 
 
 class PretrainedTable(torch.nn.Module):

@@ -13,9 +13,10 @@ from prerank.losses.lists import teacher_distance, top_loss
 from prerank.network.pre_ranking import Outputs
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import feedback_score, fit_network, load_network, require_positions
+from prerank.training.trainer import NETWORK_KEYS, feedback_score, fit_network, load_network, require_positions
 
 NEEDS_PSI = False
+KEYS = (*NETWORK_KEYS, "model.rankflow")
 
 
 class RankFlow(PLE):

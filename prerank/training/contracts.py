@@ -53,9 +53,16 @@ class FittedSystem(Protocol):
 
 @runtime_checkable
 class System(Protocol):
-    """The two functions of a system's file, and what it needs."""
+    """The two functions of a system's file, and what it needs.
+
+    Attributes:
+        NEEDS_PSI: whether it is fitted with ψ.
+        KEYS: sections and keys of the configuration that it reads, besides ``model.name`` and ``seed``. It can read no
+            others, and they are its identity: fitting again with another value makes another system.
+    """
 
     NEEDS_PSI: bool
+    KEYS: tuple[str, ...]
 
     def fit(self, work: Work) -> FittedSystem: ...
 

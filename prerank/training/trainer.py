@@ -34,6 +34,13 @@ SCORING_ROWS = 8192
 
 MONITOR = "validation/objective"
 
+NETWORK_KEYS = (
+    *(f"model.{key}" for key in ("dimension", "buckets", "item", "experts", "conversion_space", "rank.head")),
+    "pretrain.dimension",
+    "prerank",
+)
+"""What every network system reads of the configuration; a system adds the sections of its own losses."""
+
 LEAST_STEPS_APART = 10
 """Steps between validations at least: on a small log they and their checkpoints would cost more than the training."""
 

@@ -152,5 +152,4 @@ def predict_and_evaluate(config: Config, run: Run, work: Work, system: FittedSys
 def context_of(config: Config, run: Run, encoded: EncodedLog, trained: EncodedLog | None = None) -> EvaluationContext:
     """What evaluation needs besides predictions; ``trained`` is the run's own log where ``encoded`` is a new one."""
     in_p = EmbeddingTable.load(run.psi).rows_of(encoded.item_ids) >= 0 if run.psi.exists() else None
-    buckets = config.model.item.hash_vocabulary if config.model.item.use_hash_id else None
-    return evaluation_context(encoded, config.evaluation, in_p, buckets, trained)
+    return evaluation_context(encoded, config.evaluation, in_p, config.model.item, trained)

@@ -12,36 +12,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from configs.schema import Hashing, ItemNetworkConfig
+from configs.schema import ItemNetworkConfig
 from index.measures.suite import Neighbours, Subject, placed_overlap, placed_purity
-from prerank.evaluation.segments import bucket_loads
-from prerank.network.item_network import SECOND_HASH
+from prerank.network.hash_id import bucket_counts, bucket_loads
 
 GROUPS = ("0", "1", "2", "3+")
 """Bucket-mates; the last group takes all that have more."""
-
-
-def buckets_of(
-    item_hash: Int64[np.ndarray, " items"], config: ItemNetworkConfig
-) -> tuple[Int64[np.ndarray, " items"], int]:
-    """The bucket of each item, and how many buckets there are.
-
-    With two hashes, or quotient and remainder, items share an embedding only where they agree in both parts, of which
-    each has half of the rows: the pair is the bucket (``prerank.network.item_network.HashId``).
-
-    Args:
-        item_hash: 64-bit hash of each item's id.
-        config: of the system's item network.
-    """
-    if config.hashing is Hashing.single:
-        return item_hash % config.hash_vocabulary, config.hash_vocabulary
-    half = max(config.hash_vocabulary // 2, 1)
-    if config.hashing is Hashing.double:
-        mixed = (item_hash ^ (item_hash >> 31)) * SECOND_HASH
-        second = mixed ^ (mixed >> 29)
-    else:
-        second = item_hash // half
-    return (item_hash % half) * half + second % half, half**2
 
 
 def collision_figures(
@@ -64,8 +40,7 @@ def collision_figures(
     """
     if not config.use_hash_id:
         return no_collisions("the item network has no hash id", len(item_hash))
-    buckets, cells = buckets_of(item_hash, config)
-    loads = bucket_loads(buckets)
+    loads, cells = bucket_loads(item_hash, config), math.prod(bucket_counts(config))
     mates = np.minimum(loads[items] - 1, len(GROUPS) - 1)
     of_queries, quality = mates[subject.queries], _quality(subject, lists)
     return {

@@ -138,8 +138,7 @@ def _context(run: Run, system: str, encoded: EncodedLog) -> EvaluationContext:
     """As the system was evaluated with: its own hash-id table, the run's P."""
     config = config_from(run.system(system) / "config.yaml")
     in_p = EmbeddingTable.load(run.psi).rows_of(encoded.item_ids) >= 0 if run.psi.exists() else None
-    item = config.model.item
-    return evaluation_context(encoded, config.evaluation, in_p, item.hash_vocabulary if item.use_hash_id else None)
+    return evaluation_context(encoded, config.evaluation, in_p, config.model.item)
 
 
 def _requests(

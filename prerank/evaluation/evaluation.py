@@ -16,15 +16,16 @@ from jaxtyping import Bool, Float32
 from configs.command import settings
 from configs.console import say, table, warn
 from configs.errors import InputError
-from configs.schema import EvaluationConfig
+from configs.schema import EvaluationConfig, ItemNetworkConfig
 from configs.stages import read_json, replacing, write_json
 from prerank.encoding.batches import EncodedLog
 from prerank.evaluation.definitions import define
 from prerank.evaluation.fusion import RULE
 from prerank.evaluation.measures import SplitMeasures, SplitRows, split_rows
 from prerank.evaluation.metrics import LOG_LOSS_CLIP
-from prerank.evaluation.segments import Segments, SegmentSources, bucket_loads, say_left_out, segments_of
+from prerank.evaluation.segments import Segments, SegmentSources, say_left_out, segments_of
 from prerank.evaluation.significance import Resampler, difference_of_draws, figure
+from prerank.network.hash_id import bucket_loads
 
 SPLITS = ("validation", "test")
 
@@ -90,7 +91,7 @@ def evaluation_context(
     encoded: EncodedLog,
     settings: EvaluationConfig,
     in_p: Bool[np.ndarray, " items"] | None,
-    buckets: int | None,
+    item: ItemNetworkConfig,
     trained: EncodedLog | None = None,
 ) -> EvaluationContext:
     """The context of a fitted run, on its own log or on a new one.
@@ -99,13 +100,13 @@ def evaluation_context(
         encoded: the log that is evaluated; item segments come from its items' training counts.
         settings: the ``evaluation`` section.
         in_p: whether ψ has a row for each item; None without ψ.
-        buckets: rows of the system's hash-id table; None for a system without one.
+        item: the item network of the system, which says how ids are hashed, if at all.
         trained: the log whose training split the system was fitted on, where ``encoded`` is a new one.
     """
     sources = SegmentSources(
         training_impressions=encoded.training_counts.impressions,
         in_p=in_p,
-        bucket_load=None if buckets is None else bucket_loads(encoded.items.item_hash % buckets),
+        bucket_load=bucket_loads(encoded.items.item_hash, item) if item.use_hash_id else None,
         training_queries=(trained or encoded).split("train").requests["query"],
     )
     tasks = encoded.schema.tasks

@@ -45,7 +45,7 @@ class SegmentSources:
     Attributes:
         training_impressions: training rows of each item.
         in_p: whether ψ has a row for the item.
-        bucket_load: catalogue items in the item's bucket of the hash-id table, itself included.
+        bucket_load: catalogue items with the item's whole hashed id (all of its buckets), itself included.
         training_queries: the query of each training request.
     """
 
@@ -88,13 +88,6 @@ def popularity_cut(counts: Int[np.ndarray, " items"], head_share: float, tail_sh
     head = int(candidates[np.argmin(np.abs((1 - held[candidates - 1]) - head_share))])
     head_least = int(values[head]) if head < len(values) else int(values[-1]) + 1
     return PopularityCut(tail_most=int(values[tail]), head_least=head_least)
-
-
-def bucket_loads(buckets: Int64[np.ndarray, " items"]) -> Int64[np.ndarray, " items"]:
-    """How many catalogue items share each item's hash bucket, itself included."""
-    _, inverse, count = np.unique(buckets, return_inverse=True, return_counts=True)
-    loads: Int64[np.ndarray, " items"] = count[inverse].astype(np.int64)
-    return loads
 
 
 def segments_of(predictions: pa.Table, sources: SegmentSources, head_share: float, tail_share: float) -> Segments:
@@ -159,7 +152,7 @@ def _item_segments(
     else:
         made["collisions"] = (
             sources.bucket_load > 1,
-            "items that share their bucket of the hash-id table with another catalogue item",
+            "items that share their hashed id (every bucket of it) with another catalogue item",
         )
     return made
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from configs.schema import ModelConfig
 from prerank.encoding.batches import Batch, SideFeatures
 from prerank.encoding.schema import SIDES, EncodedSchema, SideSchema
+from prerank.network.hash_id import HashId
 from prerank.network.inputs import SharedTable, SideEncoder
-from prerank.network.item_network import HashId
 
 HASH_ID = "item/item_id/hash"
 """The group of the item's hashed id; a column's is ``side/column/kind``, kind id, number or list."""

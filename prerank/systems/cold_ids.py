@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from configs.errors import InputError
 from prerank.encoding.batches import Batch, EncodedLog, EncodedSplit, Rows, SideFeatures
+from prerank.network.hash_id import HashId
 from prerank.network.inputs import HashedTable, SideEncoder
-from prerank.network.item_network import HashId, ItemNetwork
+from prerank.network.item_network import ItemNetwork
 from prerank.systems.ple import PLE
 from prerank.training.contracts import Work
 from prerank.training.trainer import SCORING_ROWS, PreRanker, fit_network, load_network

@@ -16,8 +16,8 @@ from configs.schema import ItemNetworkConfig, ModelConfig
 from graph.neural.perceptron import perceptron
 from prerank.encoding.batches import Batch
 from prerank.encoding.schema import ITEM_TABLE, SIDES, EncodedSchema
+from prerank.network.hash_id import HashId
 from prerank.network.inputs import NumberEncoder, SideEncoder
-from prerank.network.item_network import HashId
 from prerank.network.perceptrons import dense_parameters, matched_hidden
 from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwork
 from prerank.systems.ple import PLE

@@ -1,4 +1,4 @@
-"""Bucket-mates against the item network's own table, and groups whose quality is known."""
+"""Groups of bucket-mates whose quality is known."""
 
 from __future__ import annotations
 
@@ -7,37 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from configs.schema import Hashing, ItemNetworkConfig
+from configs.schema import ItemNetworkConfig
 from index.audit.auditing import audit
-from index.measures.collisions import buckets_of, collision_figures
+from index.measures.collisions import collision_figures
 from index.measures.sources import open_sources, rows_to_audit, subject_of
 from index.measures.suite import find_neighbours
-from prerank.network.item_network import HashId
 
 World = Any
 """See conftest.py, which cannot be imported by name."""
-
-
-def hashes(items: int = 300) -> np.ndarray:
-    return np.random.default_rng(0).integers(1, 2**63 - 1, items)
-
-
-@pytest.mark.parametrize("hashing", list(Hashing))
-def test_items_share_a_bucket_exactly_where_their_ids_share_an_embedding(hashing: Hashing) -> None:
-    config = ItemNetworkConfig(hash_vocabulary=24, hash_dimension=5, hashing=hashing)
-    network = HashId(config)
-    # Rows of one value would be told apart by nothing else than their number.
-    with torch.no_grad():
-        network.table.weight.copy_(torch.rand_like(network.table.weight) + 0.5)
-    embedded = network(torch.from_numpy(hashes())).detach().numpy()
-    buckets, cells = buckets_of(hashes(), config)
-    assert cells == {Hashing.single: 24}.get(hashing, 144)
-    assert (buckets >= 0).all()
-    assert (buckets < cells).all()
-    same = np.isclose(embedded[:, None], embedded[None], atol=1e-7).all(axis=2)
-    np.testing.assert_array_equal(buckets[:, None] == buckets[None], same)
 
 
 def measured(world: World, **settings: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from configs.errors import InputError
-from configs.schema import EvaluationConfig
+from configs.schema import EvaluationConfig, Hashing, ItemNetworkConfig
 from prerank.encoding.batches import EncodedLog
 from prerank.evaluation.definitions import define
 from prerank.evaluation.evaluation import (
@@ -345,8 +345,22 @@ def test_the_context_of_a_run_comes_from_its_encoded_training_split():
     encoded.split = lambda name: SimpleNamespace(requests={"train": training}[name])
     order = {"available": False, "reason": "no orders"}
     encoded.schema = SimpleNamespace(cutoffs=(3, 5), tasks={"click": {"available": True, "reason": ""}, "order": order})
-    found = evaluation_context(encoded, replace(SETTINGS, seed=7), in_p=None, buckets=5)
+    found = evaluation_context(encoded, replace(SETTINGS, seed=7), in_p=None, item=ItemNetworkConfig(hash_vocabulary=5))
     assert found.tasks_off == {"order": "no orders"}
     assert found.sources.bucket_load.tolist() == [2, 2, 1]  # -6 and 4 share bucket 4 of 5
     assert found.sources.training_queries.to_pylist() == ["red", "red", "blue"]
     assert (found.seed, found.cutoffs) == (7, (3, 5))
+
+
+def test_items_collide_only_where_their_whole_hashed_ids_are_the_same():
+    """Quotient and remainder by 3: 0 and 9 agree in both, 0 and 6 in the remainder alone (and modulo 6)."""
+    encoded = Mock(spec=EncodedLog)
+    encoded.training_counts = SimpleNamespace(impressions=np.array([5, 0, 1]))
+    encoded.items = SimpleNamespace(item_hash=np.array([0, 9, 6]))
+    encoded.split = lambda _: SimpleNamespace(requests=pa.table({"query": ["red"]}))
+    encoded.schema = SimpleNamespace(cutoffs=(), tasks={})
+    item = ItemNetworkConfig(hash_vocabulary=6, hashing=Hashing.quotient_remainder)
+    context = evaluation_context(encoded, SETTINGS, in_p=None, item=item)
+    assert context.sources.bucket_load.tolist() == [2, 2, 1]
+    without = evaluation_context(encoded, SETTINGS, in_p=None, item=replace(item, use_hash_id=False))
+    assert without.sources.bucket_load is None

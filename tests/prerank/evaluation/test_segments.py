@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from prerank.evaluation.segments import SEGMENTS, SegmentSources, bucket_loads, popularity_cut, segments_of
+from prerank.evaluation.segments import SEGMENTS, SegmentSources, popularity_cut, segments_of
 
 
 def of_items(seen, **others):
@@ -73,10 +73,6 @@ def test_segments_that_a_run_cannot_have_are_left_out_with_a_reason():
     assert full.masks["outside_p"].tolist() == [False, True]
     assert full.masks["collisions"].tolist() == [False, True]
     assert set(full.left_out) == {"first_request"}
-
-
-def test_bucket_loads():
-    assert bucket_loads(np.array([7, 3, 7, 7, 0])).tolist() == [3, 1, 3, 3, 1]
 
 
 @pytest.mark.parametrize("as_key", [str, int])

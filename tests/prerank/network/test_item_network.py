@@ -11,7 +11,7 @@ from configs.schema import Hashing, ItemNetworkConfig
 from prerank.encoding.batches import SideFeatures
 from prerank.encoding.schema import ListColumn, NumberStatistics, SideSchema
 from prerank.network.inputs import HashedTable, NumberEncoder, SideEncoder
-from prerank.network.item_network import HashId, ItemNetwork
+from prerank.network.item_network import ItemNetwork
 
 EDGES = (-1.0, 0.0, 2.0)
 SCHEMA = SideSchema(
@@ -54,20 +54,6 @@ def test_phi_shape_and_memory(hashing, rows):
     assert network.hash_id.table.weight.shape == (1000, 6)
 
 
-@pytest.mark.parametrize("hashing", list(Hashing))
-def test_items_share_an_embedding_only_as_often_as_the_hashing_promises(hashing):
-    """20,000 items: e^(−n/V) of them are alone with one hash of V = 20,000; nearly all with two of V/2."""
-    items = 20_000
-    identity = HashId(ItemNetworkConfig(hash_vocabulary=items, hash_dimension=2, hashing=hashing))
-    with torch.no_grad():
-        identity.table.weight.copy_(torch.randn_like(identity.table.weight))
-        embedded = identity(hashes(items)).double()
-    _, counts = torch.unique((embedded * 1e6).round(), dim=0, return_counts=True)
-    alone = (counts == 1).sum().item() / items
-    expected = math.exp(-1) if hashing is Hashing.single else math.exp(-items / (items / 2) ** 2)
-    assert alone == pytest.approx(expected, abs=0.02)
-
-
 def test_attributes_alone_without_the_hash_id():
     network = ItemNetwork(SCHEMA, ItemNetworkConfig(use_hash_id=False), buckets=50, embedding=4, dimension=8)
     same = features(3)
@@ -94,20 +80,6 @@ def test_pooling_ignores_padding_and_an_empty_list_is_zero():
     assert torch.allclose(pooled[0], (table.weight[4] + table.weight[5]) / 2)
     assert pooled[1].tolist() == [0, 0, 0]
     assert torch.allclose(pooled[2], table.weight[7])
-
-
-@pytest.mark.parametrize("hashing", list(Hashing))
-def test_a_history_is_the_mean_of_the_items_own_hash_embeddings(hashing):
-    identity = HashId(ItemNetworkConfig(hash_vocabulary=50, hash_dimension=4, hashing=hashing))
-    encoder = SideEncoder(
-        SideSchema(lists=(ListColumn("history", 3, "item_id"),)), buckets=9, dimension=2, shared={"item_id": identity}
-    )
-    history = torch.tensor([[12345, 99, 0], [0, 0, 0]])
-    found = encoder(SideFeatures(torch.empty(2, 0, dtype=torch.int64), torch.empty(2, 0), {"history": history}))
-    assert encoder.width == 4
-    assert list(encoder.parameters()) == []
-    assert torch.allclose(found[0], identity(history[0, :2]).mean(dim=0))
-    assert found[1].tolist() == [0] * 4
 
 
 def test_numbers_are_standardised_clipped_bucketed_and_missing_is_its_own_bucket():

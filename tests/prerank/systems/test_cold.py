@@ -14,7 +14,7 @@ from prerank.encoding.batches import SideFeatures
 from prerank.encoding.features import encode_log
 from prerank.encoding.schema import ListColumn, NumberStatistics, SideSchema
 from prerank.network.feature_groups import HASH_ID, FeatureGroups, KeptColumns, SqueezeExcitation, _names, group_names
-from prerank.network.item_network import HashId
+from prerank.network.hash_id import HashId
 from prerank.systems import cold
 from prerank.systems.cold import COLD, COLDNetwork, Selection
 from prerank.systems.ple import PLE

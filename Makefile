@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
+DOCS := $(VENV)/.docs
 FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo gpu || echo cpu)
 
-.PHONY: demo test lint format bench clean setup
+.PHONY: demo test lint format docs bench clean setup
 
 setup: $(SETUP)
 
@@ -38,6 +39,15 @@ lint: $(SETUP)
 format: $(SETUP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The documentation, in build/docs: a folder that a browser reads from the disk. Its packages are installed for it alone.
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Documentation: build/docs/index.html"
+
+$(DOCS): $(SETUP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $(DOCS)
 
 # Speed only: the other files of benchmarks/ rewrite tables and pictures of the docs, and are run by name.
 bench: $(SETUP)

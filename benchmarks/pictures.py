@@ -70,6 +70,17 @@ class Dot:
     value: float
     low: float
     high: float
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a dot picture: the same rows as its neighbours, on an axis of its own; ``band`` is shaded."""
+
+    rows: Sequence[Dot]
+    scale: Scale
+    band: tuple[float, float]
+    x_name: str
 
 
 def panels(title: str, drawn: Sequence[Panel], note: str = "") -> str:
@@ -92,39 +103,46 @@ def panels(title: str, drawn: Sequence[Panel], note: str = "") -> str:
     return _svg(title, height, parts)
 
 
-def dots(title: str, rows: Sequence[Dot], scale: Scale, band: tuple[float, float], x_name: str) -> str:
-    """Ratios with intervals on one axis, one row each; ``band`` is shaded."""
-    left, right, step = 420, WIDTH - 20, 20
-    wide = right - left
+def dots(title: str, columns: Sequence[Column], note: str = "") -> str:
+    """Figures with intervals, one row each, in columns side by side that share the rows' names."""
+    left, step = (420 if len(columns) == 1 else 280), 20
+    wide = (WIDTH - 20 - left - (len(columns) - 1) * 40) / len(columns)
+    bottom = TOP + step * len(columns[0].rows) + 10
+    parts, last = [_text(title, 12, 22, "title")], ""
+    for place, row in enumerate(columns[0].rows):
+        y = TOP + step * place + 10
+        if row.label != last:
+            parts.append(_text(row.label, left - 114 if len(columns) > 1 else left - 84, y, "end"))
+        last = row.label
+        parts.append(_text(row.name, left - 106 if len(columns) > 1 else left - 76, y, "small"))
+    for place, column in enumerate(columns):
+        parts.append(_dots(column, left + place * (wide + 40), wide, bottom, step))
+    parts.append(_text(note, 12, bottom + 62, "small"))
+    return _svg(title, bottom + (72 if note else 48), parts)
 
+
+def _dots(column: Column, left: float, wide: float, bottom: float, step: float) -> Markup:
     def across(value: float) -> float:
-        return left + wide * scale.at(value)
+        return left + wide * column.scale.at(value)
 
-    parts, bottom = [], TOP + step * len(rows) + 10
-    parts.append(
+    start, end = map(across, column.band)
+    parts = [
         Markup('<rect x="{:.1f}" y="{}" width="{:.1f}" height="{}" fill="#e8f1e4"/>').format(
-            across(band[0]), TOP - 10, across(band[1]) - across(band[0]), bottom - TOP + 10
+            start, TOP - 10, max(end - start, 3), bottom - TOP + 10
         )
-    )
-    parts.append(_text(title, 12, 22, "title"))
-    for value, label in scale.ticks:
+    ]
+    for value, label in column.scale.ticks:
         parts.append(Markup('<path class="grid" d="M{:.1f} {}V{}"/>').format(across(value), TOP - 10, bottom))
         parts.append(_text(label, across(value), bottom + 16, "small middle"))
-    parts.append(_text(x_name, left + wide / 2, bottom + 36, "middle"))
-    last = ""
-    for place, row in enumerate(rows):
+    parts.append(_text(column.x_name, left + wide / 2, bottom + 36, "middle"))
+    for place, row in enumerate(column.rows):
         y = TOP + step * place + 6
-        if row.label != last:
-            parts.append(_text(row.label, left - 84, y + 4, "end"))
-        last = row.label
-        parts.append(_text(row.name, left - 76, y + 4, "small"))
-        parts.append(
-            Markup('<path d="M{:.1f} {}H{:.1f}" stroke="{}" stroke-width="2"/>').format(
-                across(row.low), y, across(row.high), row.colour
-            )
+        interval = Markup('<path d="M{:.1f} {}H{:.1f}" stroke="{}" stroke-width="2"/>').format(
+            across(row.low), y, across(row.high), row.colour
         )
-        parts.append(_mark(row.colour, across(row.value), y))
-    return _svg(title, bottom + 48, parts)
+        drawn = interval + _mark(row.colour, across(row.value), y)
+        parts.append(Markup('<g opacity="0.4">{}</g>').format(drawn) if row.faint else drawn)
+    return Markup("").join(parts)
 
 
 def _axes(panel: Panel, left: float, wide: float) -> Markup:

@@ -2,8 +2,8 @@
 
 ``python benchmarks/realism.py [--world default] [--seed 0]`` simulates the world in a temporary folder, reads trivago's
 and Expedia's logs from ``../shared/data``, and writes ``docs/pictures/realism_*.svg``, ``docs/pictures/realism.json``
-and the table in ``docs/realism.md``. Only aggregates are written. Where a public set is absent, the table is printed
-without it and the docs stay as they are.
+and the table in ``docs/results/realism.md``. Only aggregates are written. Where a public set is absent, the table is
+printed without it and the docs stay as they are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ from marginals import (
     statistic_of,
     zipf_slope,
 )
-from pictures import COLOURS, Dot, Line, Panel, Scale, dots, panels
+from pictures import COLOURS, Column, Dot, Line, Panel, Scale, dots, panels
 
 from configs.console import say, warn
 from configs.schema import DataConfig
@@ -52,6 +53,7 @@ BAND = (0.8, 1.25)
 """A ratio of simulated to public figure in here is a match."""
 ALI_CCP = {"impressions": 84e6, "clicks": 3.4e6, "orders": 18e3}
 """Public data set of Ma et al. 2018 (ESMM, SIGIR), table 1: recommendations of Taobao, counts as rounded there."""
+VERDICTS = ("match", "no match", "cannot tell")
 MARKERS = ("<!-- written by benchmarks/realism.py -->", "<!-- end -->")
 
 
@@ -205,7 +207,7 @@ def in_order(found: Sequence[Comparison]) -> list[Comparison]:
 
 
 def table(found: Sequence[Comparison]) -> str:
-    """Markdown: one row a comparison, then which marginals match and which do not."""
+    """Markdown: one row a comparison, then how many marginals match and how many do not."""
     lines = [
         "| marginal | public set | public | simulated | simulated / public | verdict |",
         "|---|---|---|---|---|---|",
@@ -214,10 +216,8 @@ def table(found: Sequence[Comparison]) -> str:
         value, low, high = each.ratio
         cells = [each.marginal, NAMES[each.public_set], _cell(each.public), _cell(each.simulated)]
         lines.append(f"| {' | '.join(cells)} | {value:.2f} ({low:.2f}–{high:.2f}) | {each.verdict} |")
-    lines.append("")
-    for verdict, says in (("match", "Match"), ("no match", "Do not match"), ("cannot tell", "Cannot be told")):
-        named = [f"{c.marginal} ({NAMES[c.public_set]})" for c in found if c.verdict == verdict]
-        lines.append(f"- **{says}** ({len(named)} of {len(found)}): {'; '.join(named) or 'none'}.")
+    counts = Counter(each.verdict for each in found)
+    lines += ["", f"Of {len(found)}: {'; '.join(f'{counts[verdict]} {verdict}' for verdict in VERDICTS)}."]
     return "\n".join(lines)
 
 
@@ -360,9 +360,8 @@ def overview(found: Sequence[Comparison]) -> str:
         Dot(each.marginal, NAMES[each.public_set], COLOURS.get(each.public_set, COLOURS["reference"]), *each.ratio)
         for each in found
     ]
-    return dots(
-        "Simulated over public", rows, RATIOS, BAND, "ratio and 95 % interval; in the shaded band it is a match"
-    )
+    axis = "ratio and 95 % interval; in the shaded band it is a match"
+    return dots("Simulated over public", [Column(rows, RATIOS, BAND, axis)])
 
 
 def as_json(found: Sequence[Comparison], world: str, seed: int) -> dict[str, Any]:
@@ -386,7 +385,7 @@ def _write(path: Path, content: str) -> None:
 
 def write_docs(docs: Path, written: str) -> None:
     """Put the table between the marks of ``realism.md``."""
-    page = docs / "realism.md"
+    page = docs / "results" / "realism.md"
     before, rest = page.read_text(encoding="utf-8").split(MARKERS[0])
     _, after = rest.split(MARKERS[1])
     _write(page, f"{before}{MARKERS[0]}\n{written}\n{MARKERS[1]}{after}")
@@ -416,7 +415,7 @@ def main() -> None:
     _write(folder / "realism_overview.svg", overview(found))
     write_json(folder / "realism.json", as_json(found, arguments.world, arguments.seed))
     write_docs(arguments.docs, written)
-    say(f"written: {folder}/realism_*.svg, {folder}/realism.json, {arguments.docs}/realism.md")
+    say(f"written: {folder}/realism_*.svg, {folder}/realism.json, {arguments.docs}/results/realism.md")
 
 
 if __name__ == "__main__":

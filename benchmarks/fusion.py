@@ -1,4 +1,4 @@
-"""What the weight of the rank logit decides: the figures under "Why" in docs/results.md, from a comparison's fits.
+"""What the weight of the rank logit decides: the figures of docs/results/why.md, from a comparison's fits.
 
     python benchmarks/fusion.py runs/trivago_results/compare/trivago --systems ple grace grace_plus
 

@@ -1,4 +1,4 @@
-"""How well φ tells whether an item is in P, the items that ψ covers: docs/mechanisms.md, "Why".
+"""How well φ tells whether an item is in P, the items that ψ covers: docs/results/mechanisms.md, "Why".
 
     python benchmarks/membership.py runs/laboratory/mechanisms laboratory/grace laboratory/grace_no_generalization
 

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # From a log to its graph
-# A simulated log of some 20,000 rows; `data=contract data.path=FOLDER` reads your own (docs/data.md).
+# A simulated log of some 20,000 rows; `data=contract data.path=FOLDER` reads your own (docs/reference/log_contract.md).
 
 # %%
 from configs.command import parse

@@ -1,7 +1,7 @@
 """The search-log contract: its columns, the types accepted for each, and what a reader hands over.
 
 One row per (request, item), in ``impressions/day=YYYY-MM-DD/*.parquet``; one row per item in ``items.parquet``;
-optional ``users.parquet`` and ``queries.parquet``. Any other column is kept. ``docs/data.md`` is the user's page.
+optional ``users.parquet`` and ``queries.parquet``. Any other column is kept. The page: docs/reference/log_contract.md.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ COUNTED = ("rows", "requests", "clicks", "orders")
 def log_facts(
     connection: duckdb.DuckDBPyConnection, folder: Path, split_by: str, rejected: dict[str, int], simulated: bool
 ) -> dict[str, Any]:
-    """Count the written log. See ``docs/data.md`` for the keys.
+    """Count the written log. See ``docs/reference/log_contract.md`` for the keys.
 
     Args:
         folder: holds ``impressions`` and ``items.parquet``.

@@ -1,4 +1,4 @@
-"""What the report server answers: pages, reports as they lie on the disk, and JSON. ``docs/serving.md`` lists them.
+"""What the report server answers: pages, reports as they lie on the disk, and JSON (docs/guides/serving.md).
 
 Every answer is checked for who asks (this machine, by the right name), says what the browser may do with it, and is
 escaped: names of runs, titles and reasons are untrusted.

@@ -214,7 +214,7 @@ def print_report(report: Mapping[str, Any]) -> None:
 def as_markdown(report: Mapping[str, Any]) -> str:
     """The tables as Markdown, all of them."""
     parts = [f"# A/B replay over {report['across']['worlds']} worlds: simulated\n"]
-    parts.append("No figure here comes from people. What it means and what it cannot tell: docs/ab.md.\n")
+    parts.append("No figure here comes from people. What it means and what it cannot tell: docs/guides/ab.md.\n")
     parts.extend(f"- {LABELS[metric]}: {words}" for metric, words in report["definitions"].items())
     for title, columns, rows in tables_of(report):
         parts.append(f"\n## {title}\n")

@@ -206,7 +206,7 @@ def _measure(given: object, where: str) -> Measure:
         raise InputError(f"{where}: expected a metric and a segment, like `gauc_click tail`, found {given!r}")
     metric, segment = words
     if not define(metric):
-        raise InputError(f"{where}: {metric!r} is no metric of metrics.json (docs/evaluation.md lists them)")
+        raise InputError(f"{where}: {metric!r} is no metric of metrics.json (docs/reference/evaluation.md lists them)")
     return Measure(metric, _require_known(segment, SEGMENTS, where))
 
 

@@ -6,7 +6,7 @@ other side of its quality: operations per candidate and measured time.
 
 COLD keeps the groups with the highest mean s. Here that is written down and not followed: what the block takes from a
 group, the layer behind it can give back, so nothing in the loss says how large s has to be, and s is higher for ids of
-many values and lower for numbers, noise or not (docs/systems.md has the figures). Ours is what held-out rows lose
+many values and lower for numbers, noise or not (docs/results/cost.md has the figures). Ours is what held-out rows lose
 without the group.
 """
 

@@ -149,7 +149,7 @@ def _statistics(scores: np.ndarray) -> tuple[float, float]:
 def fit(work: Work) -> FittedSystem:
     module = Distillation(work)
     if module.by_position:
-        say("model=distillation: the log has no rank_score, so soft labels are made of the positions (docs/systems.md)")
+        say("model=distillation: the log has no rank_score, so soft labels are made of the positions")
     return fit_network(module, work)
 
 

@@ -1,4 +1,4 @@
-"""GRACE with what may beat it at equal serving cost: the search and what it chose are in docs/beyond.md.
+"""GRACE with what may beat it at equal serving cost: the search and what it chose are in docs/results/beyond.md.
 
 The network that serves is GRACE's; φ, with whatever hashing, is made before anybody asks. What may differ is what it
 learns from: whole lists beside single rows, rows that the ranking model never saw, and ψ as a target for the request.
@@ -104,7 +104,7 @@ class GRACEPlus(GRACE):
         """Eq. 10, of what an item's attributes say, or among items of P only.
 
         As printed, eq. 10 can be met by each item's own id embedding, which no other item shares, and pushes items
-        outside P away from all others: φ then tells who is in P (docs/mechanisms.md).
+        outside P away from all others: φ then tells who is in P (docs/results/mechanisms.md).
         """
         if self.plus.attributes_only:
             phi = self.network.item_network.without_id(batch.sides["item"].take(first))

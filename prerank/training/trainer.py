@@ -136,7 +136,7 @@ class PreRanker(lightning.LightningModule, ABC):
         """Adagrad, which updates only the rows that a sparse gradient names.
 
         From an accumulator of 0, the first step of every value is the whole learning rate, however small its gradient:
-        an id seen once is memorised. The tables start higher (``prerank.table_accumulator``, see docs/models.md).
+        an id seen once is memorised. The tables start higher: ``prerank.table_accumulator`` (docs/model/equations.md).
         """
         tables = {id(module.weight) for module in self.modules() if isinstance(module, HashedTable | NumberEncoder)}
         optimizer = torch.optim.Adagrad(self.parameters(), lr=self.learning_rate)

@@ -2,7 +2,7 @@
 
 As published: ``CC_user_train.csv`` (a row a search: user and query) and ``CC_item_train.csv`` (a row an item shown),
 without headers, and the same for test. As multi-task tables use it: ``train.csv`` and ``test.csv``, joined and named.
-Nothing in the set names a product, a user, a query or a moment. ``docs/data.md`` says what follows from that.
+Nothing in the set names a product, a user, a query or a moment. docs/reference/data_undated.md: what follows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``data=expedia``: "Personalize Expedia Hotel Searches" (ICDM 2013) in its published schema (``train.csv``).
 
 A search is a request, a booking is the order. Searches with ``random_bool = 1`` were shown in random order: their
-position is not the ranking model's and is unknown. ``docs/data.md`` maps field by field.
+position is not the ranking model's and is unknown. ``docs/reference/data_expedia.md`` maps field by field.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every click-out is a request with its ranked list. What the session did before it, and nothing later, is user history.
 No feature comes from a position: the position is the ranking model's output, unknown when a pre-ranker scores.
-``docs/data.md`` maps field by field.
+``docs/reference/data_trivago.md`` maps field by field.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ function showOne() {
   document.getElementById("one-title").textContent = `${content.groups[figure.g]}, ${figure.section}: ${figure.name}`;
   const definition = Object.hasOwn(content.definitions, figure.name) ? content.definitions[figure.name] : "";
   const about = [definition, figure.lower === true ? "Lower is better." : ""].filter(Boolean).join(" ");
-  document.getElementById("definition").textContent = about || (figure.lower === null ? "A measure of the audit; docs/audit.md says what it is." : "");
+  document.getElementById("definition").textContent = about || (figure.lower === null ? "A measure of the audit; docs/reference/audit.md says what it is." : "");
   showPlot(figure);
   document.getElementById("legend").textContent = "Line and band: value and interval. Filled triangle: moved against the run before; dashed: moved, but the seeds differ; hollow: only before the correction. Cross: the run lacks the figure.";
   const names = ["run", "value", "n", "change to the run before", "test"];

@@ -2,7 +2,7 @@
 
 As published: ``sample_skeleton_train.csv`` (a row an impression) and ``common_features_train.csv`` (a row a user at a
 moment, by an MD5 key), and the same for test. As multi-task tables use it: one table a split, joined and renumbered.
-``docs/data.md`` maps field by field.
+``docs/reference/data_undated.md`` maps field by field.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 One line is one user: a test query with the candidates that it displayed and their labels, and everything before it as
 a history of touched products with the seconds between them. The list is a request with shown, not clicked products.
 Histories only name what was touched: they teach the graph (stage ``recalled``), not the click task.
-``docs/data.md`` maps field by field.
+``docs/reference/data_undated.md`` maps field by field.
 """
 
 from __future__ import annotations

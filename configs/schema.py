@@ -442,7 +442,9 @@ class CompareConfig:
     baseline: str = key("ple", "the one of compare.systems that the others are subtracted from")
     seeds: int = key(5, "seed, seed + 1, ...: of psi and training; of the marketplace also of the market itself")
     workers: int = key(0, "fits at a time, one CPU thread each; 0: one per core")
-    plan: str | None = key(None, "a YAML file of several data (docs/guides/comparison.md); none: that of the command line")
+    plan: str | None = key(
+        None, "a YAML file of several data (docs/guides/comparison.md); none: that of the command line"
+    )
     tuned: str | None = key(None, "a folder of SYSTEM/best.yaml whose keys are added to that system's fits")
 
 

@@ -388,7 +388,7 @@ def write_docs(docs: Path, written: str) -> None:
     page = docs / "results" / "realism.md"
     before, rest = page.read_text(encoding="utf-8").split(MARKERS[0])
     _, after = rest.split(MARKERS[1])
-    _write(page, f"{before}{MARKERS[0]}\n{written}\n{MARKERS[1]}{after}")
+    _write(page, f"{before}{MARKERS[0]}\n\n{written}\n{MARKERS[1]}{after}")
 
 
 def main() -> None:

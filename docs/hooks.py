@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +52,16 @@ def _keys() -> str:
     from configs.command import _keys
     from configs.schema import Config
 
-    lines: list[str] = []
-    section = None
+    sections: dict[str, list[str]] = {}
     for name, kind, default, meaning in _keys(Config, ""):
-        here = name.rsplit(".", 1)[0] if "." in name else "every command"
-        if here != section:
-            section = here
-            lines += ["", f"## {section}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
-        lines.append(f"| `{name}` | {_cell(kind)} | `{_cell(str(default))}` | {_cell(meaning)} |")
-    return "\n".join(lines)
+        section = name.rsplit(".", 1)[0] if "." in name else "of every command"
+        row = f"| `{name}` | {_cell(kind)} | `{_cell(str(default))}` | {_cell(meaning)} |"
+        sections.setdefault(section, ["| key | type | default | meaning |", "|---|---|---|---|"]).append(row)
+    return "\n\n".join("\n".join([f"## {section}", "", *rows]) for section, rows in sections.items())
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "&#124;")
+    return escape(text, quote=False).replace("|", "&#124;")
 
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -23,7 +23,9 @@ import torch
 from configs.schema import ContrastConfig, ExpertsConfig, ItemNetworkConfig, ModelConfig, RankConfig, RankHead
 from prerank.encoding.batches import Batch, SideFeatures
 from prerank.encoding.schema import EncodedSchema, SideSchema
-from prerank.losses.feedback import contrastive_loss, masked_cross_entropy, rank_labels, rank_loss, unique_items
+from prerank.losses.consistency import rank_labels, rank_loss
+from prerank.losses.feedback import masked_cross_entropy
+from prerank.losses.generalisation import contrastive_loss, unique_items
 from prerank.network.pre_ranking import PreRankingNetwork
 
 BATCH, DIMENSION, ITEMS = 1024, 32, 30_000_000
@@ -75,7 +77,7 @@ def make_step(rows: int, made: EncodedSchema, dense: bool):  # type: ignore[no-u
         optimizer.zero_grad(set_to_none=True)
         outputs = network(batch)
         labels, mask = rank_labels(batch.position, batch.list_length, made.cutoffs)
-        first, _ = unique_items(batch.item, batch.clicked > 0)
+        first = unique_items(batch.item)
         known = torch.ones(BATCH, dtype=torch.bool)
         loss = masked_cross_entropy(outputs.click, batch.clicked, known)
         loss = loss + masked_cross_entropy(outputs.order, batch.ordered, known)

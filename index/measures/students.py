@@ -19,7 +19,7 @@ from configs.console import progress
 from configs.schema import Config, Contrast
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.schema import SideSchema
-from prerank.losses.feedback import contrastive_loss
+from prerank.losses.generalisation import contrastive_loss
 from prerank.network.item_network import ItemNetwork
 
 STEPS = 600

@@ -12,7 +12,15 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from configs.errors import InputError
-from prerank.evaluation.metrics import RequestValues, Standing, kept_share, row_log_loss, sorted_request_auc, standing
+from prerank.evaluation.metrics import (
+    RankedLists,
+    RequestValues,
+    hit_rate_at_k,
+    recall_at_k,
+    row_log_loss,
+    sorted_request_auc,
+    standing_among,
+)
 from prerank.evaluation.significance import RatioOfSums, Statistic, Undefined, pooled_auc
 
 REQUIRED = ("request", "request_id", "user_id", "query", "item_id", "item", "stage", "position", "clicked", "ordered")
@@ -105,15 +113,6 @@ def split_rows(predictions: pa.Table) -> SplitRows:
     )
 
 
-@dataclass(frozen=True)
-class RankedLists:
-    """Lists that both models have ordered: which rows, and how each row stands in its request by either."""
-
-    rows: Bool[np.ndarray, " rows"]
-    by_ranking_model: Standing
-    by_score: Standing
-
-
 class SplitMeasures:
     """Every metric of one split, for any segment of its rows.
 
@@ -133,15 +132,11 @@ class SplitMeasures:
         self._orders: dict[str, Int64[np.ndarray, " rows"]] = {}
         self._by_request = np.lexsort((rows.score, rows.request))
         self.ranked = np.isfinite(rows.position)
-        self.by_score = _standing_among(self.ranked, rows.request, rows.score)
-        self.lists = RankedLists(self.ranked, _standing_among(self.ranked, rows.request, -rows.position), self.by_score)
-        self.whole_lists = RankedLists(
-            rows.whole,
-            _standing_among(rows.whole, rows.request, rows.rank_score),
-            _standing_among(rows.whole, rows.request, rows.score),
-        )
+        self.lists = RankedLists.of(self.ranked, rows.request, -rows.position, rows.score)
+        self.by_score = self.lists.by_score
+        self.whole_lists = RankedLists.of(rows.whole, rows.request, rows.rank_score, rows.score)
         self.candidates = ~rows.random
-        self.among_candidates = _standing_among(self.candidates, rows.request, rows.score)
+        self.among_candidates = standing_among(self.candidates, rows.request, rows.score)
         longest = int(self.among_candidates.length.max(initial=0))
         self.longest_ranked = int(self.by_score.length.max(initial=0))
         self.recall_at = [k for k in recall_at if k < max(longest, self.longest_ranked)]
@@ -220,18 +215,15 @@ class SplitMeasures:
         if "rank" in self.tasks_off:
             off = Undefined(self.tasks_off["rank"])
             return {name: off, f"{name}_chance": off}
-        length = lists.by_score.length
-        wanted = segment & lists.rows & (lists.by_ranking_model.better < first) & (length > cut)
+        kept, chance = recall_at_k(self.rows.request, lists, first, cut, segment)
         reason = f"no list of more than {cut} items has one of the ranking model's top {first} in the segment"
-        kept = kept_share(self.rows.request, wanted, lists.by_score.inclusion(cut))
-        chance = kept_share(self.rows.request, wanted, cut / np.maximum(length, 1))
         return {name: self._mean(kept, reason), f"{name}_chance": self._mean(chance, reason)}
 
     def _hit_rate(self, k: int, segment: Bool[np.ndarray, " rows"]) -> Statistic:
         if "order" in self.tasks_off:
             return Undefined(self.tasks_off["order"])
-        wanted = segment & self.rows.ordered & self.candidates & (self.among_candidates.length > k)
-        hits = kept_share(self.rows.request, wanted, self.among_candidates.inclusion(k))
+        ordered = segment & self.rows.ordered & self.candidates
+        hits = hit_rate_at_k(self.rows.request, self.among_candidates, ordered, k)
         return self._mean(hits, f"no list of more than {k} items has an ordered item in the segment")
 
     def _pooled(self, head: str, label: Bool[np.ndarray, " rows"], selected: Bool[np.ndarray, " rows"]) -> Statistic:
@@ -301,17 +293,6 @@ def _clusters(predictions: pa.Table, request: Int64[np.ndarray, " rows"]) -> tup
         if sizes.max() > 1 and sizes.max() <= DOMINANT_SHARE * len(owner):
             return unit, cluster.astype(np.int32)
     return "request", request.astype(np.int32)
-
-
-def _standing_among(
-    selected: Bool[np.ndarray, " rows"], request: Int64[np.ndarray, " rows"], values: Float32[np.ndarray, " rows"]
-) -> Standing:
-    """Standing among the selected rows of each request; the other rows get length 0."""
-    among = standing(request[selected], values[selected])
-    better, length = (np.zeros(len(request), dtype=np.int64) for _ in range(2))
-    tied = np.ones(len(request), dtype=np.int64)
-    better[selected], tied[selected], length[selected] = among.better, among.tied, among.length
-    return Standing(better, tied, length)
 
 
 def _head(predictions: pa.Table, name: str) -> Float32[np.ndarray, " rows"] | None:

@@ -145,47 +145,78 @@ def standing(request: Int[np.ndarray, " rows"], scores: Float[np.ndarray, " rows
     return Standing(better, tied, length)
 
 
+def standing_among(
+    selected: Bool[np.ndarray, " rows"], request: Int[np.ndarray, " rows"], scores: Float[np.ndarray, " rows"]
+) -> Standing:
+    """Standing among the selected rows of each request; the other rows get length 0."""
+    among = standing(request[selected], scores[selected])
+    better, length = (np.zeros(len(request), dtype=np.int64) for _ in range(2))
+    tied = np.ones(len(request), dtype=np.int64)
+    better[selected], tied[selected], length[selected] = among.better, among.tied, among.length
+    return Standing(better, tied, length)
+
+
+@dataclass(frozen=True)
+class RankedLists:
+    """Lists that both models have ordered: which rows, and how each row stands in its request by either."""
+
+    rows: Bool[np.ndarray, " rows"]
+    by_ranking_model: Standing
+    by_score: Standing
+
+    @classmethod
+    def of(
+        cls,
+        rows: Bool[np.ndarray, " rows"],
+        request: Int[np.ndarray, " rows"],
+        ranking: Float[np.ndarray, " rows"],
+        scores: Float[np.ndarray, " rows"],
+    ) -> RankedLists:
+        """The lists of the chosen rows, by the ranking model's scores (negative positions) and the pre-ranker's."""
+        return cls(rows, standing_among(rows, request, ranking), standing_among(rows, request, scores))
+
+
 def recall_at_k(
     request: Int[np.ndarray, " rows"],
-    scores: Float[np.ndarray, " rows"],
-    positions: Float[np.ndarray, " rows"],
+    lists: RankedLists,
     k: int,
     cut: int | None = None,
+    segment: Bool[np.ndarray, " rows"] | None = None,
 ) -> tuple[RequestValues, RequestValues]:
-    """Recall@k between the pre-ranker and the ranking model (GRACE, eq. 12), and its chance level.
+    r"""Recall@k between the pre-ranker and the ranking model (GRACE, eq. 12), and its chance level.
 
-    The ranking model's top k are the k rows of a request with the smallest known position: where positions have gaps
-    (Expedia's 5, 11, 17, 23) both sides still hold k items. Requests with at most ``cut`` such rows are left out,
-    because every item passes there.
+    .. math:: \mathrm{Recall@}k = \frac{|\mathrm{top}_k^{rank} ∩ \mathrm{top}_{cut}^{pre}|}{|\mathrm{top}_k^{rank}|}
+
+    The ranking model's top k are the k rows of a request that stand highest with it: where positions have gaps
+    (Expedia's 5, 11, 17, 23) both sides still hold k items. Lists of at most ``cut`` rows are left out, because every
+    item passes there.
 
     Args:
         request: the request of each row.
-        scores: of the pre-ranker, higher is better.
-        positions: 1-based, by the ranking model; rows where they are not finite take no part.
+        lists: what both models ordered.
         k: how many of the ranking model's first items are looked for.
         cut: how many rows the pre-ranker passes; ``None``: k.
+        segment: rows that are looked for; ``None``: all. Lists stay whole.
 
     Returns:
         The expected recall of each request over random tie-breaking, and the chance level cut/M of each.
     """
-    ranked = np.isfinite(positions)
-    request, scores, positions = request[ranked], scores[ranked], positions[ranked]
-    by_score, by_position = standing(request, scores), standing(request, -positions)
     cut = k if cut is None else cut
-    wanted = (by_position.better < k) & (by_position.length > cut)
-    chance = cut / np.maximum(by_score.length, 1)
-    return kept_share(request, wanted, by_score.inclusion(cut)), kept_share(request, wanted, chance)
+    length = lists.by_score.length
+    wanted = lists.rows & (lists.by_ranking_model.better < k) & (length > cut)
+    wanted = wanted if segment is None else wanted & segment
+    chance = cut / np.maximum(length, 1)
+    return kept_share(request, wanted, lists.by_score.inclusion(cut)), kept_share(request, wanted, chance)
 
 
 def hit_rate_at_k(
     request: Int[np.ndarray, " rows"],
-    scores: Float[np.ndarray, " rows"],
-    ordered: Shaped[np.ndarray, " rows"],
+    by_score: Standing,
+    ordered: Bool[np.ndarray, " rows"],
     k: int,
 ) -> RequestValues:
     """Share of a request's ordered items that are among the first k by score; lists of at most k are left out."""
-    by_score = standing(request, scores)
-    return kept_share(request, ordered.astype(bool) & (by_score.length > k), by_score.inclusion(k))
+    return kept_share(request, ordered & (by_score.length > k), by_score.inclusion(k))
 
 
 def kept_share(

@@ -29,7 +29,7 @@ def top_softmax_loss(
 
     Args:
         logits: z, a column for each k.
-        labels, mask: of :func:`~prerank.losses.feedback.rank_labels`.
+        labels, mask: of :func:`~prerank.losses.consistency.rank_labels`.
         request: of each row.
         weights: w_k.
 

@@ -10,10 +10,10 @@ from configs.console import say
 from configs.errors import InputError
 from configs.schema import DINConfig, ExpertsConfig, HistoryPooling, ModelConfig
 from graph.neural.attention import TargetAttention
-from graph.neural.experts import ProgressiveLayeredExtraction
 from graph.neural.hash_pooling import HashCollisionPooling
 from prerank.encoding.batches import Batch
 from prerank.encoding.schema import ITEM_TABLE, EncodedSchema
+from prerank.network.experts import ProgressiveLayeredExtraction
 from prerank.network.pre_ranking import PreRankingNetwork
 
 

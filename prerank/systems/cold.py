@@ -26,8 +26,9 @@ from configs.stages import read_json, write_json
 from prerank.encoding.batches import Batch, BatchLoader
 from prerank.encoding.schema import EncodedSchema
 from prerank.network.feature_groups import FeatureGroups, SqueezeExcitation, group_names
+from prerank.network.heads import Outputs, task_heads, to_outputs
 from prerank.network.perceptrons import CommonPerceptron, dense_parameters, matched_hidden
-from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwork, task_heads, to_outputs
+from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.cost import serving_cost

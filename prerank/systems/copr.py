@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prerank.encoding.batches import Batch
 from prerank.losses.lists import chunk_pairs_loss, sample_chunks
-from prerank.network.pre_ranking import Outputs
+from prerank.network.heads import Outputs
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.trainer import NETWORK_KEYS, feedback_score, fit_network, load_network, require_positions

@@ -17,9 +17,10 @@ from graph.neural.perceptron import perceptron
 from prerank.encoding.batches import Batch
 from prerank.encoding.schema import ITEM_TABLE, SIDES, EncodedSchema
 from prerank.network.hash_id import HashId
+from prerank.network.heads import Outputs
 from prerank.network.inputs import NumberEncoder, SideEncoder
 from prerank.network.perceptrons import dense_parameters, matched_hidden
-from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwork
+from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network

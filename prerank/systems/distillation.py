@@ -15,7 +15,7 @@ from configs.console import say
 from configs.errors import InputError
 from configs.schema import DistillationConfig, DistillationLoss, RankHead
 from prerank.encoding.batches import Batch, EncodedSplit
-from prerank.network.pre_ranking import Outputs
+from prerank.network.heads import Outputs
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network, require_positions

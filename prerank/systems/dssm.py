@@ -21,10 +21,11 @@ from graph.neural.perceptron import perceptron
 from prerank.encoding.batches import Batch, SideFeatures
 from prerank.encoding.schema import EncodedSchema
 from prerank.evaluation.calibration import logistic_line
+from prerank.network.heads import Outputs, task_heads
 from prerank.network.inputs import SideEncoder
 from prerank.network.item_network import ItemNetwork
 from prerank.network.perceptrons import dense_parameters, matched_hidden
-from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwork, task_heads
+from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.trainer import NETWORK_KEYS, FittedNetwork, PreRanker, fit_network, load_network
 

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import ConversionSpace, ExpertsConfig
-from graph.neural.experts import ProgressiveLayeredExtraction
 from prerank.encoding.batches import Batch
 from prerank.losses.feedback import conversion_loss, masked_cross_entropy
+from prerank.network.experts import ProgressiveLayeredExtraction
+from prerank.network.heads import Outputs
 from prerank.network.perceptrons import SeparatePerceptrons, dense_parameters, matched_hidden
-from prerank.network.pre_ranking import Outputs, PreRankingNetwork
+from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.trainer import NETWORK_KEYS, PreRanker, fit_network, load_network
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from configs.schema import Contrast
 from prerank.encoding.batches import Batch
-from prerank.losses.feedback import alignment, contrastive_loss, rank_labels, rank_loss, uniformity, unique_items
-from prerank.network.pre_ranking import Outputs
+from prerank.losses.consistency import rank_labels, rank_loss
+from prerank.losses.generalisation import alignment, contrastive_loss, uniformity, unique_items
+from prerank.network.heads import Outputs
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network
@@ -57,13 +58,13 @@ class GRACE(PLE):
 
     def _generalisation(self, batch: Batch, phi: Tensor) -> Tensor:
         """Eq. 10 over the distinct items of the batch."""
-        first, anchors = unique_items(batch.item, torch.ones_like(batch.item, dtype=torch.bool))
+        first = unique_items(batch.item)
         rows = self.psi_row[batch.item[first]]
         in_p = rows >= 0
         psi = self.psi[rows.clamp(min=0)]
         if self.trainer.is_last_batch:
             self._log_geometry(phi[first].detach(), psi, in_p)
-        return self.generalisation_loss(batch, first, phi[first], psi, in_p, anchors)
+        return self.generalisation_loss(batch, first, phi[first], psi, in_p)
 
     def generalisation_loss(
         self,
@@ -72,7 +73,6 @@ class GRACE(PLE):
         phi: Tensor,
         psi: Tensor,
         in_p: Tensor,
-        anchors: Tensor,
     ) -> Tensor:
         """Eq. 10; a system with another φ or other negatives in it overrides this.
 
@@ -81,9 +81,8 @@ class GRACE(PLE):
             first: a row of each of its distinct items.
             phi, psi: of these items.
             in_p: which of them have a ψ.
-            anchors: which of them are pulled to it.
         """
-        return contrastive_loss(phi, psi, in_p, self.model.contrast, anchors)
+        return contrastive_loss(phi, psi, in_p, self.model.contrast)
 
     def _log_geometry(self, phi: Tensor, psi: Tensor, in_p: Tensor) -> None:
         """Once an epoch: a φ that collapses or explodes shows here before it shows in the AUC."""

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from configs.schema import ListLoss, PlusConfig
 from prerank.encoding.batches import Batch
-from prerank.losses.feedback import rank_labels, unique_items
+from prerank.losses.consistency import rank_labels
+from prerank.losses.generalisation import unique_items
 from prerank.losses.lists import chunk_pairs_loss, sample_chunks
 from prerank.losses.top import relaxed_recall_loss, top_softmax_loss
-from prerank.network.pre_ranking import Outputs, PreRankingNetwork
+from prerank.network.heads import Outputs
+from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.grace import GRACE
 from prerank.systems.grace import KEYS as GRACE_KEYS
 from prerank.training.contracts import FittedSystem, Work
@@ -62,7 +64,7 @@ def request_contrast(
     if not bool(chosen.any()):
         return request.float().sum() * 0.0
     request, item, psi = request[chosen].float(), item[chosen], psi[chosen].float()
-    first, _ = unique_items(item, torch.ones_like(item, dtype=torch.bool))
+    first = unique_items(item)
     place = torch.searchsorted(item[first], item)
     logits = F.normalize(request, dim=1) @ F.normalize(psi[first], dim=1).T
     return F.cross_entropy(logits / QUERY_TEMPERATURE, place)
@@ -98,9 +100,7 @@ class GRACEPlus(GRACE):
         """Positions that eq. 6's labels are made of."""
         return settle_unranked(batch, self.plus.unranked_below)
 
-    def generalisation_loss(
-        self, batch: Batch, first: Tensor, phi: Tensor, psi: Tensor, in_p: Tensor, anchors: Tensor
-    ) -> Tensor:
+    def generalisation_loss(self, batch: Batch, first: Tensor, phi: Tensor, psi: Tensor, in_p: Tensor) -> Tensor:
         """Eq. 10, of what an item's attributes say, or among items of P only.
 
         As printed, eq. 10 can be met by each item's own id embedding, which no other item shares, and pushes items
@@ -109,8 +109,8 @@ class GRACEPlus(GRACE):
         if self.plus.attributes_only:
             phi = self.network.item_network.without_id(batch.sides["item"].take(first))
         if self.plus.negatives_in_p:
-            phi, psi, anchors, in_p = phi[in_p], psi[in_p], anchors[in_p], in_p[in_p]
-        return super().generalisation_loss(batch, first, phi, psi, in_p, anchors)
+            phi, psi, in_p = phi[in_p], psi[in_p], in_p[in_p]
+        return super().generalisation_loss(batch, first, phi, psi, in_p)
 
     def _list_loss(self, batch: Batch, outputs: Outputs) -> Tensor:
         if self.plus.list_loss is ListLoss.pairs:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prerank.encoding.batches import Batch
-from prerank.losses.feedback import unique_items
+from prerank.losses.generalisation import unique_items
 from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.cold_ids import GeneratedIds, RowsOfItems, fitted_base, start_from
 from prerank.systems.ple import PLE
@@ -71,7 +71,7 @@ class MetaEmbedding(PLE):
         """
         config = self.model.cold_ids
         _, owner = torch.unique(first.item, return_inverse=True)
-        one, _ = unique_items(first.item, first.item >= 0)
+        one = unique_items(first.item)
         items = self.generated
         embedding = items.generate(items.attributes(first.sides["item"])[one])
         before = self.item_losses(first, embedding, owner)

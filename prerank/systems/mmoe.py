@@ -11,7 +11,7 @@ import dataclasses
 from torch import nn
 
 from configs.schema import ExpertsConfig
-from graph.neural.experts import ProgressiveLayeredExtraction
+from prerank.network.experts import ProgressiveLayeredExtraction
 from prerank.network.perceptrons import dense_parameters
 from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.ple import PLE

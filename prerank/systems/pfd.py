@@ -15,8 +15,9 @@ from torch import Tensor
 from prerank.encoding.batches import Batch
 from prerank.encoding.schema import SideSchema
 from prerank.losses.feedback import masked_cross_entropy
+from prerank.network.heads import Outputs
 from prerank.network.history import HistoryNetwork
-from prerank.network.pre_ranking import Outputs, PreRankingNetwork
+from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network, task_logits

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prerank.encoding.batches import Batch
 from prerank.losses.feedback import conversion_loss, masked_cross_entropy
-from prerank.network.pre_ranking import Outputs
+from prerank.network.heads import Outputs
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.trainer import NETWORK_KEYS, PreRanker, fit_network, load_network
 

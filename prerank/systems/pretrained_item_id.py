@@ -16,10 +16,11 @@ from torch import Tensor
 
 from configs.errors import InputError
 from configs.schema import Contrast
-from graph.neural.experts import ProgressiveLayeredExtraction
 from prerank.encoding.batches import Batch, SideFeatures
+from prerank.network.experts import ProgressiveLayeredExtraction
+from prerank.network.heads import Outputs, task_heads, to_outputs
 from prerank.network.inputs import HashedTable, SideEncoder
-from prerank.network.pre_ranking import Outputs, ServingNetwork, task_heads, to_outputs
+from prerank.network.pre_ranking import ServingNetwork
 from prerank.systems.grace import GRACE
 from prerank.systems.grace import KEYS as GRACE_KEYS
 from prerank.training.contracts import FittedSystem, Work

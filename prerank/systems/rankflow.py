@@ -10,7 +10,7 @@ from torch import Tensor
 
 from prerank.encoding.batches import RANDOM, Batch
 from prerank.losses.lists import teacher_distance, top_loss
-from prerank.network.pre_ranking import Outputs
+from prerank.network.heads import Outputs
 from prerank.systems.ple import PLE
 from prerank.training.contracts import FittedSystem, Work
 from prerank.training.trainer import NETWORK_KEYS, feedback_score, fit_network, load_network, require_positions

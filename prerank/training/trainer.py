@@ -24,8 +24,9 @@ from configs.errors import InputError
 from prerank.encoding.batches import EXPOSED, Batch, BatchLoader, EncodedLog, EncodedSplit
 from prerank.evaluation.metrics import auc, gauc
 from prerank.losses.feedback import conversion_logit
+from prerank.network.heads import Outputs
 from prerank.network.inputs import HashedTable, NumberEncoder
-from prerank.network.pre_ranking import Outputs, PreRankingNetwork, ServingNetwork
+from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.training.checkpoints import WholeCheckpoints
 from prerank.training.contracts import Predictions, Work
 

@@ -26,7 +26,7 @@ from prerank.evaluation.evaluation import (
     read_evaluation,
 )
 from prerank.evaluation.measures import split_rows
-from prerank.evaluation.metrics import auc, gauc, hit_rate_at_k, log_loss, recall_at_k
+from prerank.evaluation.metrics import RankedLists, auc, gauc, hit_rate_at_k, log_loss, recall_at_k, standing
 from prerank.evaluation.segments import SegmentSources
 
 ITEMS = 40
@@ -117,9 +117,11 @@ def test_every_metric_is_measured_on_its_own_rows():
         "score_auc_click": auc(clicked[exposed], score[exposed]),
         "gauc_click": gauc(clicked[exposed], score[exposed], request[exposed]),
         "gauc_order": gauc(ordered[exposed], score[exposed], request[exposed]),
-        "recall_at_3": recall_at_k(request, score, position, 3)[0].mean,
+        "recall_at_3": recall_at_k(request, RankedLists.of(exposed, request, -position, score), 3)[0].mean,
         "recall_at_3_chance": 0.5,
-        "hit_rate_order_at_3": hit_rate_at_k(request[exposed], score[exposed], ordered[exposed], 3).mean,
+        "hit_rate_order_at_3": hit_rate_at_k(
+            request[exposed], standing(request[exposed], score[exposed]), ordered[exposed], 3
+        ).mean,
         "log_loss_click": log_loss(clicked[exposed], probability[exposed]),
     }
     for name, value in expected.items():

@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from prerank.evaluation.metrics import (
+    RankedLists,
     auc,
     gauc,
     hit_rate_at_k,
@@ -19,6 +20,10 @@ from prerank.evaluation.metrics import (
     row_log_loss,
     standing,
 )
+
+
+def lists_of(request, scores, positions):
+    return RankedLists.of(np.isfinite(positions), request, -positions, scores)
 
 
 def naive_auc(labels, scores, weights=None):
@@ -117,7 +122,7 @@ def test_recall_is_the_expectation_over_every_tie_breaking(seed, k, cut):
     rng = np.random.default_rng(seed)
     request = np.repeat([3, 8], 6)
     scores, positions = rng.integers(0, 3, size=12).astype(float), np.tile(rng.permutation(6) + 1.0, 2)
-    kept, chance = recall_at_k(request, scores, positions, k, cut)
+    kept, chance = recall_at_k(request, lists_of(request, scores, positions), k, cut)
     expected = [naive_recall(scores[part], positions[part], k, cut) for part in (slice(0, 6), slice(6, 12))]
     assert kept.request.tolist() == [3, 8]
     assert kept.value == pytest.approx(expected)
@@ -126,27 +131,28 @@ def test_recall_is_the_expectation_over_every_tie_breaking(seed, k, cut):
 
 def test_recall_of_equal_scores_is_chance_and_of_the_ranking_model_is_one():
     request, positions = np.repeat(np.arange(5), 20), np.tile(np.arange(1.0, 21), 5)
-    kept, chance = recall_at_k(request, np.zeros(100), positions, 10)
+    kept, chance = recall_at_k(request, lists_of(request, np.zeros(100), positions), 10)
     assert kept.mean == pytest.approx(0.5)
     assert chance.mean == pytest.approx(0.5)
-    assert recall_at_k(request, -positions, positions, 10)[0].mean == 1.0
-    assert recall_at_k(request, positions, positions, 5)[0].mean == 0.0
+    assert recall_at_k(request, lists_of(request, -positions, positions), 10)[0].mean == 1.0
+    assert recall_at_k(request, lists_of(request, positions, positions), 5)[0].mean == 0.0
 
 
 def test_recall_leaves_out_lists_that_cannot_tell_and_rows_without_a_position():
     request = np.array([0, 0, 0, 1, 1, 1, 1])
     positions = np.array([1, 2, np.nan, 1, 2, 6, np.inf])
     scores = np.array([1.0, 2.0, 9.0, 3.0, 2.0, 1.0, 9.0])
-    kept, chance = recall_at_k(request, scores, positions, 2)
+    kept, chance = recall_at_k(request, lists_of(request, scores, positions), 2)
     assert kept.request.tolist() == [1]  # request 0 has two known positions: its recall at 2 is 1 by construction
     assert kept.value.tolist() == [1.0]
     assert chance.value.tolist() == [2 / 3]
-    assert recall_at_k(request, scores, positions, 3)[0].mean is None
+    assert recall_at_k(request, lists_of(request, scores, positions), 3)[0].mean is None
 
 
 def test_recall_takes_the_first_k_items_where_positions_have_gaps():
     positions = np.array([1.0, 4.0, 9.0, 12.0])
-    kept, _ = recall_at_k(np.zeros(4, dtype=int), np.array([4.0, 3.0, 2.0, 1.0]), positions, 2)
+    request, scores = np.zeros(4, dtype=int), np.array([4.0, 3.0, 2.0, 1.0])
+    kept, _ = recall_at_k(request, lists_of(request, scores, positions), 2)
     assert kept.value.tolist() == [1.0]
 
 
@@ -154,10 +160,10 @@ def test_hit_rate_of_ordered_items():
     request = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
     ordered = np.array([1, 0, 1, 0, 0, 0, 0, 1, 0])
     scores = np.array([3.0, 2, 1, 1, 2, 3, 1, 1, 1])
-    found = hit_rate_at_k(request, scores, ordered, 1)
+    found = hit_rate_at_k(request, standing(request, scores), ordered > 0, 1)
     assert found.request.tolist() == [0, 2]
     assert found.value == pytest.approx([0.5, 1 / 3])
-    assert hit_rate_at_k(request, scores, ordered, 3).mean is None
+    assert hit_rate_at_k(request, standing(request, scores), ordered > 0, 3).mean is None
 
 
 def test_log_loss_clips_and_matches_a_loop():

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from prerank.losses.feedback import rank_labels
+from prerank.losses.consistency import rank_labels
 from prerank.losses.top import relaxed_recall_loss, top_softmax_loss
 
 CUTOFFS = [2, 4]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from prerank.evaluation.metrics import auc
-from prerank.losses.feedback import rank_labels, rank_loss
+from prerank.losses.consistency import rank_labels, rank_loss
 from prerank.losses.top import relaxed_recall_loss, top_softmax_loss
 from prerank.systems import grace_plus
 from prerank.systems.copr import COPR

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from configs.schema import ExpertsConfig
-from graph.neural.experts import ProgressiveLayeredExtraction
+from prerank.network.experts import ProgressiveLayeredExtraction
 from prerank.network.perceptrons import dense_parameters
 from prerank.systems import mmoe
 from prerank.systems.mmoe import MMoE, mixture

@@ -1,4 +1,4 @@
-"""The losses against slow loops over the paper's formulas."""
+"""Eq. 10, its variants and controls against slow loops over their formulas."""
 
 from __future__ import annotations
 
@@ -6,115 +6,14 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from configs.schema import Contrast, ContrastConfig, ConversionSpace, Reduction
-from prerank.losses.feedback import (
-    alignment,
-    contrastive_loss,
-    conversion_logit,
-    conversion_loss,
-    log_product_of_sigmoids,
-    masked_cross_entropy,
-    rank_labels,
-    rank_loss,
-    uniformity,
-    unique_items,
-)
+from configs.schema import Contrast, ContrastConfig, Reduction
+from prerank.losses.generalisation import alignment, contrastive_loss, uniformity, unique_items
 
-INFINITY, UNKNOWN = math.inf, math.nan
+UNKNOWN = math.nan
 
 
-def naive_cross_entropy(logits, labels, mask):
-    total, count = 0.0, 0
-    for z, y, known in zip(logits.tolist(), labels.tolist(), mask.tolist(), strict=True):
-        if known:
-            p = 1 / (1 + math.exp(-z))
-            total -= y * math.log(p) + (1 - y) * math.log(1 - p)
-            count += 1
-    return total / count if count else 0.0
-
-
-@pytest.mark.parametrize("rows", [1, 2, 7, 100])
-def test_masked_cross_entropy_is_the_loop(rows):
-    torch.manual_seed(rows)
-    logits, labels = torch.randn(rows) * 3, (torch.rand(rows) < 0.3).float()
-    mask = torch.rand(rows) < 0.7
-    expected = naive_cross_entropy(logits, labels, mask)
-    assert masked_cross_entropy(logits, labels, mask).item() == pytest.approx(expected, abs=1e-5)
-
-
-def test_nothing_known_is_zero_with_a_gradient():
-    logits = torch.randn(4, requires_grad=True)
-    loss = masked_cross_entropy(logits, torch.full((4,), UNKNOWN), torch.zeros(4, dtype=torch.bool))
-    loss.backward()
-    assert loss.item() == 0
-    assert logits.grad.tolist() == [0, 0, 0, 0]
-
-
-def test_product_of_sigmoids_is_stable():
-    a, b = torch.tensor([0.0, 2.0, -90.0, 90.0, 40.0]), torch.tensor([0.0, -1.0, -90.0, 90.0, -50.0])
-    logit = log_product_of_sigmoids(a.double(), b.double())
-    p = torch.sigmoid(a[:2].double()) * torch.sigmoid(b[:2].double())
-    assert torch.allclose(logit[:2].double(), torch.log(p / (1 - p)), atol=1e-6)
-    assert logit.isfinite().all()
-    assert logit[2].item() == pytest.approx(-180)
-    assert logit[4].item() == pytest.approx(-50)
-
-
-def test_conversion_spaces():
-    torch.manual_seed(0)
-    click, order = torch.randn(50), torch.randn(50)
-    clicked = (torch.rand(50) < 0.5).float()
-    ordered = clicked * (torch.rand(50) < 0.5).float()
-    mask = torch.rand(50) < 0.8
-    product = torch.sigmoid(click) * torch.sigmoid(order)
-    esmm = naive_cross_entropy(torch.log(product / (1 - product)), ordered, mask)
-    losses = {space: conversion_loss(click, order, clicked, ordered, mask, space).item() for space in ConversionSpace}
-    assert losses[ConversionSpace.impression] == pytest.approx(naive_cross_entropy(order, ordered, mask), abs=1e-5)
-    assert losses[ConversionSpace.click] == pytest.approx(
-        naive_cross_entropy(order, ordered, mask & (clicked > 0)), abs=1e-5
-    )
-    assert losses[ConversionSpace.esmm] == pytest.approx(esmm, abs=1e-5)
-    # In impression space pCTR must not be multiplied in.
-    assert torch.equal(conversion_logit(click, order, ConversionSpace.impression), order)
-
-
-def test_rank_labels_known_answer():
-    position = torch.tensor([1.0, 10.0, 11.0, INFINITY, UNKNOWN, 2.0])
-    length = torch.tensor([40.0, 40.0, 40.0, 40.0, 40.0, 10.0])
-    labels, mask = rank_labels(position, length, [10, 30])
-    assert labels.tolist() == [[1, 1], [1, 1], [0, 1], [0, 0], [0, 0], [1, 1]]
-    # Unknown position: nothing is learnt. A list of 10 says nothing about the top 10, nor about the top 30.
-    assert mask.tolist() == [[True, True]] * 4 + [[False, False]] * 2
-
-
-def test_a_random_negative_is_below_every_k_even_of_a_short_list():
-    _, mask = rank_labels(torch.tensor([INFINITY, 1.0]), torch.tensor([3.0, 3.0]), [10])
-    assert mask.tolist() == [[True], [False]]
-
-
-@pytest.mark.parametrize("cutoffs", [[], [0, 3], [3, 3], [10, 5]])
-def test_rank_labels_refuse_bad_cutoffs(cutoffs):
-    with pytest.raises(ValueError, match="ascending"):
-        rank_labels(torch.tensor([1.0]), torch.tensor([9.0]), cutoffs)
-
-
-@pytest.mark.parametrize("rows", [1, 5, 64])
-def test_shared_rank_head_learns_the_mean_label(rows):
-    """Σ w_k BCE(y^k, ŷ) = (Σ w_k) BCE(ȳ, ŷ): eqs. 8 and 9 with one ŷ_rank."""
-    torch.manual_seed(rows)
-    cutoffs, weights = [1, 3, 10], torch.tensor([0.5, 0.2, 0.7])
-    position = torch.randint(1, 20, (rows,)).float()
-    labels, mask = rank_labels(position, torch.full((rows,), 50.0), cutoffs)
-    logit = torch.randn(rows)
-    loss = rank_loss(logit.unsqueeze(1).expand(-1, 3), labels, mask, weights)
-    mean_label = (labels * weights).sum(dim=1) / weights.sum()
-    identity = weights.sum() * F.binary_cross_entropy_with_logits(logit, mean_label)
-    assert loss.item() == pytest.approx(identity.item(), abs=1e-5)
-
-
-def naive_contrast(phi, psi, in_p, config, anchors):
+def naive_contrast(phi, psi, in_p, config):
     """Eq. 10 and its variants, one pair at a time."""
     count = phi.shape[0]
 
@@ -126,7 +25,7 @@ def naive_contrast(phi, psi, in_p, config, anchors):
     rows_psi = [torch.tensor(r) if literal else unit(torch.tensor(r)) for r in psi.tolist()]
     losses = []
     for i in range(count):
-        if not (in_p[i] and anchors[i]):
+        if not in_p[i]:
             continue
         if config.loss is Contrast.mse:
             losses.append(sum((phi[i] - psi[i]) ** 2).item())
@@ -163,11 +62,10 @@ def test_contrast_is_the_loop(loss, items, temperature, reduction):
     generator = torch.Generator().manual_seed(items)
     phi, psi = torch.randn(items, 4, generator=generator), torch.randn(items, 4, generator=generator)
     in_p = torch.rand(items, generator=generator) < 0.7
-    anchors = torch.rand(items, generator=generator) < 0.8
-    in_p[0] = anchors[0] = True
+    in_p[0] = True
     config = ContrastConfig(loss=loss, temperature=temperature, reduction=reduction, mask_above=0.6)
-    expected = naive_contrast(phi, psi, in_p, config, anchors)
-    found = contrastive_loss(phi, psi, in_p, config, anchors).item()
+    expected = naive_contrast(phi, psi, in_p, config)
+    found = contrastive_loss(phi, psi, in_p, config).item()
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
@@ -230,10 +128,9 @@ def test_gradients_stay_finite_over_hundreds_of_batches():
 
 def test_duplicates_count_once():
     item = torch.tensor([7, 3, 7, 7, 3, 9])
-    first, chosen = unique_items(item, torch.tensor([False, False, False, True, False, False]))
+    first = unique_items(item)
     assert first.tolist() == [1, 0, 5]
     assert item[first].tolist() == [3, 7, 9]
-    assert chosen.tolist() == [False, True, False]
 
 
 def test_alignment_and_uniformity_known_answers():

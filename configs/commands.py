@@ -1,4 +1,4 @@
-"""Every ``python -m`` command: what it is for, which sections of the configuration it reads, and where its story is.
+"""Every ``python -m`` command: what it is for, which keys of the configuration it reads, and where its story is.
 
 The story is named, not imported: ``--help`` must answer before torch has loaded.
 """
@@ -7,8 +7,18 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
+
+from configs.options import within
+from configs.schema import Config
+
+ALL = tuple(entry.name for entry in fields(Config))
+PLACE = ("run", "runs_folder")
+REMEMBERED = ("seed", "backend", "engine", "data", "graph", "pretrain")
+"""What a run's first command settles for the later ones."""
+ONE_THREAD = ("pretrain.threads", "prerank.threads")
+"""Keys that are settled where several fits share the cores."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +29,27 @@ class Command:
         name: as in ``python -m NAME``.
         purpose: what ``--help`` says first.
         story: what it does with the parsed command line: ``module:function``, imported when needed, or a function.
+        reads: sections and keys that it can be told.
+        but: those within ``reads`` that it can not.
+        inherits: sections and keys that it takes as the run, or the fitted system, has them.
         short: keys that may be written without their section, as ``a=`` for ``index.a=``.
     """
 
     name: str
     purpose: str
     story: str | Callable[..., Any]
+    reads: tuple[str, ...] = ALL
+    but: tuple[str, ...] = ()
+    inherits: tuple[str, ...] = ()
     short: tuple[str, ...] = ()
+
+    def takes(self, key: str) -> bool:
+        """Whether the command can be told this key."""
+        return within(key, self.reads) and not within(key, self.but)
+
+    def uses(self, key: str) -> bool:
+        """Whether the key decides what the command does, told or inherited."""
+        return self.takes(key) or within(key, self.inherits)
 
     def load(self) -> Callable[..., Any]:
         """The story, imported."""
@@ -53,54 +77,98 @@ COMMANDS = {
             "pretrain.run",
             "From a log to psi: read or simulate the log, build its graph, train GraphSAGE.",
             "pretrain.pipeline:run",
+            reads=(*PLACE, "overwrite", "experiment", *REMEMBERED, "evaluation.draws", "evaluation.confidence"),
         ),
-        Command("graph.build", "From a log to the co-engagement graph alone.", "graph.building:build"),
+        Command(
+            "graph.build",
+            "From a log to the co-engagement graph alone.",
+            "graph.building:build",
+            reads=(*PLACE, "overwrite", "experiment", "seed", "engine", "data", "graph"),
+        ),
         Command(
             "prerank.fit",
             "Fit a pre-ranking system (model=grace, ple, lightgbm, ...) on a run made by pretrain.run.",
             "prerank.fitting:fit",
+            reads=(
+                *(*PLACE, "name", "overwrite", "experiment", "seed"),
+                *("data.features", "data.cutoffs", "model", "prerank", "evaluation"),
+            ),
+            inherits=REMEMBERED,
         ),
         Command(
             "prerank.evaluate",
             "Evaluate a fitted system on its run's log, or with data=... data.path=... on a new log.",
             "prerank.evaluating:evaluate",
+            reads=(
+                *(*PLACE, "name", "experiment", "model", "evaluation"),
+                *("data.name", "data.path", "data.world", "data.rejected_share"),
+            ),
+            inherits=(*REMEMBERED, "prerank"),
         ),
         Command(
             "prerank.tune",
             "Search the hyper-parameters of a pre-ranking system on the validation split of a run.",
             "prerank.tune.tuning:tune",
+            reads=(
+                *(*PLACE, "experiment", "seed", "data.features", "data.cutoffs"),
+                *("model", "prerank", "evaluation", "tune"),
+            ),
+            inherits=REMEMBERED,
         ),
         Command(
             "prerank.compare",
             "Compare systems side by side, on several seeds and data.",
             "prerank.compare.comparison:compare",
+            reads=(*PLACE, "experiment", *REMEMBERED, "model", "prerank", "evaluation", "compare"),
+            but=ONE_THREAD,
         ),
         Command(
             "prerank.mechanisms",
             "What every module of GRACE gains where it should help, and where it must not.",
             "prerank.mechanisms.experiment:mechanisms",
+            reads=(*PLACE, "experiment", *REMEMBERED, "model", "prerank", "evaluation", "mechanisms"),
+            but=(*ONE_THREAD, "data.path"),
         ),
         Command(
             "prerank.ab",
             "A/B replay of fitted pre-rankers in the simulated marketplace, on one run or on ab.runs=[NAME,...].",
             "prerank.ab.experiment:compare_systems",
+            reads=(
+                *PLACE,
+                "ab",
+                "evaluation.seed",
+                "evaluation.confidence",
+                "evaluation.head_share",
+                "evaluation.tail_share",
+            ),
+            inherits=REMEMBERED,
         ),
         Command(
             "index.audit",
             "Audit psi and phi of a fitted system: neighbours, purity, geometry, collisions, cold start; or, with "
             "a=FOLDER b=FOLDER items=items.parquet, any two embedding tables.",
             "index.audit.auditing:audit",
+            reads=(*PLACE, "name", "seed", "model.name", "evaluation.draws", "evaluation.confidence", "index"),
+            inherits=(*REMEMBERED, "model", "prerank"),
             short=("index.a", "index.b", "index.items"),
         ),
         Command(
             "index.serve",
             "Show all reports of runs_folder in a browser, with search over their items (serve.port=8765).",
             "index.serve.server:serve",
+            reads=("runs_folder", "serve"),
         ),
         Command(
             "index.trends",
             "Show how the figures of several runs moved (run=REPORT trends.runs=[a,b,c]).",
             "index.trends.command:trends",
+            reads=(*PLACE, "trends"),
         ),
     )
 }
+"""The commands, each before those that need what it makes."""
+
+
+def readers(key: str) -> list[str]:
+    """The commands that can be told a key."""
+    return [command.name for command in COMMANDS.values() if command.takes(key)]

@@ -10,14 +10,23 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from configs.ranges import LARGEST_PORT, LARGEST_SEED, conditions
 
-def key(default: Any, help: str) -> Any:
-    """A configuration key with its help text; mutable defaults are copied for each instance."""
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata={"help": help})
+
+def key(default: Any, help: str, **limits: Any) -> Any:
+    """A configuration key; mutable defaults are copied for each instance.
+
+    Args:
+        default: its value where nobody says another, or the class of a section.
+        help: its meaning and unit.
+        limits: which values it takes, as in :func:`configs.ranges.conditions`.
+    """
+    metadata = {"help": help, "conditions": conditions(**limits)}
     if isinstance(default, type):
-        return field(default_factory=default, metadata={"help": help})
-    return field(default=default, metadata={"help": help})
+        return field(default_factory=default, metadata=metadata)
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 class Backend(StrEnum):
@@ -141,7 +150,7 @@ class DataConfig:
     )
     path: str | None = key(None, "file or folder of the log; not used by the marketplace")
     world: str = key("default", "marketplace only: a file of configs/world")
-    rejected_share: float = key(0.01, "share of bad rows above which reading stops with an error")
+    rejected_share: float = key(0.01, "share of bad rows above which reading stops with an error", between=(0, 1))
     split: SplitConfig = key(SplitConfig, "train, validation, test")
     features: list[FeatureConfig] = key(
         [], "the columns models may see; empty: ids, and every attribute column of items, users and queries"
@@ -149,7 +158,9 @@ class DataConfig:
     attributes: list[str] = key(
         [], "item columns that become nodes where graph.attributes is empty; empty: brand, shop, category"
     )
-    cutoffs: list[int] = key([10, 30, 50, 100], "K of eq. 6: page size and browsing depth of this platform, ascending")
+    cutoffs: list[int] = key(
+        [10, 30, 50, 100], "K of eq. 6: page size and browsing depth of this platform", ascending=True
+    )
 
 
 @dataclass
@@ -157,66 +168,70 @@ class GraphConfig:
     """Logs to the query-item-attribute co-engagement graph."""
 
     days: list[str] = key([], "training days to use, as in data.split.train; empty: all training days")
-    weight_click: float = key(1.0, "weight of a clicked impression")
-    weight_order: float = key(4.0, "weight of an ordered impression, in place of the click's")
-    weight_touch: float = key(0.5, "weight of an item touched in the session before the request (history)")
-    half_life_days: float = key(14.0, "days after which an event's weight halves")
-    degree_cap: int = key(100, "heaviest edges kept per node and relation")
-    item_item_window: int = key(20, "engaged items of one session that are paired with each other at most")
+    weight_click: float = key(1.0, "weight of a clicked impression", at_least=0)
+    weight_order: float = key(4.0, "weight of an ordered impression, in place of the click's", at_least=0)
+    weight_touch: float = key(0.5, "weight of an item touched in the session before the request (history)", at_least=0)
+    half_life_days: float = key(14.0, "days after which an event's weight halves", above=0)
+    degree_cap: int = key(100, "heaviest edges kept per node and relation", above=0)
+    item_item_window: int = key(20, "engaged items of one session that are paired with each other at most", at_least=2)
     attributes: list[str] = key(
         [], "item columns that become nodes; empty: brand, shop, category where the log has them"
     )
-    memory_limit_gb: float = key(4.0, "memory DuckDB may use before it spills to disk, in GB")
+    memory_limit_gb: float = key(4.0, "memory DuckDB may use before it spills to disk, in GB", above=0)
 
 
 @dataclass
 class PretrainConfig:
     """GraphSAGE by link prediction: the embeddings psi."""
 
-    dimension: int = key(32, "length of psi")
-    hidden: int = key(64, "width of the hidden layer")
-    fan_out: list[int] = key([15, 10], "neighbours sampled per relation type, one number a layer")
+    dimension: int = key(32, "length of psi", above=0)
+    hidden: int = key(64, "width of the hidden layer", above=0)
+    fan_out: list[int] = key([15, 10], "neighbours sampled per relation type, one number a layer", above=0)
     objective: GraphObjective = key(
         GraphObjective.softmax, "softmax (in-batch, logQ-corrected) or graphsage (degree^0.75)"
     )
-    temperature: float = key(0.1, "of the in-batch softmax over cosines")
-    negatives: int = key(5, "graphsage objective: negatives per positive")
-    hard_negatives: int = key(1, "same-category negatives per positive after the warm-up; 0 turns them off")
-    warmup_epochs: int = key(2, "epochs before hard negatives are used")
-    cold_share: float = key(0.2, "share of a batch's items encoded as if never engaged, so that induction works")
-    max_epochs: int = key(20, "epochs at most; early stopping usually ends before")
-    patience: int = key(3, "validations without a better MRR before training stops")
-    batch_size: int = key(512, "target edges a step")
-    learning_rate: float = key(0.005, "of Adam")
-    validation_share: float = key(0.05, "share of query-item edges held out to validate psi")
-    text_buckets: int = key(50_000, "hash buckets of n-grams and attribute values")
-    text_dimension: int = key(32, "length of an n-gram's or attribute's embedding")
-    min_engagement: float = key(2.0, "engaged events an item needs to belong to P, the items psi is kept for")
+    temperature: float = key(0.1, "of the in-batch softmax over cosines", above=0)
+    negatives: int = key(5, "graphsage objective: negatives per positive", at_least=0)
+    hard_negatives: int = key(1, "same-category negatives per positive after the warm-up; 0 turns them off", at_least=0)
+    warmup_epochs: int = key(2, "epochs before hard negatives are used", at_least=0)
+    cold_share: float = key(
+        0.2, "share of a batch's items encoded as if never engaged, so that induction works", between=(0, 1)
+    )
+    max_epochs: int = key(20, "epochs at most; early stopping usually ends before", above=0)
+    patience: int = key(3, "validations without a better MRR before training stops", above=0)
+    batch_size: int = key(512, "target edges a step", above=0)
+    learning_rate: float = key(0.005, "of Adam", above=0)
+    validation_share: float = key(0.05, "share of query-item edges held out to validate psi", share=True)
+    text_buckets: int = key(50_000, "hash buckets of n-grams and attribute values", above=0)
+    text_dimension: int = key(32, "length of an n-gram's or attribute's embedding", above=0)
+    min_engagement: float = key(
+        2.0, "engaged events an item needs to belong to P, the items psi is kept for", at_least=0
+    )
     shuffled: bool = key(False, "null control: psi's rows are dealt out to other items of P, as a shuffled graph would")
-    threads: int = key(2, "CPU threads")
+    threads: int = key(2, "CPU threads", above=0)
 
 
 @dataclass
 class ItemNetworkConfig:
     """phi: hashed id and attributes to one vector."""
 
-    hash_vocabulary: int = key(100_000, "rows of the hash-id table (paper: 3,000,000)")
-    hash_dimension: int = key(32, "length of a hash-id embedding (paper: 32)")
+    hash_vocabulary: int = key(100_000, "rows of the hash-id table (paper: 3,000,000)", above=0)
+    hash_dimension: int = key(32, "length of a hash-id embedding (paper: 32)", above=0)
     hashing: Hashing = key(Hashing.single, "single, double (sum of two hashes) or quotient_remainder")
     use_hash_id: bool = key(True, "False: attributes only (the paper's ablation 'w/o hash id')")
-    hidden: list[int] = key([64], "hidden layers between the concatenated embeddings and phi")
+    hidden: list[int] = key([64], "hidden layers between the concatenated embeddings and phi", above=0)
 
 
 @dataclass
 class ExpertsConfig:
     """Progressive layered extraction (Tang et al. 2020)."""
 
-    levels: int = key(1, "extraction levels")
-    shared: int = key(2, "shared experts per level")
-    specific: int = key(2, "own experts of each task per level")
-    hidden: list[int] = key([128, 64], "layers of an expert")
-    tower: list[int] = key([64], "hidden layers of a task's tower")
-    dropout: float = key(0.0, "after each hidden layer")
+    levels: int = key(1, "extraction levels", above=0)
+    shared: int = key(2, "shared experts per level", at_least=0)
+    specific: int = key(2, "own experts of each task per level", at_least=0)
+    hidden: list[int] = key([128, 64], "layers of an expert", above=0)
+    tower: list[int] = key([64], "hidden layers of a task's tower", above=0)
+    dropout: float = key(0.0, "after each hidden layer", between=(0, 1))
 
 
 @dataclass
@@ -224,8 +239,8 @@ class RankConfig:
     """Rank-consistency heads, eqs. 6-9."""
 
     head: RankHead = key(RankHead.none, "none, shared (one y_rank for every k, as eq. 8 says), per_k or ordinal")
-    weight: float = key(0.1, "lambda_1 of eq. 11")
-    k_weights: list[float] = key([], "w_k of eq. 9; empty: 1/|K| each")
+    weight: float = key(0.1, "lambda_1 of eq. 11", at_least=0)
+    k_weights: list[float] = key([], "w_k of eq. 9; empty: 1/|K| each", at_least=0)
 
 
 @dataclass
@@ -235,10 +250,10 @@ class ContrastConfig:
     loss: Contrast = key(
         Contrast.none, "none, eq. 10: phi_phi (with L2), literal; phi_psi, relational; controls: mse, cosine"
     )
-    weight: float = key(0.1, "lambda_2 of eq. 11")
-    temperature: float = key(0.1, "tau of eq. 10")
+    weight: float = key(0.1, "lambda_2 of eq. 11", at_least=0)
+    temperature: float = key(0.1, "tau of eq. 10", above=0)
     reduction: Reduction = key(Reduction.mean, "mean over the anchors, or sum as eq. 10 is printed")
-    mask_above: float = key(0.9, "psi-cosine above which a pair is no negative; 1 turns the mask off")
+    mask_above: float = key(0.9, "psi-cosine above which a pair is no negative; 1 turns the mask off", between=(-1, 1))
 
 
 @dataclass
@@ -246,36 +261,42 @@ class LightGBMConfig:
     """The boosted trees a user would pick instead."""
 
     objective: BoostObjective = key(BoostObjective.binary, "binary (each row), or lambdarank (pairs within a list)")
-    trees: int = key(1000, "trees at most; validation stops earlier")
-    leaves: int = key(31, "leaves of a tree")
-    learning_rate: float = key(0.05, "shrinkage")
-    min_rows: int = key(20, "rows in a leaf at least")
-    patience: int = key(50, "trees without a better AUC (lambdarank: expected NDCG@10) on validation before it stops")
+    trees: int = key(1000, "trees at most; validation stops earlier", above=0)
+    leaves: int = key(31, "leaves of a tree", at_least=2)
+    learning_rate: float = key(0.05, "shrinkage", above=0)
+    min_rows: int = key(20, "rows in a leaf at least", above=0)
+    patience: int = key(
+        50, "trees without a better AUC (lambdarank: expected NDCG@10) on validation before it stops", above=0
+    )
 
 
 @dataclass
 class CoprConfig:
     """COPR-style pairs of the ranked list."""
 
-    chunk: int = key(5, "neighbouring positions of the ranked list that make one chunk")
-    weight: float = key(0.1, "of the pairwise loss beside the feedback losses")
+    chunk: int = key(5, "neighbouring positions of the ranked list that make one chunk", above=0)
+    weight: float = key(0.1, "of the pairwise loss beside the feedback losses", at_least=0)
 
 
 @dataclass
 class RankFlowConfig:
     """RankFlow's lessons from the ranking model."""
 
-    top: int = key(10, "k: the ranked list's first k against the rest")
-    alpha: float = key(0.9, "of the top-k loss; 1 - alpha of the squared distance to the ranking model's scores")
+    top: int = key(10, "k: the ranked list's first k against the rest", above=0)
+    alpha: float = key(
+        0.9, "of the top-k loss; 1 - alpha of the squared distance to the ranking model's scores", between=(0, 1)
+    )
 
 
 @dataclass
 class ColdIdsConfig:
     """Items whose hashed id says too little, and what is put in its place."""
 
-    impressions: int = key(10, "training impressions below which an item's id is cold")
-    alpha: float = key(0.1, "meta_embedding: weight of the loss before the step; 1 - alpha of the loss after it")
-    step: float = key(0.1, "meta_embedding: rate of the one gradient step on the generated embedding")
+    impressions: int = key(10, "training impressions below which an item's id is cold", above=0)
+    alpha: float = key(
+        0.1, "meta_embedding: weight of the loss before the step; 1 - alpha of the loss after it", between=(0, 1)
+    )
+    step: float = key(0.1, "meta_embedding: rate of the one gradient step on the generated embedding", at_least=0)
 
 
 @dataclass
@@ -283,24 +304,28 @@ class DINConfig:
     """The user's earlier items, seen in the light of a candidate."""
 
     pooling: HistoryPooling = key(HistoryPooling.attention, "attention (DIN) or sdim (hash collisions)")
-    hidden: int = key(16, "attention: width of the attention unit's hidden layer")
-    hashes: int = key(48, "sdim: random hyperplanes; a multiple of sdim's bits")
-    bits: int = key(3, "sdim: hyperplanes whose signs make one signature")
+    hidden: int = key(16, "attention: width of the attention unit's hidden layer", above=0)
+    hashes: int = key(48, "sdim: random hyperplanes; a multiple of sdim's bits", above=0)
+    bits: int = key(3, "sdim: hyperplanes whose signs make one signature", above=0)
 
 
 @dataclass
 class DeepFMConfig:
     """The deep part of DeepFM."""
 
-    hidden: list[int] = key([512, 192], "hidden layers, common to the tasks; scaled to PLE's number of parameters")
+    hidden: list[int] = key(
+        [512, 192], "hidden layers, common to the tasks; scaled to PLE's number of parameters", above=0
+    )
 
 
 @dataclass
 class PFDConfig:
     """Privileged features distillation."""
 
-    weight: float = key(0.5, "lambda: the student learns (1 - lambda) from feedback and lambda from the teacher")
-    swap_epochs: float = key(0.5, "epochs before lambda is switched on, until when it is 0")
+    weight: float = key(
+        0.5, "lambda: the student learns (1 - lambda) from feedback and lambda from the teacher", between=(0, 1)
+    )
+    swap_epochs: float = key(0.5, "epochs before lambda is switched on, until when it is 0", at_least=0)
     student_pair: bool = key(
         True, "the student sees the pair side, as all systems do; False: as in the paper it does not, which is unequal"
     )
@@ -313,8 +338,10 @@ class DistillationConfig:
     loss: DistillationLoss = key(
         DistillationLoss.soft_labels, "soft_labels (cross-entropy at a temperature) or logit_mse (squared distance)"
     )
-    temperature: float = key(1.0, "soft_labels: T that both logits are divided by; the loss is multiplied by T squared")
-    weight: float = key(0.1, "of the distillation loss beside the feedback losses")
+    temperature: float = key(
+        1.0, "soft_labels: T that both logits are divided by; the loss is multiplied by T squared", above=0
+    )
+    weight: float = key(0.1, "of the distillation loss beside the feedback losses", at_least=0)
 
 
 @dataclass
@@ -333,27 +360,29 @@ class PlusConfig:
         ListLoss.none,
         "over whole lists: softmax or relaxed_recall of the rank logit, COPR's pairs of click and order logit, or none",
     )
-    list_weight: float = key(0.1, "of the loss over whole lists")
+    list_weight: float = key(0.1, "of the loss over whole lists", at_least=0)
     unranked_below: bool = key(False, "True: a row that was recalled but not ranked is below every k, not unknown")
     attributes_only: bool = key(
         False, "True: eq. 10 is about phi without the id's embedding, so that attributes have to carry psi"
     )
     negatives_in_p: bool = key(False, "True: eq. 10's negatives are items of P only; others are left alone")
-    query_weight: float = key(0.0, "of the contrast of the request's vector with psi of the clicked item; 0: none")
+    query_weight: float = key(
+        0.0, "of the contrast of the request's vector with psi of the clicked item; 0: none", at_least=0
+    )
 
 
 @dataclass
 class DSSMConfig:
     """Two towers and a softmax over the batch's items."""
 
-    gamma: float = key(10.0, "what the cosine of the two towers is multiplied by")
+    gamma: float = key(10.0, "what the cosine of the two towers is multiplied by", above=0)
 
 
 @dataclass
 class COLDConfig:
     """Feature selection under a compute budget."""
 
-    groups: int = key(12, "feature groups kept, the most important ones; a log with no more keeps all")
+    groups: int = key(12, "feature groups kept, the most important ones; a log with no more keeps all", above=0)
 
 
 @dataclass
@@ -361,8 +390,8 @@ class ModelConfig:
     """One pre-ranking system: a file of configs/model."""
 
     name: str = key("grace", "grace, ple, lightgbm, popularity: a file of configs/model")
-    dimension: int = key(16, "length of the embeddings of attributes, queries, users and numbers' buckets")
-    buckets: int = key(20_000, "rows of the hashed table of each id column other than the item's id")
+    dimension: int = key(16, "length of the embeddings of attributes, queries, users and numbers' buckets", above=0)
+    buckets: int = key(20_000, "rows of the hashed table of each id column other than the item's id", above=0)
     item: ItemNetworkConfig = key(ItemNetworkConfig, "phi")
     experts: ExpertsConfig = key(ExpertsConfig, "PLE")
     conversion_space: ConversionSpace = key(ConversionSpace.impression, "eq. 3: impression (literal), click or esmm")
@@ -386,36 +415,45 @@ class ModelConfig:
 class PrerankConfig:
     """Training of a pre-ranking system."""
 
-    max_epochs: int = key(5, "epochs at most; the best validation within them is kept")
-    batch_size: int = key(1024, "rows a step")
-    learning_rate: float = key(0.02, "of Adagrad (paper: 0.05)")
-    table_accumulator: float = key(1e-4, "Adagrad's accumulator of embedding tables at the start, in squared gradients")
-    validations_per_epoch: int = key(8, "validations within an epoch, evenly spaced, at least 10 steps apart")
-    patience: int = key(6, "validations without a better one before training stops")
-    precision: str = key("32-true", "of the trainer: 32-true or bf16-mixed")
-    threads: int = key(2, "CPU threads")
+    max_epochs: int = key(5, "epochs at most; the best validation within them is kept", above=0)
+    batch_size: int = key(1024, "rows a step", above=0)
+    learning_rate: float = key(0.02, "of Adagrad (paper: 0.05)", above=0)
+    table_accumulator: float = key(
+        1e-4, "Adagrad's accumulator of embedding tables at the start, in squared gradients", at_least=0
+    )
+    validations_per_epoch: int = key(8, "validations within an epoch, evenly spaced, at least 10 steps apart", above=0)
+    patience: int = key(6, "validations without a better one before training stops", above=0)
+    precision: str = key("32-true", "of the trainer", choices=("32-true", "bf16-mixed"))
+    threads: int = key(2, "CPU threads", above=0)
 
 
 @dataclass
 class EvaluationConfig:
     """Metrics, segments and intervals."""
 
-    recall_at: list[int] = key([3, 10, 20, 50, 100], "k of Recall@k; those that the lists cannot tell are left out")
-    draws: int = key(1000, "bootstrap draws by request")
-    seed: int = key(0, "of the bootstrap: the same for all runs, so that systems and training seeds are paired")
-    confidence: float = key(0.95, "of the intervals")
-    tail_share: float = key(0.1, "share of training impressions that the tail holds")
-    head_share: float = key(0.5, "share of training impressions that the head holds")
+    recall_at: list[int] = key(
+        [3, 10, 20, 50, 100], "k of Recall@k; those that the lists cannot tell are left out", ascending=True
+    )
+    draws: int = key(1000, "bootstrap draws by request", above=0)
+    seed: int = key(
+        0,
+        "of the bootstrap: the same for all runs, so that systems and training seeds are paired",
+        at_least=0,
+        at_most=LARGEST_SEED,
+    )
+    confidence: float = key(0.95, "of the intervals", share=True)
+    tail_share: float = key(0.1, "share of training impressions that the tail holds", between=(0, 1))
+    head_share: float = key(0.5, "share of training impressions that the head holds", between=(0, 1))
 
 
 @dataclass
 class IndexConfig:
     """FAISS audit of psi and phi."""
 
-    neighbours: list[int] = key([10, 50], "k of overlap@k")
-    queries: int = key(20_000, "items whose neighbours are searched at most; drawn with the run's seed")
-    hold_out: float = key(0.1, "share of P held out for the cold-start protocol")
-    hold_out_max_epochs: int = key(10, "epochs of the hold-out's psi at most")
+    neighbours: list[int] = key([10, 50], "k of overlap@k", ascending=True)
+    queries: int = key(20_000, "items whose neighbours are searched at most; drawn with the run's seed", above=0)
+    hold_out: float = key(0.1, "share of P held out for the cold-start protocol", share=True)
+    hold_out_max_epochs: int = key(10, "epochs of the hold-out's psi at most", above=0)
     a: str | None = key(None, "folder of an embedding table: audit b against it in place of a run's phi; short: a=")
     b: str | None = key(None, "folder of the other embedding table; short: b=")
     items: str | None = key(None, "Parquet file of the tables' items (item_id, attributes), for purity; short: items=")
@@ -430,8 +468,10 @@ class MechanismsConfig:
 
     plan: str | None = key(None, "a YAML file of modules and conditions; none: configs/mechanisms.yaml")
     conditions: list[str] = key([], "conditions of the plan to fit and report; empty: all")
-    seeds: int = key(5, "markets of each kind: seed, seed + 1, ...; each is simulated and trained with its own seed")
-    workers: int = key(0, "fits at a time, one CPU thread each; 0: one per core")
+    seeds: int = key(
+        5, "markets of each kind: seed, seed + 1, ...; each is simulated and trained with its own seed", above=0
+    )
+    workers: int = key(0, "fits at a time, one CPU thread each; 0: one per core", at_least=0)
 
 
 @dataclass
@@ -440,8 +480,10 @@ class CompareConfig:
 
     systems: list[str] = key(["popularity", "lightgbm", "ple", "grace"], "what is compared: files of configs/model")
     baseline: str = key("ple", "the one of compare.systems that the others are subtracted from")
-    seeds: int = key(5, "seed, seed + 1, ...: of psi and training; of the marketplace also of the market itself")
-    workers: int = key(0, "fits at a time, one CPU thread each; 0: one per core")
+    seeds: int = key(
+        5, "seed, seed + 1, ...: of psi and training; of the marketplace also of the market itself", above=0
+    )
+    workers: int = key(0, "fits at a time, one CPU thread each; 0: one per core", at_least=0)
     plan: str | None = key(
         None, "a YAML file of several data (docs/guides/comparison.md); none: that of the command line"
     )
@@ -455,22 +497,26 @@ class ABConfig:
     runs: list[str] = key(
         [], "marketplace runs, each of another world or seed, compared one by one and together; empty: run"
     )
-    days: int = key(7, "days that are replayed after the log's last one")
+    days: int = key(7, "days that are replayed after the log's last one", above=0)
     control: str = key("ple", "what the others are compared with: a fitted system, or logging")
     systems: list[str] = key([], "fitted systems to replay beside the control; empty: all that every run has")
-    draws: int = key(2000, "bootstrap draws over users, of GMV")
-    quantile: float = key(0.99, "of the control's users, above which a user's GMV is cut to that of the quantile")
+    draws: int = key(2000, "bootstrap draws over users, of GMV", above=0)
+    quantile: float = key(
+        0.99, "of the control's users, above which a user's GMV is cut to that of the quantile", share=True
+    )
 
 
 @dataclass
 class TuneConfig:
     """Search of a system's few hyper-parameters on validation."""
 
-    trials: int = key(20, "trials, the same for every system; the first one is what is configured")
+    trials: int = key(20, "trials, the same for every system; the first one is what is configured", above=0)
     objective: list[str] = key(
         ["gauc_click", "recall_at_10"], "figures of the fused score on validation; their plain mean is maximised"
     )
-    workers: int = key(1, "trials at a time; if several, each in a process of its own with one thread; 0: one per core")
+    workers: int = key(
+        1, "trials at a time; if several, each in a process of its own with one thread; 0: one per core", at_least=0
+    )
     space: str | None = key(None, "a YAML file of what is searched for each system; none: configs/tune.yaml")
 
 
@@ -478,7 +524,7 @@ class TuneConfig:
 class ServeConfig:
     """The reports of all runs in a browser, on this machine only."""
 
-    port: int = key(8765, "of 127.0.0.1; 0: a free one, which the command prints")
+    port: int = key(8765, "of 127.0.0.1; 0: a free one, which the command prints", at_least=0, at_most=LARGEST_PORT)
 
 
 @dataclass
@@ -500,7 +546,7 @@ class Config:
     name: str | None = key(None, "name that a system is fitted under in its run: prerank/<name>; none: model.name")
     overwrite: bool = key(False, "replace what was finished with other keys or data, once the new one is complete")
     experiment: str | None = key(None, "a file of configs/experiment, merged over data and model; paper: GRACE 3.1.4")
-    seed: int = key(0, "of everything random")
+    seed: int = key(0, "of everything random", at_least=0, at_most=LARGEST_SEED)
     backend: Backend = key(Backend.pyg, "graph library that trains psi: pyg or dgl")
     engine: Engine = key(Engine.duckdb, "engine that turns logs into edges: duckdb or spark")
     data: DataConfig = key(DataConfig, "the log")

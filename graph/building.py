@@ -11,10 +11,9 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from configs.command import Invocation, save, settings
+from configs.command import Invocation, settings
 from configs.console import say
 from configs.errors import InputError
-from configs.schema import GraphConfig
 from configs.stages import Stage
 from graph.coengagement import distinct, session_key, training_rows
 from graph.engines import workbench
@@ -41,7 +40,6 @@ def build_graph(invocation: Invocation, log: SearchLog) -> Graph:
     config = replace(
         invocation.config.graph, attributes=invocation.config.graph.attributes or invocation.config.data.attributes
     )
-    _check(config)
     # Neither the engine nor its memory changes the graph, so a change of them does not start the stage over.
     determining = {k: v for k, v in settings(config).items() if k != "memory_limit_gb"}
     stage = Stage(invocation.run.graph, determining, {"log": log.identity})
@@ -100,18 +98,6 @@ def _refuse(log: SearchLog, what: str) -> None:
     )
 
 
-def _check(config: GraphConfig) -> None:
-    for name in ("weight_click", "weight_order", "weight_touch"):
-        if getattr(config, name) < 0:
-            raise InputError(f"graph.{name} must be at least 0, found {getattr(config, name)}")
-    if config.weight_click == config.weight_order == config.weight_touch == 0:
-        raise InputError("graph.weight_click, weight_order and weight_touch are all 0: no event would make an edge")
-    if config.item_item_window < 2:
-        raise InputError(f"graph.item_item_window must be at least 2 to pair items, found {config.item_item_window}")
-    if config.memory_limit_gb <= 0:
-        raise InputError(f"graph.memory_limit_gb must be above 0, found {config.memory_limit_gb}")
-
-
 def _describe(stage: Stage, built: Built) -> dict[str, Any]:
     """Everything that ``graph.json`` says about the stored relations."""
     counts = {node_type: table.num_rows for node_type, table in built.nodes.items()}
@@ -129,7 +115,7 @@ def _describe(stage: Stage, built: Built) -> dict[str, Any]:
 def build(invocation: Invocation) -> None:
     """The command: log, graph, summary."""
     if not invocation.run.config.exists():
-        save(invocation.config, invocation.run.config)
+        invocation.save(invocation.run.config)
     graph = build_graph(invocation, prepare_log(invocation))
     print_summary(graph.facts)
     say(f"graph: {graph.folder}")

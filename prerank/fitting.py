@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytorch_lightning as lightning
 
-from configs.command import Invocation, run_config, save, settings
+from configs.command import Invocation, run_config, settings
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import Config
@@ -56,11 +56,11 @@ def fit(invocation: Invocation) -> Path:
         if measured_with(run.system(name)) != made_with(config.evaluation):
             say("its figures are missing or were made with other settings: measuring again, without training")
             measure(config, run, work, systems.find(name).load(work))
-            save(config, run.system(name) / "config.yaml")
+            invocation.save(run.system(name) / "config.yaml")
             say(f"long-tail dashboard: {write_dashboard(run)}")
         return run.system(name)
     stage.start()
-    save(config, run.system(name) / "config.yaml")
+    invocation.save(run.system(name) / "config.yaml")
     started = time.monotonic()
     system = fit_system(work)
     seconds = time.monotonic() - started

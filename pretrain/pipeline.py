@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from configs.command import Invocation, save
+from configs.command import Invocation
 from configs.console import say, table
 from configs.stages import read_json
 from graph.building import build_graph
@@ -64,7 +64,7 @@ def run(invocation: Invocation) -> EmbeddingTable:
     Raises:
         InputError: if the log cannot be read, or is not what the run holds.
     """
-    save(invocation.config, invocation.run.config)
+    invocation.save(invocation.run.config)
     log = prepare_log(invocation)
     graph = build_graph(invocation, log)
     psi = pretrain(invocation, log, graph)

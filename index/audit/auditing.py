@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.command import Invocation, save
+from configs.command import Invocation
 from configs.console import say, table
 from configs.schema import Config
 from configs.stages import write_json
@@ -68,7 +68,7 @@ def audit(invocation: Invocation) -> dict[str, Any]:
         "cold_start": hold_out_and_learn(sources, subject, items),
     }
     write_json(run.index / "audit.json", found)
-    save(config, run.index / "config.yaml")
+    replace(invocation, config=config).save(run.index / "config.yaml")
     say_findings(found)
     browser = browser_content(subject, lists, sources.catalogue, items, outside, config.seed, Graph.open(run.graph))
     say(f"figures: {run.index / 'audit.json'}")
@@ -101,7 +101,7 @@ def audit_tables(invocation: Invocation) -> dict[str, Any]:
         "cold_start_reason": NO_COLD_START,
     }
     write_json(folder / "audit.json", found)
-    save(config, folder / "config.yaml")
+    invocation.save(folder / "config.yaml")
     say_overlaps(found)
     say(f"figures: {folder / 'audit.json'}")
     rows = np.arange(len(tables.catalogue))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.command import Invocation, save
+from configs.command import Invocation
 from configs.console import say, table, warn
 from configs.errors import InputError
 from prerank.compare.cost import measure_missing
@@ -49,7 +49,7 @@ def compare(invocation: Invocation) -> Compared:
     config = invocation.config
     folder = invocation.run.root / "compare"
     comparison = plan_comparison(invocation, folder)
-    save(config, folder / "config.yaml")
+    invocation.save(folder / "config.yaml")
     jobs = comparison.jobs
 
     def report() -> Compared:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.command import Invocation, save
+from configs.command import Invocation
 from configs.console import say, table
 from configs.errors import InputError
 from configs.worlds import load_world
@@ -40,7 +40,7 @@ def mechanisms(invocation: Invocation) -> list[Path]:
     plan = read_plan(PLAN if config.mechanisms.plan is None else Path(config.mechanisms.plan).expanduser())
     folder = invocation.run.root / "mechanisms"
     jobs, pairs = plan_jobs(plan, invocation, folder)
-    save(config, folder / "config.yaml")
+    invocation.save(folder / "config.yaml")
     workers = config.mechanisms.workers or cores()
 
     def report() -> list[Path]:

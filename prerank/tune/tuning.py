@@ -16,7 +16,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from configs.command import Invocation, save, settings
+from configs.command import Invocation, settings
 from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import Config
@@ -210,7 +210,7 @@ def open_tuning(invocation: Invocation, encoded: EncodedLog, space: Space) -> Tu
     config, run = invocation.config, invocation.run
     folder = run.root / "tune" / config.model.name
     records = Records(folder / "trials", search_identity(config, run, encoded, space))
-    save(config, folder / "config.yaml")
+    invocation.save(folder / "config.yaml")
     # One trial is all that a system without keys can have: the others would be the same.
     asked = config.tune.trials if space else 1
     return Tuning(config, run, encoded, space, folder, records, asked, min(config.tune.workers or cores(), asked))

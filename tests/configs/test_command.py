@@ -186,3 +186,15 @@ def test_help_lists_every_key_and_choice(capsys):
     printed = capsys.readouterr().out
     for word in ("Purpose.", "prerank.batch_size=1024", "model= one of: cold, copr", "lambda_1", "data.cutoffs"):
         assert word in printed
+
+
+def test_a_run_may_be_named_in_full_again(tmp_path):
+    first = at(tmp_path, "data=contract", "data.path=/somewhere", "data.cutoffs=[3,5]", "seed=3")
+    first.save(first.run.config)
+    again = at(tmp_path, "data=contract", "data.path=/new").config
+    assert (again.data.path, again.data.cutoffs, again.seed) == ("/new", [10, 30, 50, 100], 3)
+
+
+def test_a_group_without_a_name_lists_the_names(tmp_path):
+    with pytest.raises(InputError, match="data= is unknown; there are: aliccp"):
+        at(tmp_path, "data=")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from configs.command import parse
 from configs.errors import InputError
-from configs.ranges import ABOVE_ZERO, ASCENDING, AT_LEAST_ZERO, PARTS, SHARES, check_ranges
-from configs.schema import Config
+from configs.options import options
+from configs.ranges import check_ranges, check_section, conditions
+from configs.schema import Config, key
+
+NUMBERS = ("int", "float", "list[int]", "list[float]")
 
 
 @pytest.mark.parametrize(
@@ -28,6 +33,14 @@ from configs.schema import Config
         ("data.rejected_share=-1", "from 0 to 1"),
         ("model.lightgbm.leaves=1", "at least 2"),
         ("model.experts.hidden=[0]", "above 0"),
+        ("graph.weight_touch=-1", "graph.weight_touch must be at least 0"),
+        ("graph.item_item_window=1", "graph.item_item_window must be at least 2"),
+        ("pretrain.cold_share=1.5", "pretrain.cold_share must be from 0 to 1"),
+        ("model.contrast.mask_above=1.5", "model.contrast.mask_above must be from -1 to 1"),
+        ("evaluation.seed=-1", "evaluation.seed must be at least 0"),
+        ("serve.port=65536", "serve.port must be at most 65535"),
+        ("prerank.precision=half", "prerank.precision must be 32-true or bf16-mixed, found half"),
+        ("data.split.shares=[0.5,0.5,0]", "three shares above 0"),
     ],
 )
 def test_a_value_out_of_range_is_refused(tmp_path, argument, message):
@@ -39,6 +52,52 @@ def test_the_defaults_are_in_range():
     check_ranges(Config())
 
 
-def test_no_key_has_two_ranges():
-    every = [*ABOVE_ZERO, *AT_LEAST_ZERO, *SHARES, *PARTS, *ASCENDING]
-    assert len(set(every)) == len(every)
+def test_a_graph_needs_an_event_of_some_weight(tmp_path):
+    weightless = [f"graph.weight_{event}=0" for event in ("click", "order", "touch")]
+    with pytest.raises(InputError, match="no event would make an edge"):
+        parse([f"runs_folder={tmp_path}", *weightless])
+
+
+def test_every_number_states_its_range():
+    unbounded = [entry.name for entry in options() if entry.kind in NUMBERS and not entry.limits]
+    assert unbounded == ["data.split.shares"], "check_ranges knows that these sum to 1"
+
+
+def test_no_key_is_bounded_twice_from_one_side():
+    for entry in options():
+        sides = [word for word in ("above", "at least", "from") if word in entry.limits]
+        assert len(sides) <= 1, entry.name
+
+
+@pytest.mark.parametrize(
+    ("limits", "inside", "outside"),
+    [
+        ({"above": 0}, [1, [1, 2]], [0, [1, 0]]),
+        ({"at_least": 2}, [2], [1]),
+        ({"at_most": 2}, [2], [3]),
+        ({"between": (0, 1)}, [0, 1], [-0.1, 1.1]),
+        ({"share": True}, [0.5], [0, 1]),
+        ({"ascending": True}, [[1, 2]], [[], [0, 1], [1, 1], [2, 1]]),
+        ({"choices": ("a", "b")}, ["a"], ["c"]),
+    ],
+)
+def test_what_limits_mean(limits, inside, outside):
+    (condition,) = conditions(**limits)
+    for value in inside:
+        condition.check("k", value)
+    for value in outside:
+        with pytest.raises(InputError, match=f"k must be {condition.text}, found "):
+            condition.check("k", value)
+
+
+def test_sections_are_checked_within_sections():
+    @dataclass
+    class Inner:
+        depth: int = key(0, "levels", above=0)
+
+    @dataclass
+    class Outer:
+        inner: Inner = key(Inner, "within")
+
+    with pytest.raises(InputError, match=r"outer\.inner\.depth must be above 0, found 0"):
+        check_section(Outer(), "outer.")

@@ -1,0 +1,256 @@
+"""The layers of a configuration: YAML files and overrides, read strictly, each as far as a command takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from configs.commands import REMEMBERED, Command, readers
+from configs.console import say
+from configs.errors import InputError
+from configs.options import names, sections, suggestion, within
+from configs.schema import Config
+from configs.stages import Run
+
+CONFIGS = Path(__file__).parent
+GROUPS = {"data": "data.name", "model": "model.name", "experiment": "experiment"}
+"""Folder of YAML files → the key that names one of them."""
+OF_A_SAVED_FILE = {"run", "runs_folder", "seed"}
+"""Keys that every configuration saved by a command has; a file with all of them may be about other commands too."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Keys that were asked for at one place.
+
+    Attributes:
+        content: of the keys.
+        where: that they come from, as the start of an error; empty for the command line.
+        group: whether it is a choice such as ``model=ple``, which stands for a file of ``configs/model``.
+    """
+
+    content: DictConfig
+    where: str = ""
+    group: bool = False
+
+    @property
+    def keys(self) -> list[str]:
+        """Every key, in full."""
+        plain = OmegaConf.to_container(self.content)
+        assert isinstance(plain, dict)
+        return list(leaves(plain, ""))
+
+    def value(self, key: str) -> Any:
+        """Of a key; None where the layer does not have it."""
+        return OmegaConf.select(self.content, key, throw_on_missing=False)
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The ``--config`` files and the overrides of a command line.
+
+    Raises:
+        InputError: for an argument that is neither.
+    """
+    files: list[str] = []
+    overrides: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--config":
+            file = next(rest, None)
+            if file is None:
+                raise InputError("--config needs a file")
+            files.append(file)
+        elif argument.startswith("--config="):
+            files.append(argument.removeprefix("--config="))
+        elif "=" in argument and not argument.startswith("-"):
+            overrides.append(argument)
+        else:
+            raise InputError(f"expected key=value or --config FILE, found {argument!r}; --help lists the keys")
+    return files, overrides
+
+
+def of_file(path: str) -> Layer:
+    """The keys of a ``--config`` file."""
+    return Layer(read_yaml(Path(path)), f"--config {path}: ")
+
+
+def of_override(text: str) -> Layer:
+    """The key of an override, or the choice of a group's file.
+
+    Raises:
+        InputError: if its value cannot be read.
+    """
+    name, value = text.split("=", 1)
+    if name in GROUPS:
+        return Layer(OmegaConf.create({name: value} if GROUPS[name] == name else {name: {"name": value}}), group=True)
+    try:
+        return Layer(OmegaConf.from_dotlist([text]))
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise InputError(f"cannot read the value of {text!r}: {error}") from None
+
+
+def of_group(group: str, name: str) -> DictConfig:
+    """A file of ``configs/data``, ``configs/model`` or ``configs/experiment``.
+
+    Raises:
+        InputError: if there is none of this name.
+    """
+    among = group_names(group)
+    if name not in among:
+        raise InputError(f"{group}={name} is unknown; there are: {', '.join(among)}{suggestion(name, among)}")
+    content = read_yaml(CONFIGS / group / f"{name}.yaml")
+    return content if group == "experiment" else OmegaConf.create({group: content})
+
+
+def group_names(group: str) -> list[str]:
+    """The files of a group."""
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def read_yaml(path: Path) -> DictConfig:
+    """The content of a YAML file of keys.
+
+    Raises:
+        InputError: if it is missing, no YAML, or holds no keys.
+    """
+    try:
+        content = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise InputError(f"config file {path} does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"config file {path} is not readable YAML: {reason}") from None
+    if not isinstance(content, DictConfig):
+        raise InputError(f"config file {path} must hold keys and values, found {type(content).__name__}")
+    return content
+
+
+def remembered(run: Run) -> DictConfig | None:
+    """What the run's first command settled; None where there is no run yet."""
+    if not run.config.exists():
+        return None
+    return masked(read_yaml(run.config), lambda key: within(key, REMEMBERED))
+
+
+def merge(contents: Sequence[DictConfig], command: Command | None = None) -> DictConfig:
+    """The configuration, a later layer's values over an earlier one's.
+
+    Args:
+        contents: of the layers, the schema first.
+        command: whose keys are suggested for an unknown one.
+
+    Raises:
+        InputError: for an unknown key or a value of the wrong type.
+    """
+    merged = contents[0]
+    for content in contents[1:]:
+        layer = Layer(content)
+        for name in layer.keys:
+            _require_known(name, command)
+        try:
+            merged = OmegaConf.merge(merged, content)  # type: ignore[assignment]
+        except OmegaConfBaseException as error:
+            where = getattr(error, "full_key", None) or ", ".join(layer.keys)
+            raise InputError(f"{where}: {str(error).splitlines()[0]}") from None
+    return merged
+
+
+def taken(layer: Layer, command: Command, run: Run, settled: DictConfig | None) -> Layer:
+    """The part of a layer that a command takes.
+
+    What the command only has from its run may be repeated. A saved configuration is about other commands too: keys of
+    it that this command does not read are passed over, and named.
+
+    Raises:
+        InputError: for another value than the run holds, or a key that the command does not read.
+    """
+    foreign = [key for key in layer.keys if not command.takes(key)]
+    inherited = _inherited(foreign, command) if settled is not None else []
+    _require_settled(layer, inherited, command, run, settled)
+    ignored = [key for key in foreign if key not in inherited]
+    if ignored and not layer.content.keys() >= OF_A_SAVED_FILE:
+        raise InputError(f"{layer.where}{_belongs_elsewhere(ignored[0], command)}")
+    if ignored:
+        parts = dict.fromkeys(key.split(".")[0] for key in ignored)
+        say(f"{layer.where}passed over what {command.name} does not read: {', '.join(parts)}")
+    return replace(layer, content=masked(layer.content, command.takes))
+
+
+def taken_of_experiment(layer: Layer, command: Command, run: Run, settled: DictConfig | None) -> Layer:
+    """The part of an experiment that a command takes; the rest is about other commands. Its data must be the run's.
+
+    Raises:
+        InputError: if they are not.
+    """
+    if settled is not None:
+        about_data = [key for key in layer.keys if within(key, ("data",)) and not command.takes(key)]
+        _require_settled(layer, _inherited(about_data, command), command, run, settled)
+    return replace(layer, content=masked(layer.content, command.takes))
+
+
+def masked(content: DictConfig, wanted: Callable[[str], bool]) -> DictConfig:
+    """The keys that are wanted."""
+
+    def pruned(section: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        parts: dict[str, Any] = {}
+        for name, value in section.items():
+            if isinstance(value, dict) and value:
+                part = pruned(value, f"{prefix}{name}.")
+                parts |= {name: part} if part else {}
+            elif wanted(f"{prefix}{name}"):
+                parts[name] = value
+        return parts
+
+    plain = OmegaConf.to_container(content, enum_to_str=True)
+    assert isinstance(plain, dict)
+    return OmegaConf.create(pruned(plain, ""))  # type: ignore[arg-type]
+
+
+def leaves(content: Mapping[Any, Any], prefix: str) -> Iterator[str]:
+    """The full names of all keys of a mapping."""
+    for name, value in content.items():
+        full = f"{prefix}{name}"
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{full}.")
+        else:
+            yield full
+
+
+def _inherited(keys: Sequence[str], command: Command) -> list[str]:
+    return [key for key in keys if within(key, REMEMBERED) and within(key, command.inherits)]
+
+
+def _require_settled(layer: Layer, keys: Sequence[str], command: Command, run: Run, settled: DictConfig | None) -> None:
+    """Refuse another value than the run holds."""
+    if not keys or settled is None:
+        return
+    schema = OmegaConf.structured(Config)
+    here, there = merge([schema, layer.content]), merge([schema, settled])
+    for key in keys:
+        value, standing = OmegaConf.select(here, key), OmegaConf.select(there, key)
+        if value != standing:
+            raise InputError(
+                f"{layer.where}run={run.root.name} holds {key}={standing}, asked for {value}: {command.name} works on "
+                f"what the run holds; leave {key} out, or make another run with `python -m pretrain.run`"
+            )
+
+
+def _belongs_elsewhere(key: str, command: Command) -> str:
+    nearest, *others = readers(key)
+    also = f" (also by {', '.join(others)})" if others else ""
+    return f"{key} is read by {nearest}{also}, not by {command.name}: give it to `python -m {nearest}`, or leave it out"
+
+
+def _require_known(name: str, command: Command | None) -> None:
+    """Refuse a key that the schema does not have, naming the nearest one."""
+    if name in names() or name in sections():
+        return
+    own = [key for key in names() if command is None or command.takes(key)]
+    same = [key for key in own if key.rsplit(".", 1)[-1] == name]
+    raise InputError(f"unknown key {name!r}{suggestion(name, same or names())}; --help lists the keys")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from html import escape, unescape
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
+
+from configs.reference import commands, keys
 
 ROOT = Path(__file__).parents[1]
 GENERATED = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
@@ -41,31 +43,8 @@ def _section(file: str, heading: str) -> str:
     return text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0].strip()
 
 
-def _commands() -> str:
-    from configs.commands import COMMANDS
-
-    rows = [f"| `python -m {command.name}` | {command.purpose} |" for command in COMMANDS.values()]
-    return "\n".join(["| command | what it does |", "|---|---|", *rows])
-
-
-def _keys() -> str:
-    from configs.command import _keys
-    from configs.schema import Config
-
-    sections: dict[str, list[str]] = {}
-    for name, kind, default, meaning in _keys(Config, ""):
-        section = name.rsplit(".", 1)[0] if "." in name else "of every command"
-        row = f"| `{name}` | {_cell(kind)} | `{_cell(str(default))}` | {_cell(meaning)} |"
-        sections.setdefault(section, ["| key | type | default | meaning |", "|---|---|---|---|"]).append(row)
-    return "\n\n".join("\n".join([f"## {section}", "", *rows]) for section, rows in sections.items())
-
-
-def _cell(text: str) -> str:
-    return escape(text, quote=False).replace("|", "&#124;")
-
-
 PARTS: dict[str, Callable[[], str]] = {
-    "commands": _commands,
-    "keys": _keys,
+    "commands": commands,
+    "keys": keys,
     "how to add a system": lambda: _section("CONTRIBUTING.md", "How to add a system"),
 }

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from configs.command import CONFIGS, GROUPS, _every_key
 from configs.commands import COMMANDS
+from configs.layers import CONFIGS, GROUPS
+from configs.options import names
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("configs", "graph", "pretrain", "prerank", "index")
@@ -64,8 +65,7 @@ def prose_words(text: str) -> int:
 @cache
 def _exists(dotted: str) -> bool:
     """Whether a dotted name is a key, a section of keys, a module, or a member of one."""
-    keys = _every_key()
-    if any(key == dotted or key.startswith(f"{dotted}.") for key in keys):
+    if any(key == dotted or key.startswith(f"{dotted}.") for key in names()):
         return True
     parts = dotted.split(".")
     for length in range(len(parts), 0, -1):
@@ -107,7 +107,7 @@ def test_modules_members_and_commands_that_a_page_names_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_keys_that_a_page_sets_exist(page):
     short = {key.rsplit(".", 1)[1] for command in COMMANDS.values() for key in command.short}
-    allowed = {*_every_key(), *GROUPS, *short, *NO_KEYS}
+    allowed = {*names(), *GROUPS, *short, *NO_KEYS}
     keys = {key for code in _code(page.read_text(encoding="utf-8")) for key in KEY.findall(code)}
     assert sorted(keys - allowed) == []
 

@@ -6,16 +6,12 @@ A world says how shoppers, items and the search engine behave; the seed says whi
 from __future__ import annotations
 
 import datetime
-import difflib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from configs.errors import InputError
+from configs.plans import Place, checked, load_yaml, mapping, require_known
 from configs.schema import key
 
 WORLDS = Path(__file__).parent / "world"
@@ -151,51 +147,35 @@ def load_world(name: str) -> WorldConfig:
     Raises:
         InputError: for a world that does not exist, an unknown key, an ill-typed value or one out of its range.
     """
-    return make_world(_given(name, ()), str(WORLDS / f"{name}.yaml"))
+    return make_world(_stated(name, ()), str(WORLDS / f"{name}.yaml"))
 
 
-def _given(name: str, above: tuple[str, ...]) -> object:
+def _stated(name: str, above: tuple[str, ...]) -> dict[str, object]:
     """What a world's file states, over what its base states."""
-    known = sorted(path.stem for path in WORLDS.glob("*.yaml"))
-    if name not in known:
-        raise InputError(f"data.world={name} is unknown; there are: {', '.join(known)}{_suggest(name, known)}")
+    require_known(name, sorted(path.stem for path in WORLDS.glob("*.yaml")), "data.world")
     file = WORLDS / f"{name}.yaml"
-    try:
-        given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{file} is not readable YAML: {error}") from None
-    if not isinstance(given, dict) or "base" not in given:
-        return given
-    base = str(given.pop("base"))
+    content = mapping(load_yaml(file, "data.world"), file)
+    if "base" not in content:
+        return content
+    base = str(content.pop("base"))
     if base in (name, *above):
         raise InputError(f"{file}: base={base} goes round in a circle: {' -> '.join((*above, name, base))}")
-    inherited = _given(base, (*above, name))
-    return {**inherited, **given} if isinstance(inherited, dict) else inherited
+    return {**_stated(base, (*above, name)), **content}
 
 
-def make_world(given: object, where: str) -> WorldConfig:
+def make_world(content: object, where: str) -> WorldConfig:
     """Check parameters that differ from the defaults and build the world.
 
     Args:
-        given: name → value, as read from a world's file.
+        content: name → value, as read from a world's file.
         where: the file, for the message.
 
     Raises:
         InputError: for an unknown key, an ill-typed value or one out of its range.
     """
-    if not isinstance(given, dict):
-        raise InputError(f"{where} must hold keys and values, found {type(given).__name__}")
-    names = [entry.name for entry in fields(WorldConfig)]
-    for found in given:
-        if found not in names:
-            raise InputError(f"{where}: unknown key {found!r}{_suggest(str(found), names)}")
-    try:
-        made = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(WorldConfig), given))
-    except OmegaConfBaseException as error:
-        raise InputError(f"{where}: {error.full_key}: {str(error).splitlines()[0]}") from None
-    assert isinstance(made, WorldConfig)
-    _check(made, where)
-    return made
+    world: WorldConfig = checked(WorldConfig, content, Place(where))
+    _check(world, where)
+    return world
 
 
 def _check(world: WorldConfig, where: str) -> None:
@@ -231,8 +211,3 @@ def _check(world: WorldConfig, where: str) -> None:
         datetime.date.fromisoformat(world.first_day)
     except ValueError:
         raise InputError(f"{where}: first_day must be a date like 2024-01-01, found {world.first_day!r}") from None
-
-
-def _suggest(name: str, among: list[str]) -> str:
-    near = difflib.get_close_matches(name, among, n=1, cutoff=0.5)
-    return f": did you mean {near[0]!r}?" if near else ""

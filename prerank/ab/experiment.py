@@ -14,7 +14,7 @@ from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import Run, replacing, write_json
-from prerank.ab.replays import Plan, fitted_systems, plan, replayed
+from prerank.ab.replays import ReplayPlan, fitted_systems, plan, replayed
 from prerank.ab.report import as_markdown, print_report, report_of
 
 
@@ -42,7 +42,7 @@ def compare_systems(invocation: Invocation) -> Path:
     return folder / "ab.json"
 
 
-def plans_of(config: Config, run: Run) -> list[Plan]:
+def plans_of(config: Config, run: Run) -> list[ReplayPlan]:
     """What is to be replayed, checked for all runs before the first replay starts."""
     runs = [Run(run.root.parent / name) for name in config.ab.runs] or [run]
     fitted = Counter(name for each in runs for name in fitted_systems(each))

@@ -57,7 +57,7 @@ class Replayed:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReplayPlan:
     """What is to be replayed on one run: checked, nothing done yet. ``systems`` holds the control if it is fitted."""
 
     run: Run
@@ -92,7 +92,7 @@ def _served(folder: Path, fit: str) -> list[object]:
     return [identity_of(folder, fit), *(weights[name] for name in ("click", "order", "rank"))]
 
 
-def plan(run: Run, config: Config, systems: Sequence[str]) -> Plan:
+def plan(run: Run, config: Config, systems: Sequence[str]) -> ReplayPlan:
     """Check what is to be replayed on a run.
 
     Args:
@@ -116,7 +116,7 @@ def plan(run: Run, config: Config, systems: Sequence[str]) -> Plan:
             f"{run.root} has no fitted system {', '.join(missing)}; it has: {', '.join(fitted) or 'none'}. Fit with "
             f"`python -m prerank.fit run={run.root.name} model={missing[0]}`, or choose by ab.control and ab.systems"
         )
-    return Plan(run, config, held.data.world, held.seed, control, named)
+    return ReplayPlan(run, config, held.data.world, held.seed, control, named)
 
 
 def fitted_systems(run: Run) -> list[str]:
@@ -136,7 +136,7 @@ def _held(run: Run) -> Config:
     return held
 
 
-def replayed(chosen: Plan) -> Replayed:
+def replayed(chosen: ReplayPlan) -> Replayed:
     """Replay a run, or read the finished replay of the same systems and settings.
 
     Raises:
@@ -206,7 +206,7 @@ def same(one: ReplayLog, other: ReplayLog) -> bool:
     return all(np.array_equal(values, getattr(other, name)) for name, values in vars(one).items())
 
 
-def _summed(chosen: Plan, encoded: EncodedLog, logs: Mapping[str, ReplayLog]) -> Replayed:
+def _summed(chosen: ReplayPlan, encoded: EncodedLog, logs: Mapping[str, ReplayLog]) -> Replayed:
     evaluation, first = chosen.config.evaluation, logs[chosen.control]
     users, place = np.unique(first.request_user, return_inverse=True)
     definitions: dict[str, str] = {}

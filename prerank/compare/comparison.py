@@ -7,25 +7,22 @@ at a time; finished fits are not repeated and an interrupted one resumes. The re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from configs.command import Invocation
 from configs.console import say, table, warn
-from configs.errors import InputError
 from prerank.compare.cost import measure_missing
 from prerank.compare.jobs import Comparison, DataSet, plan_comparison
 from prerank.compare.report import report_content, write_report
-from prerank.experiment.jobs import Fit, seconds_by_source
-from prerank.experiment.pool import carry_out
-from prerank.experiment.progress import Progress, cores, minutes
+from prerank.experiment.jobs import Fit
+from prerank.experiment.progress import ExperimentProgress, cores
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What a comparison has made.
+class ComparisonResult:
+    """What a comparison came to.
 
     Attributes:
         content: everything, as in ``comparison.json``.
@@ -36,7 +33,7 @@ class Compared:
     files: tuple[Path, ...]
 
 
-def compare(invocation: Invocation) -> Compared:
+def compare(invocation: Invocation) -> ComparisonResult:
     """Fit what is missing, measure what scoring costs, and report on all.
 
     Args:
@@ -50,57 +47,37 @@ def compare(invocation: Invocation) -> Compared:
     folder = invocation.run.root / "compare"
     comparison = plan_comparison(invocation, folder)
     invocation.save(folder / "config.yaml")
-    jobs = comparison.jobs
 
-    def report() -> Compared:
+    def report() -> ComparisonResult:
         content = report_content(comparison, config, progress.finished, progress.failed)
-        return Compared(content, tuple(write_report(content, invocation.run)))
+        print_seeds(comparison, progress.finished)
+        return ComparisonResult(content, tuple(write_report(content, invocation.run)))
 
-    def report_so_far() -> None:
-        report()
-        print_progress(comparison, progress.finished)
-
-    progress = Progress.of(jobs, folder, report_so_far)
-    workers = config.compare.workers or cores()
-    tell_plan(comparison, workers)
+    progress = ExperimentProgress(folder, comparison.jobs, config.compare.workers or cores(), report)
+    progress.announce(f"on {len(comparison.data)} data sets")
     try:
-        carry_out([job for job in jobs if job.waiting], workers, progress.told)
+        progress.make_fits()
         measure_missing(first_fits(comparison, progress.finished))
     finally:  # an interrupted command has a report too
-        compared = report()
-    print_progress(comparison, progress.finished)
-    print_verdicts(compared.content)
-    say(", ".join(str(file) for file in compared.files))
-    if progress.failed:
-        raise InputError(progress.failures())
-    return compared
+        result = report()
+    print_verdicts(result.content)
+    say(", ".join(str(file) for file in result.files))
+    progress.require_success()
+    return result
 
 
 def first_fits(comparison: Comparison, finished: set[Fit]) -> list[Fit]:
     """Of each system on each data set, the finished fit of the first seed."""
-    every = [by_seed for data in comparison.data for by_seed in data.fits.values()]
-    there = [[fit for _, fit in sorted(by_seed.items()) if fit in finished] for by_seed in every]
-    return [fits[0] for fits in there if fits]
+    by_seed = [fits for data in comparison.data for fits in data.fits.values()]
+    in_order = [[fit for _, fit in sorted(fits.items()) if fit in finished] for fits in by_seed]
+    return [fits[0] for fits in in_order if fits]
 
 
-def tell_plan(comparison: Comparison, workers: int) -> None:
-    """How many fits there are, and about how long the missing ones take where some were made before."""
-    jobs = comparison.jobs
-    waiting = sum(len(job.waiting) for job in jobs)
-    every = sum(len(job.fits) for job in jobs)
-    known = seconds_by_source(jobs)
-    seconds = sum(len(job.waiting) * known.get(job.source, 0.0) for job in jobs) / workers
-    estimate = f": about {minutes(seconds)}" if waiting and seconds and all(j.source in known for j in jobs) else ""
-    say(
-        f"{every} fits on {len(comparison.data)} data sets, {every - waiting} finished before, {waiting} to make, "
-        f"{min(workers, max(len(jobs), 1))} at a time{estimate}"
-    )
-
-
-def print_progress(comparison: Comparison, finished: set[Fit]) -> None:
+def print_seeds(comparison: Comparison, finished: set[Fit]) -> None:
     """How many seeds of each system are finished on each data set."""
     rows = [[system, *(_seeds(data, system, finished) for data in comparison.data)] for system in comparison.tuned]
-    table("seeds finished", ["system", *(_titled(data) for data in comparison.data)], rows)
+    titles = [f"{data.entry.title} (simulated)" if data.market else data.entry.title for data in comparison.data]
+    table("seeds finished", ["system", *titles], rows)
 
 
 def print_verdicts(content: dict[str, Any]) -> None:
@@ -112,10 +89,6 @@ def print_verdicts(content: dict[str, Any]) -> None:
         warn(warning)
 
 
-def _titled(data: DataSet) -> str:
-    return f"{data.entry.title} (simulated)" if data.market else data.entry.title
-
-
 def _seeds(data: DataSet, system: str, finished: set[Fit]) -> str:
-    fits: Sequence[Fit] = list(data.fits[system].values())
+    fits = data.fits[system].values()
     return f"{sum(fit in finished for fit in fits)}/{len(fits)}"

@@ -1,19 +1,14 @@
-"""``python -m prerank.compare.cost``: how long fitted systems take to score 1,000 candidates, one system after another.
+"""How long fitted systems take to score 1,000 candidates, one system after another, when all fits are done.
 
-``prerank.compare`` starts it when all fits are done, with one thread; it reads one line of JSON and writes a file for
-each system. Every system is timed in the same way, from rows of features in memory to logits; a network is also timed
-alone, with its batch ready (:mod:`prerank.training.cost`).
+Every system is timed in the same way, from rows of features in memory to logits; a network is also timed alone, with
+its batch ready (:mod:`prerank.training.cost`).
 """
 
 from __future__ import annotations
 
-import json
-import os
 import platform
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +23,7 @@ from configs.stages import read_json, write_json
 from prerank import systems
 from prerank.encoding.batches import EncodedLog, EncodedSplit, SideArrays
 from prerank.experiment.jobs import OUTPUT, Fit
-from prerank.experiment.pool import ONE_THREAD
+from prerank.experiment.pool import Answer, Task, carry_out
 from prerank.fitting import open_work
 from prerank.training.cost import CANDIDATES, PASSES, serving_cost
 from prerank.training.trainer import FittedNetwork
@@ -39,7 +34,7 @@ CPU_FACTS = Path("/proc/cpuinfo")
 
 
 def measure_missing(fits: Iterable[Fit]) -> None:
-    """Measure the fits that have no measurement yet, in one process of their own with one thread.
+    """Measure the fits that have no measurement yet, one after another in a process of their own with one thread.
 
     Args:
         fits: finished ones, of the first seed.
@@ -47,35 +42,40 @@ def measure_missing(fits: Iterable[Fit]) -> None:
     missing = [fit for fit in fits if read_cost(fit) is None]
     if not missing:
         return
-    wanted = [
-        {"arguments": fit.arguments, "system": fit.system, "identity": _identity(fit), "path": str(cost_path(fit))}
-        for fit in missing
-    ]
+    arguments = {"fits": [{"arguments": fit.arguments, "system": fit.system} for fit in missing]}
     output = missing[0].root / OUTPUT / "cost.log"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("a", encoding="utf-8") as log:
-        done = subprocess.run(
-            [sys.executable, "-m", "prerank.compare.cost"],
-            input=json.dumps(wanted),
-            text=True,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **ONE_THREAD},
-            check=False,
-        )
-    if done.returncode:
-        warn(f"the scoring latency was not measured (status {done.returncode}); the reason is in {output}")
+    costs = iter(missing)
+
+    def hear(answer: Answer[None]) -> None:
+        if answer.error is not None:
+            warn(f"the scoring latency was not measured: {answer.error}; what it printed is in {output}")
+            return
+        fit = next(costs)
+        if "error" in answer.content:
+            warn(f"{fit.system}: the scoring latency was not measured: {answer.content['error']}")
+        else:
+            write_json(cost_path(fit), {"identity": _identity(fit), **answer.content})
+
+    carry_out([Task(None, "prerank.compare.cost:measure_all", arguments, output)], 1, hear)
 
 
 def read_cost(fit: Fit) -> dict[str, Any] | None:
     """The measured cost of a fit; ``None`` if there is none of this very fit."""
-    path = cost_path(fit)
-    found: dict[str, Any] | None = read_json(path) if path.exists() else None
-    return found if found is not None and found["identity"] == _identity(fit) else None
+    cost: dict[str, Any] | None = read_json(cost_path(fit)) if cost_path(fit).exists() else None
+    return cost if cost is not None and cost["identity"] == _identity(fit) else None
 
 
 def cost_path(fit: Fit) -> Path:
     return fit.root / COSTS / f"{fit.group}-{fit.system}.json"
+
+
+def measure_all(fits: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """:func:`measure` each of the fits, or say why one cannot be measured."""
+    for fit in fits:
+        try:
+            yield measure(**fit)
+        except InputError as error:
+            yield {"error": str(error)}
 
 
 def measure(arguments: Iterable[str], system: str) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def measure(arguments: Iterable[str], system: str) -> dict[str, Any]:
     split = encoded.split("test")
     rows = np.resize(np.arange(split.rows, dtype=np.int64), CANDIDATES)
     candidates = in_memory(split, rows)
-    made: dict[str, Any] = {
+    cost: dict[str, Any] = {
         "scoring_ms": median_ms(lambda: fitted.predict(candidates)),
         "network_ms": None,
         "flops": None,
@@ -104,9 +104,9 @@ def measure(arguments: Iterable[str], system: str) -> dict[str, Any]:
         "passes": PASSES,
     }
     if isinstance(fitted, FittedNetwork):
-        cost = serving_cost(fitted.module.network, candidates)
-        made |= {"network_ms": cost.latency_ms, "flops": cost.flops}
-    return made
+        network = serving_cost(fitted.module.network, candidates)
+        cost |= {"network_ms": network.latency_ms, "flops": network.flops}
+    return cost
 
 
 def in_memory(split: EncodedSplit, rows: Int64[np.ndarray, " rows"]) -> EncodedSplit:
@@ -147,22 +147,5 @@ def cpu_model() -> str:
 
 
 def _identity(fit: Fit) -> str:
-    identity: str = read_json(fit.place.system(fit.system) / "manifest.json")["identity"]
+    identity: str = read_json(fit.folder / "manifest.json")["identity"]
     return identity
-
-
-def main() -> int:
-    failed = False
-    for wanted in json.loads(sys.stdin.read()):
-        try:
-            cost = measure(wanted["arguments"], wanted["system"])
-        except InputError as error:
-            failed = True
-            warn(f"{wanted['system']}: {error}")
-        else:
-            write_json(Path(wanted["path"]), {"identity": wanted["identity"], **cost})
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from configs.command import CONFIGS, Invocation, parse, settings
+from configs.command import CONFIGS, Invocation, parse
 from configs.errors import InputError
 from configs.schema import Config
-from configs.stages import fingerprint, source_fingerprint
-from configs.worlds import load_world
-from prerank.compare.plan import Entry, entries_of
-from prerank.compare.tuned import Tuned, read_tuned
-from prerank.experiment.jobs import STAGES, Fit, Job, argument, meaning_of
+from prerank.compare.plan import ComparedData, compared_data
+from prerank.compare.tuned import TunedKeys, read_tuned
+from prerank.experiment.jobs import ONE_THREAD, STAGES, Fit, Job, arguments_of, fingerprint_of
 
 DRAWS = {True: 200, False: 2000}
 """Bootstrap draws where the command does not say: of a market (its interval comes from seeds), of a real log."""
@@ -33,7 +30,7 @@ class DataSet:
         fits: system → seed → fit.
     """
 
-    entry: Entry
+    entry: ComparedData
     market: bool
     seeds: tuple[int, ...]
     fits: Mapping[str, Mapping[int, Fit]]
@@ -50,7 +47,7 @@ class Comparison:
 
     data: tuple[DataSet, ...]
     jobs: tuple[Job, ...]
-    tuned: Mapping[str, Tuned]
+    tuned: Mapping[str, TunedKeys]
     overridden: tuple[str, ...]
 
 
@@ -64,9 +61,11 @@ def plan_comparison(invocation: Invocation, root: Path) -> Comparison:
     _check(invocation)
     tuned = read_tuned(config.compare.tuned, config.compare.systems)
     seeds = tuple(range(config.seed, config.seed + config.compare.seeds))
-    made = [_data_set(entry, config, seeds, tuned, root) for entry in entries_of(invocation)]
-    jobs = [_job(data, seed) for seed in seeds for data in made]
-    return Comparison(tuple(made), tuple(jobs), tuned, _overridden(tuned, made))
+    data_sets = [_data_set(entry, seeds, tuned, root) for entry in compared_data(invocation)]
+    jobs = [_job(data, seed) for seed in seeds for data in data_sets]
+    overriding = {text.split("=", 1)[0] for data in data_sets for text in data.entry.arguments}
+    overridden = {key for each in tuned.values() for key in each.keys if key in overriding}
+    return Comparison(tuple(data_sets), tuple(jobs), tuned, tuple(sorted(overridden)))
 
 
 def _check(invocation: Invocation) -> None:
@@ -88,45 +87,27 @@ def _check(invocation: Invocation) -> None:
         raise InputError(f"compare.baseline={compare.baseline} must be one of compare.systems {compare.systems}")
 
 
-def _data_set(entry: Entry, config: Config, seeds: tuple[int, ...], tuned: Mapping[str, Tuned], root: Path) -> DataSet:
+def _data_set(entry: ComparedData, seeds: tuple[int, ...], tuned: Mapping[str, TunedKeys], root: Path) -> DataSet:
     fits: dict[str, dict[int, Fit]] = {}
-    market = False
-    for system in config.compare.systems:
-        arguments = [argument(key, value) for key, value in tuned[system].keys.items()]
-        arguments += [*entry.arguments, f"model={system}", "prerank.threads=1", "pretrain.threads=1"]
-        given = parse(arguments, remember=False).config
-        market = given.data.name == "marketplace"
-        if not any(text.startswith("evaluation.draws=") for text in entry.arguments):
-            arguments.append(f"evaluation.draws={DRAWS[market]}")
-            given = replace(given, evaluation=replace(given.evaluation, draws=DRAWS[market]))
-        asked = fingerprint([meaning_of(given), _source(given)])
+    market = "data=marketplace" in entry.arguments
+    for system, tuning in tuned.items():
+        overrides = (
+            f"evaluation.draws={DRAWS[market]}",
+            *arguments_of(tuning.keys),
+            *entry.arguments,
+            f"model={system}",
+            *ONE_THREAD,
+        )
+        configuration = fingerprint_of(parse(overrides, remember=False).config)
         fits[system] = {
-            seed: Fit(root, entry.name, f"seed-{seed}", system, seed, (*arguments, *_own(root, entry, seed)), asked)
-            for seed in seeds
+            seed: Fit(root, entry.name, f"seed-{seed}", system, seed, overrides, configuration) for seed in seeds
         }
     return DataSet(entry, market, seeds, fits)
 
 
-def _own(root: Path, entry: Entry, seed: int) -> Sequence[str]:
-    return f"runs_folder={json.dumps(str(root / entry.name))}", f"run=seed-{seed}", f"seed={seed}"
-
-
-def _source(config: Config) -> object:
-    """What the data are made from: the world's parameters, or the files as they are now."""
-    if config.data.name == "marketplace":
-        return settings(load_world(config.data.world))
-    path = None if config.data.path is None else Path(config.data.path).expanduser()
-    return source_fingerprint(path) if path is not None and path.exists() else None
-
-
 def _job(data: DataSet, seed: int) -> Job:
     fits = tuple(by_seed[seed] for by_seed in data.fits.values())
-    others = [fits[0].root / data.entry.name / f"seed-{other}" for other in data.seeds if other != seed]
     if data.market:
-        return Job(data.entry.name, seed, fits, ())
+        return Job(data.entry.name, seed, fits, donors=())
+    others = [by_seed.place.root for other, by_seed in next(iter(data.fits.values())).items() if other != seed]
     return Job(data.entry.name, seed, fits, tuple(others), OF_ANY_SEED)
-
-
-def _overridden(tuned: Mapping[str, Tuned], data: Sequence[DataSet]) -> tuple[str, ...]:
-    given = {text.split("=", 1)[0] for each in data for text in each.entry.arguments}
-    return tuple(sorted({key for each in tuned.values() for key in each.keys if key in given}))

@@ -48,10 +48,10 @@ def report_content(
         "split": "test",
         "data": data,
         "tuning": {
-            system: {"tuned": each.found, "trials": each.trials, "keys": dict(each.keys), "words": tuning_words(each)}
+            system: {"tuned": each.tuned, "trials": each.trials, "keys": dict(each.keys), "words": tuning_words(each)}
             for system, each in comparison.tuned.items()
         },
-        "tuning_note": None if any(each.found for each in comparison.tuned.values()) else _untuned(),
+        "tuning_note": None if any(each.tuned for each in comparison.tuned.values()) else _untuned(),
         "warnings": _warnings(comparison, data),
         "paper": {"source": SOURCE, "auc_note": AUC_NOTE, "figures": paper_figures()},
         "metrics": [

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from configs.errors import InputError
+from configs.plans import load_yaml, mapping, require_known
 from configs.stages import read_json
 
 SECTIONS = ("model", "prerank")
@@ -17,21 +16,21 @@ NOTHING_TO_TUNE = ("popularity",)
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TunedKeys:
     """What tuning gave a system.
 
     Attributes:
         keys: configuration key → value; empty for a system that was not tuned.
-        found: whether there is a ``best.yaml``.
+        tuned: whether there is a ``best.yaml``.
         trials: how many were made; ``None`` where nothing says so.
     """
 
     keys: Mapping[str, Any] = field(default_factory=dict)
-    found: bool = False
+    tuned: bool = False
     trials: int | None = None
 
 
-def read_tuned(folder: str | None, systems: Sequence[str]) -> dict[str, Tuned]:
+def read_tuned(folder: str | None, systems: Sequence[str]) -> dict[str, TunedKeys]:
     """What ``FOLDER/SYSTEM/best.yaml`` says of each system; a system without one is untuned.
 
     Raises:
@@ -39,19 +38,19 @@ def read_tuned(folder: str | None, systems: Sequence[str]) -> dict[str, Tuned]:
             keys.
     """
     if folder is None:
-        return {system: Tuned() for system in systems}
+        return {system: TunedKeys() for system in systems}
     root = Path(folder).expanduser()
-    made = {system: _read(root / system, system) for system in systems}
-    if not any(tuned.found for tuned in made.values()):
+    tuned = {system: _read(root / system, system) for system in systems}
+    if not any(each.tuned for each in tuned.values()):
         raise InputError(f"compare.tuned: {root} has no SYSTEM/best.yaml of {', '.join(systems)}")
-    return made
+    return tuned
 
 
-def tuning_warnings(tuned: Mapping[str, Tuned]) -> list[str]:
+def tuning_warnings(tuned: Mapping[str, TunedKeys]) -> list[str]:
     """Why the systems were not tuned on equal terms; empty where they were, or where none was tuned."""
     judged = {system: each for system, each in tuned.items() if system not in NOTHING_TO_TUNE}
-    with_file = [system for system, each in judged.items() if each.found]
-    without = [system for system, each in judged.items() if not each.found]
+    with_file = [system for system, each in judged.items() if each.tuned]
+    without = [system for system, each in judged.items() if not each.tuned]
     warnings = []
     if with_file and without:
         warnings.append(
@@ -68,31 +67,25 @@ def tuning_warnings(tuned: Mapping[str, Tuned]) -> list[str]:
     return warnings
 
 
-def tuning_words(tuned: Tuned) -> str:
+def tuning_words(tuned: TunedKeys) -> str:
     """For a table's cell."""
-    if not tuned.found:
+    if not tuned.tuned:
         return "untuned"
     return "tuned, trials unknown" if tuned.trials is None else f"tuned, {tuned.trials} trials"
 
 
-def _read(folder: Path, system: str) -> Tuned:
+def _read(folder: Path, system: str) -> TunedKeys:
     path = folder / "best.yaml"
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Tuned()
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(given, dict):
-        raise InputError(f"{path} must hold model and prerank keys, found {given!r}")
-    for section in given:
-        if section not in SECTIONS:
-            raise InputError(f"{path}: {section!r} is not tuned: expected {' and '.join(SECTIONS)} keys only")
-    keys = dict(_leaves(given, ""))
+    if not path.exists():
+        return TunedKeys()
+    sections = mapping(load_yaml(path, "compare.tuned"), path)
+    for section in sections:
+        require_known(section, SECTIONS, path)
+    keys = dict(_leaves(sections, ""))
     named = keys.pop("model.name", keys.pop("model", system))
     if named != system:
         raise InputError(f"{path} is of model={named}, found in the folder of {system}")
-    return Tuned(keys, True, _trials(folder / "tune.json"))
+    return TunedKeys(keys, True, _trials(folder / "tune.json"))
 
 
 def _leaves(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -7,19 +7,24 @@ one after the other in one process.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
-from configs.command import settings
+from configs.command import Invocation, settings
 from configs.schema import Config
-from configs.stages import Run, fingerprint, read_json, write_json
+from configs.stages import Run, fingerprint, read_json, source_fingerprint, write_json
+from configs.worlds import load_world
 from prerank.evaluation.evaluation import measured_with
+from prerank.experiment.pool import Task
 
-MEANING = ("backend", "engine", "data", "graph", "pretrain", "model", "prerank", "evaluation")
+SECTIONS = ("backend", "engine", "data", "graph", "pretrain", "model", "prerank", "evaluation")
 """Sections of the configuration that a fit depends on, besides its seed."""
+ONE_THREAD = ("prerank.threads=1", "pretrain.threads=1")
+"""Of every fit: several run at a time."""
 FITTED = "_fits"
 """Folder of the records of finished fits; no group can have this name, nor that of the workers' output."""
 OUTPUT = "_output"
@@ -37,8 +42,8 @@ class Fit:
         run: name of the run folder within the group's.
         system: the model.
         seed: of training, and of the market where there is one.
-        arguments: the command line of its fit.
-        asked: fingerprint of the configuration and of the data.
+        overrides: the command line of its fit but for its place and seed.
+        configuration: fingerprint of the configuration and of the data (:func:`fingerprint_of`).
     """
 
     root: Path
@@ -46,16 +51,27 @@ class Fit:
     run: str
     system: str
     seed: int
-    arguments: tuple[str, ...]
-    asked: str
+    overrides: tuple[str, ...]
+    configuration: str
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The command line of its fit."""
+        place = argument("runs_folder", str(self.root / self.group))
+        return (*self.overrides, place, f"run={self.run}", f"seed={self.seed}")
 
     @property
     def place(self) -> Run:
         return Run(self.root / self.group / self.run)
 
     @property
+    def folder(self) -> Path:
+        """Of the fitted system."""
+        return self.place.system(self.system)
+
+    @property
     def metrics(self) -> Path:
-        return self.place.system(self.system) / "metrics.json"
+        return self.folder / "metrics.json"
 
     @property
     def record(self) -> Path:
@@ -64,30 +80,36 @@ class Fit:
     @property
     def finished(self) -> bool:
         """Whether this very fit was recorded and is still what its folder holds."""
-        if not self.record.exists() or not self.metrics.exists():
-            return False
-        found = read_json(self.record)
-        return bool(found["asked"] == self.asked and found["identity"] == self._identity)
+        record = self._recorded
+        return (
+            self.metrics.exists()
+            and record.get("configuration") == self.configuration
+            and record.get("identity") == self._identity
+        )
 
     @property
     def seconds(self) -> float | None:
         """How long it took, simulation and ψ included where it was the first to need them."""
-        return float(read_json(self.record)["seconds"]) if self.record.exists() else None
+        return self._recorded.get("seconds")
+
+    @property
+    def _recorded(self) -> dict[str, Any]:
+        return dict(read_json(self.record)) if self.record.exists() else {}
 
     @property
     def _identity(self) -> str | None:
         """Of the fitted system and of what its figures were made with; None where there is no such system."""
-        folder = self.place.system(self.system)
-        if not (folder / "manifest.json").exists():
+        if not (self.folder / "manifest.json").exists():
             return None
-        return fingerprint([read_json(folder / "manifest.json")["identity"], measured_with(folder)])
+        return fingerprint([read_json(self.folder / "manifest.json")["identity"], measured_with(self.folder)])
 
     def remember(self, seconds: float) -> None:
-        """Record that it is finished; one that was merely found finished keeps the time that it took."""
-        before = read_json(self.record) if self.record.exists() else {}
-        if before.get("identity") == self._identity:
-            seconds = max(seconds, before["seconds"])
-        write_json(self.record, {"asked": self.asked, "identity": self._identity, "seconds": round(seconds, 1)})
+        """Record that it is finished; one that was finished before keeps the time that it took."""
+        record, identity = self._recorded, self._identity
+        if record.get("identity") == identity:
+            seconds = max(seconds, record.get("seconds", 0.0))
+        facts = {"configuration": self.configuration, "identity": identity, "seconds": round(seconds, 1)}
+        write_json(self.record, facts)
 
 
 @dataclass(frozen=True)
@@ -110,19 +132,19 @@ class Job:
 
     @cached_property
     def waiting(self) -> tuple[Fit, ...]:
-        """The fits that are not finished."""
+        """The fits that were not finished when it was first asked."""
         return tuple(fit for fit in self.fits if not fit.finished)
 
     @property
-    def output(self) -> Path:
-        """Where its process writes what the fits print."""
-        return self.fits[0].root / OUTPUT / f"{self.source}-seed-{self.seed}.log"
-
-    def message(self) -> str:
-        """The job as one line of JSON, for the process that does it."""
-        fits = [{"root": str(fit.place.root), "arguments": fit.arguments} for fit in self.waiting]
-        donors = [str(donor) for donor in self.donors]
-        return json.dumps({"fits": fits, "donors": donors, "shared": self.shared}) + "\n"
+    def task(self) -> Task[Job]:
+        """The waiting fits, for a process."""
+        arguments = {
+            "fits": [{"root": str(fit.place.root), "arguments": fit.arguments} for fit in self.waiting],
+            "donors": [str(donor) for donor in self.donors],
+            "stages": self.shared,
+        }
+        output = self.fits[0].root / OUTPUT / f"{self.source}-seed-{self.seed}.log"
+        return Task(self, "prerank.experiment.fits:fit_all", arguments, output)
 
 
 def argument(key: str, value: object) -> str:
@@ -130,29 +152,33 @@ def argument(key: str, value: object) -> str:
     return f"{key}={json.dumps(value, default=str)}"
 
 
-def asked_values(config: Config, keys: Iterable[str]) -> list[str]:
-    """Keys of a configuration as overrides of another command."""
+def arguments_of(overrides: Mapping[str, object]) -> list[str]:
+    """Overrides as arguments of a command line."""
+    return [argument(key, value) for key, value in overrides.items()]
+
+
+def asked_arguments(invocation: Invocation, keys: Iterable[str]) -> list[str]:
+    """Keys of a command as arguments of another one."""
+    values = settings(invocation.config)
+    return [argument(key, reduce(lambda place, name: place[name], key.split("."), values)) for key in keys]
+
+
+def fingerprint_of(config: Config) -> str:
+    """Of all that a fit depends on besides its seed: its configuration, and the world's parameters or the files."""
     values = settings(config)
-    return [argument(key, _at(values, key)) for key in keys]
+    return fingerprint([{section: values[section] for section in SECTIONS}, _source(config)])
 
 
-def meaning_of(config: Config) -> dict[str, Any]:
-    """The part of a configuration that a fit depends on, besides its seed; JSON-like."""
-    values = settings(config)
-    return {section: values[section] for section in MEANING}
-
-
-def _at(values: Any, key: str) -> Any:
-    for name in key.split("."):
-        values = values[name]
-    return values
+def _source(config: Config) -> object:
+    if config.data.name == "marketplace":
+        return settings(load_world(config.data.world))
+    path = None if config.data.path is None else Path(config.data.path).expanduser()
+    return source_fingerprint(path) if path is not None and path.exists() else None
 
 
 def seconds_by_source(jobs: Iterable[Job]) -> Mapping[str, float]:
     """Source → mean seconds of the fits that are recorded, for an estimate of what is left."""
-    found: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = defaultdict(list)
     for job in jobs:
-        for fit in job.fits:
-            if (seconds := fit.seconds) is not None:
-                found.setdefault(job.source, []).append(seconds)
-    return {source: sum(times) / len(times) for source, times in found.items()}
+        times[job.source] += [fit.seconds for fit in job.fits if fit.seconds is not None]
+    return {source: sum(each) / len(each) for source, each in times.items() if each}

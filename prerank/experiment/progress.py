@@ -1,70 +1,110 @@
-"""How far an experiment is: what is finished, what failed, and how long the rest takes."""
+"""The course of an experiment: its fits are made, and the user sees what is finished, what failed and what is left."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from configs.console import say, warn
-from prerank.experiment.jobs import OUTPUT, Fit, Job
+from configs.errors import InputError
+from prerank.experiment.jobs import OUTPUT, Fit, Job, seconds_by_source
+from prerank.experiment.pool import Answer, carry_out
 
 SECONDS_BETWEEN_REPORTS = 60
 
 
 @dataclass
-class Progress:
-    """The fits that are finished so far.
+class ExperimentProgress:
+    """The fits of an experiment.
 
     Attributes:
         root: the experiment's folder.
-        waiting: fits that are to be made by this command.
+        jobs: all of it.
+        workers: processes at a time.
         report: brings the report up to date; called now and then.
+        finished: fits that are, before this command or now.
+        failed: fits that broke, with why.
     """
 
     root: Path
-    waiting: int
+    jobs: Sequence[Job]
+    workers: int
     report: Callable[[], object]
-    finished: set[Fit] = field(default_factory=set)
+    finished: set[Fit] = field(init=False)
     failed: dict[Fit, str] = field(default_factory=dict)
-    answered: int = 0
     started: float = field(default_factory=time.monotonic)
     reported: float = field(default_factory=time.monotonic)
 
-    @classmethod
-    def of(cls, jobs: Sequence[Job], root: Path, report: Callable[[], object]) -> Progress:
-        """At the start of a command: what was finished before is finished."""
-        finished = {fit for job in jobs for fit in job.fits} - {fit for job in jobs for fit in job.waiting}
-        return cls(root, sum(len(job.waiting) for job in jobs), report, finished)
+    def __post_init__(self) -> None:
+        self.waiting = [fit for job in self.jobs for fit in job.waiting]
+        self.fits = [fit for job in self.jobs for fit in job.fits]
+        self.finished = set(self.fits) - set(self.waiting)
 
-    def told(self, fit: Fit, answer: Mapping[str, Any]) -> None:
-        """A fit has ended: say so, and now and then bring the report up to date."""
-        self.answered += 1
-        spent = time.monotonic() - self.started
-        left = spent / self.answered * (self.waiting - self.answered)
-        about = f"{fit.group}  seed {fit.seed}  {_called(fit)}"
-        if "error" in answer:
-            self.failed[fit] = str(answer["error"])
-            warn(f"{about}  failed: {answer['error']}")
-        else:
-            fit.remember(float(answer["seconds"]))
-            self.finished.add(fit)
-            left_to_do = f"{self.answered}/{self.waiting}, {minutes(left)} left" if left else "all done"
-            say(f"{about}  {answer['seconds']:.0f} s  ({left_to_do})")
-            if time.monotonic() - self.reported > SECONDS_BETWEEN_REPORTS:
-                self.report()
-                self.reported = time.monotonic()
+    def announce(self, places: str, guess: Callable[[str], float] | None = None) -> None:
+        """How many fits there are, and about how long the missing ones take.
 
-    def failures(self) -> str:
-        """What failed, and where its output lies."""
-        named = [f"{fit.group} seed {fit.seed} {_called(fit)} ({error})" for fit, error in self.failed.items()]
-        return (
-            f"{len(named)} fits failed; the output of the fits is in {self.root / OUTPUT}; run the same command again "
-            f"to try them again: {'; '.join(named)}"
+        Args:
+            places: where they are made, in words.
+            guess: seconds of a fit on a source that none was made on; without it there is no estimate then.
+        """
+        known = seconds_by_source(self.jobs)
+        seconds = [
+            len(job.waiting) * (known.get(job.source) or (guess(job.source) if guess else float("nan")))
+            for job in self.jobs
+            if job.waiting
+        ]
+        left = sum(seconds) / self.workers
+        say(
+            f"{len(self.fits)} fits {places}, {len(self.finished)} finished before, {len(self.waiting)} to make, "
+            f"{min(self.workers, max(len(self.jobs), 1))} at a time" + (f": about {minutes(left)}" if left > 0 else "")
         )
+
+    def make_fits(self) -> None:
+        """Make the fits that are missing, one process for each job."""
+        carry_out((job.task for job in self.jobs if job.waiting), self.workers, self._hear)
+
+    def require_success(self) -> None:
+        """Refuse to end well where fits failed.
+
+        Raises:
+            InputError: naming them, and where their output lies.
+        """
+        if self.failed:
+            reasons = [f"{fit.group} seed {fit.seed} {_called(fit)} ({error})" for fit, error in self.failed.items()]
+            raise InputError(
+                f"{len(reasons)} fits failed; the output of the fits is in {self.root / OUTPUT}; run the same command "
+                f"again to try them again: {'; '.join(reasons)}"
+            )
+
+    def _hear(self, answer: Answer[Job]) -> None:
+        job = answer.subject
+        if answer.error is not None:  # what its process did not come to has failed
+            for fit in job.waiting:
+                if fit not in self.finished and fit not in self.failed:
+                    self._fail(fit, answer.error)
+        elif "error" in answer.content:
+            self._fail(job.waiting[answer.content["fit"]], answer.content["error"])
+        else:
+            self._finish(job.waiting[answer.content["fit"]], answer.content["seconds"])
+
+    def _fail(self, fit: Fit, error: str) -> None:
+        self.failed[fit] = error
+        warn(f"{fit.group}  seed {fit.seed}  {_called(fit)}  failed: {error}")
+
+    def _finish(self, fit: Fit, seconds: float) -> None:
+        fit.remember(seconds)
+        self.finished.add(fit)
+        ended = sum(fit in self.finished or fit in self.failed for fit in self.waiting)
+        missing = len(self.waiting) - ended
+        left = (time.monotonic() - self.started) / ended * missing
+        state = f"{ended}/{len(self.waiting)}, {minutes(left)} left" if missing else "all done"
+        say(f"{fit.group}  seed {fit.seed}  {_called(fit)}  {seconds:.0f} s  ({state})")
+        if time.monotonic() - self.reported > SECONDS_BETWEEN_REPORTS:
+            self.report()
+            self.reported = time.monotonic()
 
 
 def cores() -> int:

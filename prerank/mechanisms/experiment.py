@@ -12,14 +12,11 @@ from pathlib import Path
 
 from configs.command import Invocation
 from configs.console import say, table
-from configs.errors import InputError
 from configs.worlds import load_world
-from prerank.experiment.jobs import Job, seconds_by_source
-from prerank.experiment.pool import carry_out
-from prerank.experiment.progress import Progress, cores, minutes
+from prerank.experiment.progress import ExperimentProgress, cores
 from prerank.mechanisms.gains import Gain, gains_of
 from prerank.mechanisms.jobs import plan_jobs
-from prerank.mechanisms.plan import PLAN, Plan, read_plan
+from prerank.mechanisms.plan import PLAN, MechanismPlan, read_plan
 from prerank.mechanisms.report import in_module_order, interval, points, write_report
 
 SECONDS_PER_ROW = 0.00025
@@ -41,37 +38,23 @@ def mechanisms(invocation: Invocation) -> list[Path]:
     folder = invocation.run.root / "mechanisms"
     jobs, pairs = plan_jobs(plan, invocation, folder)
     invocation.save(folder / "config.yaml")
-    workers = config.mechanisms.workers or cores()
 
     def report() -> list[Path]:
         return write_report(plan, gains_of(plan, pairs, progress.finished), config.mechanisms.seeds, folder)
 
-    progress = Progress.of(jobs, folder, report)
-    tell_plan(jobs, workers)
+    progress = ExperimentProgress(folder, jobs, config.mechanisms.workers or cores(), report)
+    progress.announce(f"in {len(jobs)} simulated markets", guess_seconds)
     try:
-        carry_out([job for job in jobs if job.waiting], workers, progress.told)
+        progress.make_fits()
     finally:  # an interrupted command has a report too
         files = report()
     print_gains(plan, gains_of(plan, pairs, progress.finished))
     say("simulated: " + ", ".join(str(file) for file in files))
-    if progress.failed:
-        raise InputError(progress.failures())
+    progress.require_success()
     return files
 
 
-def tell_plan(jobs: Sequence[Job], workers: int) -> None:
-    """How many fits there are, and about how long the missing ones take."""
-    fits = [fit for job in jobs for fit in job.fits]
-    waiting = [fit for job in jobs for fit in job.waiting]
-    known = seconds_by_source(jobs)
-    estimate = sum(len(job.waiting) * known.get(job.source, _guess(job.source)) for job in jobs) / workers
-    say(
-        f"simulated markets: {len(fits)} fits in {len(jobs)} markets, {len(fits) - len(waiting)} finished before, "
-        f"{len(waiting)} to make, {min(workers, max(len(jobs), 1))} at a time: about {minutes(estimate)}"
-    )
-
-
-def print_gains(plan: Plan, gains: Sequence[Gain]) -> None:
+def print_gains(plan: MechanismPlan, gains: Sequence[Gain]) -> None:
     """The primary figures."""
     rows = [
         [
@@ -89,8 +72,8 @@ def print_gains(plan: Plan, gains: Sequence[Gain]) -> None:
     table(title, ["module: condition", "figure", "gain", "markets", "p (Holm)", "expected\nfound"], rows)
 
 
-def _guess(world: str) -> float:
-    """Seconds of a fit in a world that none was made in."""
-    made = load_world(world)
-    logged = made.ranked + made.logged_passed + made.logged_recalled + made.logged_random
-    return SECONDS_TO_START + SECONDS_PER_ROW * made.days * made.requests_per_day * logged
+def guess_seconds(world: str) -> float:
+    """Of a fit in a world that none was made in."""
+    parameters = load_world(world)
+    logged = parameters.ranked + parameters.logged_passed + parameters.logged_recalled + parameters.logged_random
+    return SECONDS_TO_START + SECONDS_PER_ROW * parameters.days * parameters.requests_per_day * logged

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from prerank.mechanisms.gains import Gain, along
-from prerank.mechanisms.plan import Axis, Expectation, Plan
+from prerank.mechanisms.plan import Axis, Expectation, MechanismPlan
 
 WIDTH = 900
 LEFT, RIGHT = 300, 640
@@ -75,7 +75,7 @@ class Scale:
         return _round_steps(self.low, self.high)
 
 
-def draw(plan: Plan, gains: Sequence[Gain]) -> str:
+def draw(plan: MechanismPlan, gains: Sequence[Gain]) -> str:
     """The picture as text.
 
     Args:
@@ -123,7 +123,7 @@ def _heading(gains: Sequence[Gain]) -> list[Markup]:
     return parts
 
 
-def _module(plan: Plan, title: str, rows: Sequence[Gain], y: float) -> Markup:
+def _module(plan: MechanismPlan, title: str, rows: Sequence[Gain], y: float) -> Markup:
     """One module: a row for each condition, on a common axis."""
     scale = Scale.of(rows, LEFT, RIGHT)
     top, bottom = y + HEAD - 10, y + HEAD + ROW * len(rows)
@@ -156,7 +156,7 @@ def _row(title: str, gain: Gain, scale: Scale, y: float) -> Markup:
     return Markup("").join(parts)
 
 
-def _curve(plan: Plan, axis: Axis, points: Sequence[tuple[float, Gain]], left: float, top: float) -> Markup:
+def _curve(plan: MechanismPlan, axis: Axis, points: Sequence[tuple[float, Gain]], left: float, top: float) -> Markup:
     """One dose-response panel."""
     right, bottom = left + PANEL_WIDTH, top + PANEL_HEIGHT - 62
     scale = Scale.of([gain for _, gain in points], bottom, top + 38)

@@ -20,8 +20,8 @@ from configs.stages import read_json
 from prerank.evaluation.definitions import lower_is_better
 from prerank.evaluation.significance import holm
 from prerank.experiment.jobs import Fit
-from prerank.mechanisms.jobs import Pairs
-from prerank.mechanisms.plan import Axis, Claim, Expectation, Measure, Plan
+from prerank.mechanisms.jobs import FitPairs
+from prerank.mechanisms.plan import Axis, Claim, Expectation, Measure, MechanismPlan
 
 CONFIDENCE, POWER = 0.95, 0.8
 SPLIT = "test"
@@ -129,7 +129,7 @@ def estimate(differences: Sequence[float], confidence: float = CONFIDENCE) -> Es
     return Estimate(mean, mean - reach * error, mean + reach * error, p, (reach + power) * error)
 
 
-def gains_of(plan: Plan, pairs: Pairs, finished: set[Fit]) -> list[Gain]:
+def gains_of(plan: MechanismPlan, pairs: FitPairs, finished: set[Fit]) -> list[Gain]:
     """Every gain that the finished fits tell: each condition and module, each metric in each segment.
 
     Primary figures are corrected together (Holm): one for each condition and module.
@@ -140,7 +140,7 @@ def gains_of(plan: Plan, pairs: Pairs, finished: set[Fit]) -> list[Gain]:
         for claim in condition.claims:
             compared = {
                 seed: (figures[pair[0]], figures[pair[1]])
-                for (name, module, seed), pair in pairs.fits.items()
+                for (name, module, seed), pair in pairs.items()
                 if (name, module) == (condition.name, claim.module) and finished.issuperset(pair)
             }
             if compared:
@@ -203,7 +203,7 @@ def _corrected(gains: list[Gain]) -> list[Gain]:
     return made
 
 
-def along(axis: Axis, plan: Plan, gains: Sequence[Gain]) -> list[tuple[float, Gain]]:
+def along(axis: Axis, plan: MechanismPlan, gains: Sequence[Gain]) -> list[tuple[float, Gain]]:
     """A dose-response curve: each dose with its gain, ascending."""
     found = [
         (plan.conditions[gain.condition].doses[axis.name], gain)

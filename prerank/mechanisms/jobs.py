@@ -6,33 +6,26 @@ conditions that differ in their models only share a log, a graph and an encoding
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from configs.command import Invocation, parse, settings
+from configs.command import Invocation, parse
 from configs.errors import InputError
 from configs.schema import Config
-from configs.stages import fingerprint
-from configs.worlds import load_world
-from prerank.experiment.jobs import Fit, Job, argument, asked_values, meaning_of
-from prerank.mechanisms.plan import Condition, Module, Plan, Side
+from prerank.experiment.jobs import ONE_THREAD, Fit, Job, arguments_of, asked_arguments, fingerprint_of
+from prerank.mechanisms.plan import Condition, MechanismPlan, Module, SystemVariant
 
 DRAWS = 200
 """Bootstrap draws within a fit where the command does not say: intervals come from seeds, not from these."""
 OWN_KEYS = ("run", "runs_folder", "seed", "mechanisms.", "data.name", "data.world", "data.path", "model.name")
 """Keys of the command line that are about the experiment and not about its fits."""
 
-
-@dataclass
-class Pairs:
-    """Which fits are compared: condition, module and seed → the fit with the module and the fit without it."""
-
-    fits: dict[tuple[str, str, int], tuple[Fit, Fit]] = field(default_factory=dict)
+FitPairs = Mapping[tuple[str, str, int], tuple[Fit, Fit]]
+"""Condition, module and seed → the fit with the module and the fit without it."""
 
 
-def plan_jobs(plan: Plan, invocation: Invocation, root: Path) -> tuple[list[Job], Pairs]:
+def plan_jobs(plan: MechanismPlan, invocation: Invocation, root: Path) -> tuple[list[Job], FitPairs]:
     """Every job, the markets of the first seed before those of the second, and the comparisons to be made of them.
 
     Raises:
@@ -40,31 +33,25 @@ def plan_jobs(plan: Plan, invocation: Invocation, root: Path) -> tuple[list[Job]
             or a value that the configuration refuses.
     """
     common = _common(invocation, plan)
-    chosen = plan.chosen(invocation.config.mechanisms.conditions)
-    variants: dict[tuple[str, str], tuple[list[str], str]] = {}
-    pairs = Pairs()
-    by_market: dict[tuple[int, str], dict[tuple[str, str, str], Fit]] = {}
-    for seed in range(invocation.config.seed, invocation.config.seed + invocation.config.mechanisms.seeds):
-        for condition in _bases_first(chosen):
-            for claim in condition.claims:
-                made = []
-                for side, called in _sides(plan.modules[claim.module]):
-                    key = (condition.name, f"{called} {side.model}")
-                    if key not in variants:
-                        variants[key] = _configured(condition, side, common)
-                    fit = _fit(condition, side, called, seed, root, variants[key])
-                    market = by_market.setdefault((seed, condition.world), {})
-                    made.append(market.setdefault((fit.group, fit.run, fit.system), fit))
-                pairs.fits[condition.name, claim.module, seed] = (made[0], made[1])
+    pairs: dict[tuple[str, str, int], tuple[Fit, Fit]] = {}
+    markets: dict[tuple[int, str], dict[Fit, None]] = defaultdict(dict)
+    first = invocation.config.seed
+    seeds = range(first, first + invocation.config.mechanisms.seeds)
+    for condition in _bases_first(plan.chosen(invocation.config.mechanisms.conditions)):
+        for module in condition.expect:
+            sides = _sides(plan.modules[module])
+            fits = [_fits(condition, variant, called, seeds, root, common) for variant, called in sides]
+            pairs |= {(condition.name, module, seed): (fits[0][seed], fits[1][seed]) for seed in seeds}
+    for (condition_name, _, seed), pair in sorted(pairs.items(), key=lambda entry: entry[0][2]):
+        markets[seed, plan.conditions[condition_name].world] |= dict.fromkeys(pair)
     jobs = [
-        Job(world, seed, tuple(fits.values()), _donors(plan, world, seed, root, fits.values()))
-        for (seed, world), fits in by_market.items()
+        Job(world, seed, tuple(fits), _donors(plan, world, seed, root, fits)) for (seed, world), fits in markets.items()
     ]
     return jobs, pairs
 
 
-def _common(invocation: Invocation, plan: Plan) -> list[str]:
-    """Arguments of every fit: the plan's, over them what the command asks for, one thread, few draws."""
+def _common(invocation: Invocation, plan: MechanismPlan) -> list[str]:
+    """Arguments of every fit: the plan's, over them what the command asks for, few draws."""
     config = invocation.config
     if config.data.name != "marketplace" or "data.world" in invocation.asked:
         raise InputError(
@@ -74,33 +61,28 @@ def _common(invocation: Invocation, plan: Plan) -> list[str]:
     if config.model.name != Config().model.name:
         raise InputError(f"model={config.model.name}: the plan names the systems (mechanisms.plan): leave model out")
     asked = sorted(key for key in invocation.asked if not key.startswith(OWN_KEYS))
-    given = [argument(key, value) for key, value in plan.overrides.items() if key not in asked]
-    given += asked_values(config, asked)
-    return ["data=marketplace", f"evaluation.draws={DRAWS}", *given, "prerank.threads=1", "pretrain.threads=1"]
+    planned = {key: value for key, value in plan.overrides.items() if key not in asked}
+    return [f"evaluation.draws={DRAWS}", *arguments_of(planned), *asked_arguments(invocation, asked), *ONE_THREAD]
 
 
-def _sides(module: Module) -> list[tuple[Side, str]]:
+def _sides(module: Module) -> list[tuple[SystemVariant, str]]:
     """Both systems, each with the name of its variant: empty for a file of ``configs/model`` as it is."""
-    sides = {"with": module.with_it, "without": module.without}
-    return [(side, f"{module.name}_{which}" if side.overrides else "") for which, side in sides.items()]
+    sides = {"with": module.with_, "without": module.without}
+    return [(variant, f"{module.name}_{side}" if variant.overrides else "") for side, variant in sides.items()]
 
 
-def _configured(condition: Condition, side: Side, common: Sequence[str]) -> tuple[list[str], str]:
-    """The command line of a fit but for its place and seed, and the fingerprint of what it means."""
-    overrides = {**condition.overrides, **side.overrides}
-    given = [argument(key, value) for key, value in overrides.items()]
-    arguments = [*common, f"data.world={condition.world}", f"model={side.model}", *given]
-    config = parse(arguments, remember=False).config
-    return arguments, fingerprint([meaning_of(config), settings(load_world(condition.world))])
-
-
-def _fit(
-    condition: Condition, side: Side, called: str, seed: int, root: Path, configured: tuple[list[str], str]
-) -> Fit:
-    arguments, asked = configured
-    run = _run_name(seed, called)
-    own = [f"runs_folder={json.dumps(str(root / condition.name))}", f"run={run}", f"seed={seed}"]
-    return Fit(root, condition.name, run, side.model, seed, (*arguments, *own), asked)
+def _fits(
+    condition: Condition, variant: SystemVariant, called: str, seeds: Iterable[int], root: Path, common: Sequence[str]
+) -> dict[int, Fit]:
+    """Seed → fit of a system in a condition."""
+    keys = {**condition.overrides, **variant.overrides}
+    own = ["data=marketplace", f"data.world={condition.world}", f"model={variant.model}"]
+    arguments = (*common, *own, *arguments_of(keys))
+    configuration = fingerprint_of(parse(arguments, remember=False).config)
+    return {
+        seed: Fit(root, condition.name, _run_name(seed, called), variant.model, seed, arguments, configuration)
+        for seed in seeds
+    }
 
 
 def _run_name(seed: int, called: str) -> str:
@@ -112,7 +94,7 @@ def _bases_first(conditions: Iterable[Condition]) -> list[Condition]:
     return sorted(conditions, key=lambda condition: bool(condition.overrides))
 
 
-def _donors(plan: Plan, world: str, seed: int, root: Path, fits: Iterable[Fit]) -> tuple[Path, ...]:
+def _donors(plan: MechanismPlan, world: str, seed: int, root: Path, fits: Iterable[Fit]) -> tuple[Path, ...]:
     """Run folders of this market, also of conditions that are not chosen now: they may be there from before."""
     same = _bases_first(condition for condition in plan.conditions.values() if condition.world == world)
     usual = [root / condition.name / _run_name(seed, "") for condition in same]

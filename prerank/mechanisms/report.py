@@ -10,7 +10,7 @@ from configs.stages import replacing, write_json
 from prerank.evaluation.definitions import define
 from prerank.mechanisms.figure import draw
 from prerank.mechanisms.gains import CONFIDENCE, POWER, Gain, along
-from prerank.mechanisms.plan import Expectation, Measure, Plan
+from prerank.mechanisms.plan import Expectation, Measure, MechanismPlan
 from prerank.pages.markdown import head, row
 
 METRICS = ("gauc_click", "recall_at_10", "recall_full_at_10", "hit_rate_order_at_10")
@@ -19,7 +19,7 @@ COLUMNS = ("module", "condition", "expected", "figure", "gain", "interval", "wit
 EXPECTED = {Expectation.helps: "helps", Expectation.null: "null", Expectation.open: "–"}
 
 
-def write_report(plan: Plan, gains: Sequence[Gain], asked: int, folder: Path) -> list[Path]:
+def write_report(plan: MechanismPlan, gains: Sequence[Gain], asked: int, folder: Path) -> list[Path]:
     """Write ``mechanisms.json``, ``mechanisms.md`` and ``mechanisms.svg``.
 
     Args:
@@ -39,7 +39,7 @@ def write_report(plan: Plan, gains: Sequence[Gain], asked: int, folder: Path) ->
     return files
 
 
-def as_json(plan: Plan, gains: Sequence[Gain], asked: int) -> dict[str, Any]:
+def as_json(plan: MechanismPlan, gains: Sequence[Gain], asked: int) -> dict[str, Any]:
     """Everything: condition → module → metric → segment → gain, and the dose-response curves."""
     conditions: dict[str, Any] = {}
     for gain in gains:
@@ -71,7 +71,7 @@ def as_json(plan: Plan, gains: Sequence[Gain], asked: int) -> dict[str, Any]:
     }
 
 
-def as_markdown(plan: Plan, gains: Sequence[Gain], asked: int) -> str:
+def as_markdown(plan: MechanismPlan, gains: Sequence[Gain], asked: int) -> str:
     """The table for a reader, in points (hundredths of a metric)."""
     lines = [
         "# What each module of GRACE gains (simulated markets)",
@@ -98,7 +98,7 @@ def as_markdown(plan: Plan, gains: Sequence[Gain], asked: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def in_module_order(plan: Plan, gains: Sequence[Gain]) -> list[Gain]:
+def in_module_order(plan: MechanismPlan, gains: Sequence[Gain]) -> list[Gain]:
     """By module, then by condition, as the plan has them."""
     modules, conditions = list(plan.modules), list(plan.conditions)
     return sorted(gains, key=lambda gain: (modules.index(gain.module), conditions.index(gain.condition)))
@@ -113,16 +113,16 @@ def interval(gain: Gain) -> str:
     return "–" if gain.estimate.low is None else f"{points(gain.estimate.low)} … {points(gain.estimate.high)}"
 
 
-def _primary_line(plan: Plan, gain: Gain) -> str:
+def _primary_line(plan: MechanismPlan, gain: Gain) -> str:
     p = "–" if gain.p_holm is None else f"{gain.p_holm:.3f}"
     return row([*_cells(plan, gain), p, str(gain.verdict)])
 
 
-def _claimed_line(plan: Plan, gain: Gain) -> str:
+def _claimed_line(plan: MechanismPlan, gain: Gain) -> str:
     return row([*_cells(plan, gain), str(gain.verdict)])
 
 
-def _cells(plan: Plan, gain: Gain) -> list[str]:
+def _cells(plan: MechanismPlan, gain: Gain) -> list[str]:
     without = "–" if gain.without is None else f"{gain.without:.3f}"
     visible = "–" if gain.estimate.visible is None else f"{100 * gain.estimate.visible:.2f}"
     return [
@@ -138,7 +138,7 @@ def _cells(plan: Plan, gain: Gain) -> list[str]:
     ]
 
 
-def _segment_lines(plan: Plan, gains: Sequence[Gain], metric: str) -> list[str]:
+def _segment_lines(plan: MechanismPlan, gains: Sequence[Gain], metric: str) -> list[str]:
     found = {(gain.module, gain.condition, gain.measure): gain for gain in gains}
     rows = dict.fromkeys((gain.module, gain.condition) for gain in in_module_order(plan, gains))
     lines = []

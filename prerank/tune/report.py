@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ def _facts(found: Found) -> dict[str, Any]:
         "split": "validation",
         "seed": found.seed,
         "objective": list(found.objective),
-        "space": {key: searched.facts for key, searched in found.space.items()},
+        "space": {key: asdict(searched) for key, searched in found.space.items()},
         "asked": found.asked,
         "finished": len(found.trials),
         "failed": sum(trial.failed for trial in found.trials),

@@ -7,6 +7,7 @@ interrupted search goes on where it stopped.
 from __future__ import annotations
 
 import dataclasses
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class Trial:
         }
 
 
-class Records:
+class TrialRecords:
     """The finished trials of one search on disk; those of another one lie beside them and are not read.
 
     Args:
@@ -102,9 +103,9 @@ class Records:
         trials = {}
         for path in sorted(self.folder.glob("*.json")):
             try:
-                found = read_json(path)
-                outcome = Outcome(**{name.name: found[name.name] for name in dataclasses.fields(Outcome)})
-                trials[int(found["number"])] = Trial(int(found["number"]), dict(found["values"]), outcome)
+                record = read_json(path)
+                outcome = Outcome(**{each.name: record[each.name] for each in dataclasses.fields(Outcome)})
+                trials[int(record["number"])] = Trial(int(record["number"]), dict(record["values"]), outcome)
             except (InputError, KeyError, TypeError, ValueError):
                 raise InputError(f"{path} is no record of a trial: delete it, and run the same command again") from None
         return trials
@@ -118,15 +119,16 @@ class Records:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A trial to be made."""
+class PendingTrial:
+    """A trial to be made; ``started`` is when it was asked for, in seconds of the monotonic clock."""
 
     number: int
     values: dict[str, Any]
     trial: optuna.Trial
+    started: float = field(default_factory=time.monotonic)
 
 
-class Search:
+class HyperparameterSearch:
     """Trial 0 is what is configured; the others are chosen by TPE.
 
     The sampler is seeded anew for each trial from the seed and the trial's number, so that with one trial at a time a
@@ -144,16 +146,16 @@ class Search:
     def __init__(
         self, space: Space, defaults: Mapping[str, Any], seed: int, finished: Mapping[int, Trial], trials: int
     ) -> None:
-        self.seed, self.defaults = seed, dict(defaults)
+        self.seed, self.defaults, self.trials = seed, dict(defaults), trials
         self.distributions: dict[str, BaseDistribution] = {key: each.distribution for key, each in space.items()}
-        self.finished = dict(finished)
+        self.finished = {number: trial for number, trial in finished.items() if number < trials}
         self.waiting = [number for number in range(trials) if number not in finished]
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.study = optuna.create_study(direction="maximize")
         for _, trial in sorted(self.finished.items()):
             self._remember(trial)
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> PendingTrial | None:
         """The next trial; None when there are no more."""
         if not self.waiting:
             return None
@@ -162,15 +164,14 @@ class Search:
         if number == 0:
             self.study.enqueue_trial(self.defaults)
         trial = self.study.ask(self.distributions)
-        return Asked(number, dict(trial.params), trial)
+        return PendingTrial(number, dict(trial.params), trial)
 
-    def tell(self, asked: Asked, outcome: Outcome) -> Trial:
+    def tell(self, pending: PendingTrial, outcome: Outcome) -> Trial:
         """A trial has ended."""
-        made = Trial(asked.number, asked.values, outcome)
-        state = TrialState.FAIL if made.failed else TrialState.COMPLETE
-        self.study.tell(asked.trial, made.objective, state=state)
-        self.finished[made.number] = made
-        return made
+        trial = Trial(pending.number, pending.values, outcome)
+        self.study.tell(pending.trial, trial.objective, state=_state(trial))
+        self.finished[trial.number] = trial
+        return trial
 
     @property
     def best(self) -> Trial | None:
@@ -184,12 +185,16 @@ class Search:
     def _remember(self, trial: Trial) -> None:
         self.study.add_trial(
             optuna.trial.create_trial(
-                state=TrialState.FAIL if trial.failed else TrialState.COMPLETE,
+                state=_state(trial),
                 value=trial.objective,
                 params=trial.values,
                 distributions=self.distributions,
             )
         )
+
+
+def _state(trial: Trial) -> TrialState:
+    return TrialState.FAIL if trial.failed else TrialState.COMPLETE
 
 
 def _sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:

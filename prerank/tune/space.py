@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from configs.command import CONFIGS, settings
 from configs.errors import InputError
+from configs.plans import Place, checked, load_plan, mapping, require_known
 from configs.ranges import check_ranges
 from configs.schema import Config
 
@@ -47,11 +46,6 @@ class Range:
         if self.integer:
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """As in the file."""
-        return {"low": self.low, "high": self.high, "log": self.log, "integer": self.integer}
 
     @property
     def tried(self) -> tuple[Any, ...]:
@@ -86,40 +80,75 @@ class Range:
 class Choices:
     """One of some values."""
 
-    values: tuple[Any, ...]
+    choices: tuple[Any, ...]
 
     @property
     def distribution(self) -> CategoricalDistribution:
-        return CategoricalDistribution(self.values)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """As in the file."""
-        return {"choices": list(self.values)}
+        return CategoricalDistribution(self.choices)
 
     @property
     def tried(self) -> tuple[Any, ...]:
         """As of a range."""
-        return self.values
+        return self.choices
 
     def __contains__(self, value: Any) -> bool:
-        return value in self.values
+        return value in self.choices
 
     def __str__(self) -> str:
-        return f"one of {', '.join(map(str, self.values))}"
+        return f"one of {', '.join(map(str, self.choices))}"
 
     def beyond(self, _value: Any) -> None:
         """Choices have no edge."""
 
 
+def _searched_key(value: str, place: Place) -> str:
+    return require_known(value, _defaults(), place)
+
+
+def _system(value: str, place: Place) -> str:
+    return require_known(value, sorted(file.stem for file in (CONFIGS / "model").glob("*.yaml")), place)
+
+
+def _searched(value: object, place: Place) -> Range | Choices:
+    content = mapping(value, place)
+    if "choices" not in content:
+        return _checked_range(checked(Range, content, place), place)
+    if len(content) > 1:
+        raise InputError(f"{place}: choices stand alone, found {', '.join(content)}")
+    choices: Choices = checked(Choices, content, place)
+    values = choices.choices
+    plain = all(isinstance(each, bool | int | float | str) for each in values)
+    if not plain or len(values) < 2 or len(set(map(repr, values))) < len(values):
+        raise InputError(f"{place}.choices must list two or more different plain values, found {list(values)}")
+    return choices
+
+
+Searches = Mapping[Annotated[str, _searched_key], Annotated[Range | Choices, _searched]]
+"""Key of the configuration → what is searched of it."""
+
+
+@dataclass(frozen=True)
+class SystemSpace:
+    """What is searched for a system: its own keys, and those that all systems have in common unless it says no."""
+
+    common: bool = True
+    keys: Searches = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SpaceFile:
+    """A file as ``configs/tune.yaml``."""
+
+    common: Searches = field(default_factory=dict)
+    systems: Mapping[Annotated[str, _system], SystemSpace] = field(default_factory=dict)
+
+
 Space = dict[str, Range | Choices]
 """Key of the configuration → what is searched of it; empty for a system with nothing to tune."""
-Entry = tuple[str, str, Range | Choices]
-"""Where it stands in the file, its key, and what is searched."""
 
 
 def read_space(path: Path, system: str) -> Space:
-    """What is searched for a system.
+    """What is searched for a system; one that the file does not have has the common keys.
 
     Args:
         path: of a file as ``configs/tune.yaml``; all of it is checked, whatever the system.
@@ -127,37 +156,19 @@ def read_space(path: Path, system: str) -> Space:
 
     Raises:
         InputError: for a missing or unreadable file, an unknown system or key, a range that is none, or one in which
-            the configuration refuses a value; or if the file does not have the system.
+            the configuration refuses a value.
     """
-    spaces = read_spaces(path)
-    if system not in spaces:
-        raise InputError(
-            f"{path}: systems has no {system}: add `{system}: {{keys: {{...}}}}` with what is to be searched, or "
-            f"`{system}: {{common: false}}` if there is nothing"
-        )
-    return spaces[system]
-
-
-def read_spaces(path: Path) -> dict[str, Space]:
-    """What is searched for each system that the file has.
-
-    Raises:
-        InputError: as :func:`read_space`.
-    """
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"tune.space: {path} does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
-    content = _mapping(given, str(path), ("common", "systems"))
-    entries: list[Entry] = []
-    common = _space(content.get("common"), f"{path}: common", entries)
-    names = sorted(file.stem for file in (CONFIGS / "model").glob("*.yaml"))
-    found = _mapping(content.get("systems"), f"{path}: systems", names)
-    spaces = {name: _of_system(value, f"{path}: systems.{name}", common, entries) for name, value in found.items()}
-    _require_taken(entries)
-    return spaces
+    file = load_plan(SpaceFile, path, "tune.space")
+    for name, of_system in file.systems.items():
+        twice = sorted(set(of_system.keys) & set(file.common)) if of_system.common else []
+        if twice:
+            raise InputError(
+                f"{path}: systems.{name}.keys: {', '.join(twice)} is searched by all systems alike (common): "
+                "leave it out"
+            )
+    _require_taken(file, path)
+    own = file.systems.get(system, SystemSpace())
+    return {**(file.common if own.common else {}), **own.keys}
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
@@ -166,16 +177,16 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     Raises:
         InputError: for a key or value that the configuration refuses.
     """
-    made = OmegaConf.structured(config)
+    changed = OmegaConf.structured(config)
     for key, value in values.items():
         try:
-            OmegaConf.update(made, key, value)
+            OmegaConf.update(changed, key, value)
         except OmegaConfBaseException as error:
             raise InputError(f"{key}: {str(error).splitlines()[0]}") from None
-    changed = OmegaConf.to_object(made)
-    assert isinstance(changed, Config)
-    check_ranges(changed)
-    return changed
+    copy = OmegaConf.to_object(changed)
+    assert isinstance(copy, Config)
+    check_ranges(copy)
+    return copy
 
 
 def configured(config: Config, space: Space) -> dict[str, Any]:
@@ -210,45 +221,42 @@ def _flat(content: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield key, content
 
 
-def _of_system(given: object, where: str, common: Space, entries: list[Entry]) -> Space:
-    content = _mapping(given, where, ("common", "keys"))
-    takes_common = _flag(content.get("common", True), f"{where}.common")
-    own = _space(content.get("keys"), f"{where}.keys", entries)
-    twice = sorted(set(own) & set(common)) if takes_common else []
-    if twice:
-        raise InputError(f"{where}.keys: {', '.join(twice)} is searched by all systems alike (common): leave it out")
-    return {**(common if takes_common else {}), **own}
-
-
-def _space(given: object, where: str, entries: list[Entry]) -> Space:
-    """A section's keys; each is added to ``entries`` too."""
-    content = _mapping(given, where, _defaults())
-    made = {key: _searched(value, _defaults()[key], f"{where}.{key}") for key, value in content.items()}
-    entries += [(f"{where}.{key}", key, searched) for key, searched in made.items()]
-    return made
-
-
 @cache
 def _defaults() -> dict[str, Any]:
     return dict(leaves(Config()))
 
 
-def _searched(given: object, default: object, where: str) -> Range | Choices:
-    content = _mapping(given, where, ("low", "high", "log", "integer", "choices"))
-    if "choices" not in content:
-        return _range(content, default, where)
-    if len(content) > 1:
-        raise InputError(f"{where}: choices stand alone, found {', '.join(content)}")
-    return _choices(content["choices"], where)
+def _checked_range(numbers: Range, place: Place) -> Range:
+    default = _defaults()[place.keys[-1]]
+    ends = f"{numbers.low:g} and {numbers.high:g}"
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        raise InputError(f"{place} is no number (its default is {default!r}): give choices")
+    if numbers.low >= numbers.high:
+        raise InputError(f"{place}: low must be below high, found {ends}")
+    if numbers.log and numbers.low <= 0:
+        raise InputError(f"{place}: a logarithmic range begins above 0, found low: {numbers.low:g}")
+    if isinstance(default, int) and not numbers.integer:
+        raise InputError(f"{place} takes whole numbers: add integer: true")
+    if not numbers.integer:
+        return numbers
+    if not (numbers.low.is_integer() and numbers.high.is_integer()):
+        raise InputError(f"{place}: integer: true needs whole numbers, found {ends}")
+    return replace(numbers, low=int(numbers.low), high=int(numbers.high))
 
 
-def _require_taken(entries: Sequence[Entry]) -> None:
+def _require_taken(file: SpaceFile, path: Path) -> None:
     """Refuse a range with an end, or a choice, that the configuration does not take.
 
     A configuration takes long to check, so values of different keys are tried together; one by one only to name the bad
     one.
     """
-    waiting = {(key, value): where for where, key, searched in entries for value in searched.tried}
+    sections = {"common": file.common, **{f"systems.{name}.keys": each.keys for name, each in file.systems.items()}}
+    waiting = {
+        (key, value): f"{path}: {section}.{key}"
+        for section, keys in sections.items()
+        for key, searched in keys.items()
+        for value in searched.tried
+    }
     while waiting:
         together = dict(waiting.keys())
         try:
@@ -260,52 +268,3 @@ def _require_taken(entries: Sequence[Entry]) -> None:
                 except InputError as error:
                     raise InputError(f"{waiting[key, value]}: {error}") from None
         waiting = {(key, value): where for (key, value), where in waiting.items() if together[key] != value}
-
-
-def _choices(given: object, where: str) -> Choices:
-    plain = isinstance(given, list) and all(isinstance(value, bool | int | float | str) for value in given)
-    if not plain or not isinstance(given, list) or len(given) < 2 or len({repr(value) for value in given}) < len(given):
-        raise InputError(f"{where}.choices must list two or more different plain values, found {given!r}")
-    return Choices(tuple(given))
-
-
-def _range(content: Mapping[str, Any], default: object, where: str) -> Range:
-    if isinstance(default, bool) or not isinstance(default, int | float):
-        raise InputError(f"{where} is no number (its default is {default!r}): give choices")
-    ends = []
-    for name in ("low", "high"):
-        value = content.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InputError(f"{where}.{name} must be a finite number, found {value!r}")
-        ends.append(value)
-    low, high = ends
-    made = Range(low, high, *(_flag(content.get(name, False), f"{where}.{name}") for name in ("log", "integer")))
-    if low >= high:
-        raise InputError(f"{where}: low must be below high, found {low} and {high}")
-    if made.log and low <= 0:
-        raise InputError(f"{where}: a logarithmic range begins above 0, found low: {low}")
-    if made.integer and not all(isinstance(end, int) for end in ends):
-        raise InputError(f"{where}: integer: true needs whole numbers, found {low} and {high}")
-    if isinstance(default, int) and not made.integer:
-        raise InputError(f"{where} takes whole numbers: add integer: true")
-    return made
-
-
-def _flag(given: object, where: str) -> bool:
-    if not isinstance(given, bool):
-        raise InputError(f"{where} must be true or false, found {given!r}")
-    return given
-
-
-def _mapping(given: object, where: str, known: Iterable[str]) -> dict[str, Any]:
-    """Names and values, of which every name is known; nothing at all is an empty one."""
-    content = {} if given is None else given
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise InputError(f"{where} must hold names and values, found {given!r}")
-    among = list(known)
-    for name in content:
-        if name not in among:
-            near = difflib.get_close_matches(name, among, n=1, cutoff=0.5)
-            hint = f": did you mean {near[0]!r}?" if near else f"; there are: {', '.join(among)}"
-            raise InputError(f"{where}: {name!r} is unknown{hint}")
-    return content

@@ -1,27 +1,20 @@
-"""One trial: fit with other values in a folder of its own, measure on validation, leave nothing behind.
-
-``python -m prerank.tune.trial`` does so in a process of its own, started by ``python -m prerank.tune``: it reads a line
-of JSON and answers with another; what the fit prints goes to its error output.
-"""
+"""One trial: fit with other values in a folder of its own, measure on validation, leave nothing behind."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import shutil
-import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from configs.command import config_from
 from configs.errors import InputError, system_fault
 from configs.schema import Config
 from configs.stages import Run
 from prerank.encoding.batches import EncodedLog
-from prerank.experiment.pool import end_with_parent, read_line
 from prerank.fitting import fit_system, open_work, predict_validation
 from prerank.tune.objective import objective_parts
 from prerank.tune.search import Outcome
@@ -64,25 +57,25 @@ def measure(config: Config, run: Run, encoded: EncodedLog, folder: Path, objecti
     return Outcome(time.monotonic() - started, parts, None, system.parameters, fusion)
 
 
-def main() -> int:
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what the fit prints belongs to the log, and the answer to nobody else
-    asked = json.loads(read_line("expected a trial on the input: this is started by `python -m prerank.tune`"))
-    end_with_parent()
-    run, folder = Run(Path(asked["run"])), Path(asked["folder"])
-    config = with_values(config_from(Path(asked["config"])), {**asked["values"], "prerank.threads": 1})
+def measure_alone(
+    run: str, config: str, folder: str, values: Mapping[str, Any], objective: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """:func:`measure` in a process of its own, with one thread.
+
+    Args:
+        run, config, folder: paths of the run folder, the search's configuration and the trial's own folder.
+        values: of this trial.
+        objective: names of figures.
+
+    Yields:
+        The outcome as JSON, or ``{"fault": ...}`` where the disk is full or cannot be written.
+    """
+    place = Run(Path(run))
+    configuration = with_values(config_from(Path(config)), {**values, "prerank.threads": 1})
     try:
-        outcome = measure(config, run, EncodedLog.open(run.encoded), folder, asked["objective"])
-        answer = dataclasses.asdict(outcome)
+        yield dataclasses.asdict(measure(configuration, place, EncodedLog.open(place.encoded), Path(folder), objective))
     except Exception as error:
         fault = system_fault(error, folder)
         if fault is None:
             raise
-        answer = {"fault": fault}
-    answers.write(json.dumps(answer))
-    answers.flush()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        yield {"fault": fault}

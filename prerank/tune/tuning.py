@@ -7,37 +7,33 @@ score. The test split is neither predicted nor measured. An interrupted search g
 
 from __future__ import annotations
 
-import json
 import shlex
-import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from configs.command import Invocation, settings
-from configs.console import say, warn
+from configs.command import Invocation
+from configs.console import say
 from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import Run, fingerprint
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_log
-from prerank.experiment.progress import cores, minutes
+from prerank.experiment.jobs import asked_arguments
+from prerank.experiment.progress import cores
 from prerank.fitting import open_log, open_work, system_stage
 from prerank.tune.objective import check_objective
-from prerank.tune.pool import Processes
-from prerank.tune.report import Found, print_report, write_report
-from prerank.tune.search import Asked, Outcome, Records, Search, Trial
-from prerank.tune.space import SPACES, Space, configured, leaves, read_space, with_values
-from prerank.tune.trial import measure
+from prerank.tune.progress import TuningProgress
+from prerank.tune.report import print_report
+from prerank.tune.search import HyperparameterSearch, Trial, TrialRecords
+from prerank.tune.space import SPACES, Space, configured, leaves, read_space
 
 HANDED_ON = ("model.", "prerank.", "evaluation.", "runs_folder", "seed")
 """Keys of this command line that the fit with the best values needs too."""
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TuningResult:
     """The result of a search.
 
     Attributes:
@@ -53,167 +49,40 @@ class Tuned:
     best: Trial
 
 
-def tune(invocation: Invocation) -> Tuned:
+def tune(invocation: Invocation) -> TuningResult:
     """Make the trials of ``config.model`` on ``config.run`` that are missing, and report on all.
 
     Raises:
         InputError: if the run, the space or the objective cannot be used, or if every trial failed.
     """
-    config, name = invocation.config, invocation.config.model.name
+    config, run, name = invocation.config, invocation.run, invocation.config.model.name
     space = read_space(SPACES if config.tune.space is None else Path(config.tune.space).expanduser(), name)
     defaults = configured(config, space)
     encoded = encode_log(invocation, open_log(invocation))
     check_objective(encoded, config.evaluation, config.tune.objective)
-    tuning = open_tuning(invocation, encoded, space)
-    search = Search(space, defaults, config.seed, tuning.finished(), tuning.asked)
-    tuning.tell_plan(search)
+    folder = run.root / "tune" / name
+    invocation.save(folder / "config.yaml")
+    # One trial is all that a system without keys can have: the others would be the same.
+    trials = config.tune.trials if space else 1
+    records = TrialRecords(folder / "trials", search_identity(config, run, encoded, space))
+    search = HyperparameterSearch(space, defaults, config.seed, records.read(), trials)
+    progress = TuningProgress(
+        config, run, encoded, folder, search, records, min(config.tune.workers or cores(), trials)
+    )
+    progress.announce(space)
     try:
-        if tuning.workers == 1:
-            tuning.one_by_one(search)
-        else:
-            tuning.several(search)
+        progress.make_trials()
     finally:  # an interrupted search has a report too
-        found = tuning.report(search)
+        found = progress.report(space)
     if found.best is None:
         raise InputError(
             f"model={name}: all {len(found.trials)} trials failed, the first with: {found.trials[0].outcome.reason}; "
-            f"what they printed is in {tuning.output}; delete {tuning.records.folder} to try again"
+            f"what they printed is in {progress.output}; delete {records.folder} to try again"
         )
     print_report(found)
-    say(f"all trials: {tuning.folder / 'tune.md'}")
-    say(f"next: {next_command(invocation, space, tuning.folder / 'best.yaml')}")
-    return Tuned(tuning.folder, tuning.folder / "best.yaml", found.trials, found.best)
-
-
-@dataclass
-class Tuning:
-    """A search on its way.
-
-    Attributes:
-        folder: of the system's search.
-        asked: trials that it has when it is finished.
-        made: trials of this command, with the seconds they took together.
-    """
-
-    config: Config
-    run: Run
-    encoded: EncodedLog
-    space: Space
-    folder: Path
-    records: Records
-    asked: int
-    workers: int
-    made: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def output(self) -> Path:
-        """What the trials print."""
-        return self.folder / "output.log"
-
-    def finished(self) -> dict[int, Trial]:
-        """The trials that were recorded before, as far as they are asked for now."""
-        return {number: trial for number, trial in self.records.read().items() if number < self.asked}
-
-    def tell_plan(self, search: Search) -> None:
-        """What is searched, and how much of it is done."""
-        name, others = self.config.model.name, self.records.others()
-        if others:
-            say(
-                f"model={name}: {others} trials of other searches are not read: they had another log, ψ, configuration,"
-                " space, objective or seed"
-            )
-        if not self.space:
-            say(f"model={name} has nothing to tune: what is configured is measured, and that is all")
-        before = f", {len(search.finished)} of them made before" if search.finished else ""
-        say(
-            f"model={name}: {self.asked} trials of {len(self.space)} keys{before}, "
-            f"{min(self.workers, max(len(search.waiting), 1))} at a time, on validation: mean of "
-            f"{', '.join(self.config.tune.objective)}"
-        )
-        for key, searched in self.space.items():
-            say(f"  {key}: {searched}, configured {search.defaults[key]}")
-
-    def one_by_one(self, search: Search) -> None:
-        """Make the trials in this process."""
-        while (asked := search.ask()) is not None:
-            config = with_values(self.config, asked.values)
-            with self._printing_to_output(asked):
-                outcome = measure(config, self.run, self.encoded, self._place(asked), self.config.tune.objective)
-            self.told(search, asked, outcome)
-
-    def several(self, search: Search) -> None:
-        """Make the trials in processes of their own, some at a time."""
-        running: dict[Future[Outcome], Asked] = {}
-        with Processes(self.workers, self.output) as processes:
-            while True:
-                while len(running) < self.workers and (asked := search.ask()) is not None:
-                    message = {
-                        "run": str(self.run.root),
-                        "config": str(self.folder / "config.yaml"),
-                        "folder": str(self._place(asked)),
-                        "values": asked.values,
-                        "objective": list(self.config.tune.objective),
-                    }
-                    running[processes.submit(message)] = asked
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    self.told(search, running.pop(future), future.result())
-
-    def told(self, search: Search, asked: Asked, outcome: Outcome) -> None:
-        """A trial has ended: record it and say so."""
-        trial = search.tell(asked, outcome)
-        self.records.write(trial)
-        self.made += 1
-        missing = self.asked - len(search.finished)
-        left = (time.monotonic() - self.started) / self.made * missing
-        about = f"trial {trial.number} ({len(search.finished)}/{self.asked})"
-        spent = f"{minutes(outcome.seconds)}{f', {minutes(left)} left' if missing else ''}"
-        if trial.failed:
-            warn(f"{about}  failed: {outcome.reason}  ({spent})")
-            return
-        parts = "  ".join(f"{name} {value:.4f}" for name, value in outcome.parts.items())
-        best = "  best so far" if trial is search.best else ""
-        say(f"{about}  {parts}  mean {trial.objective:.4f}{best}  ({spent})")
-
-    def report(self, search: Search) -> Found:
-        """Write what is known."""
-        found = Found(
-            run=self.config.run,
-            system=self.config.model.name,
-            identity=self.records.folder.name,
-            seed=self.config.seed,
-            objective=tuple(self.config.tune.objective),
-            space=self.space,
-            asked=self.asked,
-            trials=tuple(trial for _, trial in sorted(search.finished.items())),
-            best=search.best,
-        )
-        if found.trials:
-            write_report(found, self.folder)
-        return found
-
-    def _place(self, asked: Asked) -> Path:
-        return self.folder / "work" / f"{asked.number:03}"
-
-    @contextmanager
-    def _printing_to_output(self, asked: Asked) -> Iterator[None]:
-        """The fits' own lines are for who looks into a trial; the console gets a line for each."""
-        with self.output.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
-            say(f"trial {asked.number}: {asked.values}")
-            yield
-
-
-def open_tuning(invocation: Invocation, encoded: EncodedLog, space: Space) -> Tuning:
-    """The search's folder, with the records of the same search if there are any."""
-    config, run = invocation.config, invocation.run
-    folder = run.root / "tune" / config.model.name
-    records = Records(folder / "trials", search_identity(config, run, encoded, space))
-    invocation.save(folder / "config.yaml")
-    # One trial is all that a system without keys can have: the others would be the same.
-    asked = config.tune.trials if space else 1
-    return Tuning(config, run, encoded, space, folder, records, asked, min(config.tune.workers or cores(), asked))
+    say(f"all trials: {folder / 'tune.md'}")
+    say(f"next: {next_command(invocation, space, folder / 'best.yaml')}")
+    return TuningResult(folder, folder / "best.yaml", found.trials, found.best)
 
 
 def search_identity(config: Config, run: Run, encoded: EncodedLog, space: Space) -> str:
@@ -228,21 +97,16 @@ def search_identity(config: Config, run: Run, encoded: EncodedLog, space: Space)
             "system": config.model.name,
             "configured": dict(leaves(config)),
             "seed": config.seed,
-            "space": {key: searched.facts for key, searched in space.items()},
+            "space": {key: asdict(searched) for key, searched in space.items()},
             "objective": list(config.tune.objective),
         }
     )
 
 
-def next_command(invocation: Invocation, space: Space, best: Path) -> str:
+def next_command(invocation: Invocation, searched: Collection[str], best: Path) -> str:
     """The command that fits the system with the best values, and evaluates it on test."""
     config = invocation.config
-    values = settings(config)
-    command = ["python", "-m", "prerank.fit", f"run={config.run}", f"model={config.model.name}", "--config", str(best)]
-    for key in sorted(invocation.asked - set(space) - {"model.name"}):
-        if key.startswith(HANDED_ON):
-            value = values
-            for name in key.split("."):
-                value = value[name]
-            command.append(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
-    return shlex.join(command)
+    keys = sorted(invocation.asked - set(searched) - {"model.name"})
+    handed_on = asked_arguments(invocation, [key for key in keys if key.startswith(HANDED_ON)])
+    fit = ["python", "-m", "prerank.fit", f"run={config.run}", f"model={config.model.name}", "--config", str(best)]
+    return shlex.join([*fit, *handed_on])

@@ -27,15 +27,15 @@ def test_default_world_is_the_schema_s():
 
 
 def test_unknown_world_names_the_nearest():
-    with pytest.raises(InputError, match=r"default, .*tiny.*did you mean 'tiny'"):
+    with pytest.raises(InputError, match=r"'tinny' is unknown: did you mean 'tiny'\? There are default, .*tiny"):
         load_world("tinny")
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"ranker_qualty": 0.5}, "unknown key 'ranker_qualty': did you mean 'ranker_quality'"),
-        ({"days": "many"}, "days"),
+        ({"ranker_qualty": 0.5}, "world.yaml: 'ranker_qualty' is unknown: did you mean 'ranker_quality'"),
+        ({"days": "many"}, "days must be a whole number, found 'many'"),
         ({"days": 0}, "days must be at least 1"),
         ({"ranker_quality": 1.2}, "ranker_quality must be between 0 and 1"),
         ({"passed": 500}, "recalled >= passed >= ranked"),
@@ -44,7 +44,7 @@ def test_unknown_world_names_the_nearest():
         ({"users": 100}, "need more than 100 users"),
         ({"items": 10, "new_items_per_day": 0}, "smaller than recalled"),
         ({"first_day": "yesterday"}, "first_day must be a date"),
-        (["days"], "must hold keys and values"),
+        (["days"], "must hold names and values"),
     ],
 )
 def test_wrong_worlds_are_refused(given, message):
@@ -63,7 +63,7 @@ def test_a_world_may_be_another_one_with_a_difference(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="goes round in a circle: other -> smaller -> small -> other"):
         load_world("other")
     (tmp_path / "small.yaml").write_text("base: nothing\n")
-    with pytest.raises(InputError, match="world=nothing is unknown"):
+    with pytest.raises(InputError, match=r"data\.world: 'nothing' is unknown"):
         load_world("other")
 
 

@@ -8,12 +8,11 @@ import pytest
 
 from configs.command import parse
 from configs.errors import InputError
-from prerank.compare import comparison as command
-from prerank.compare import cost as compare_cost
+from prerank.compare import cost
 from prerank.compare.comparison import compare
-from prerank.compare.cost import cpu_model, measure
-from prerank.experiment import worker as experiment_worker
-from prerank.experiment.worker import work
+from prerank.compare.cost import cpu_model
+from prerank.experiment import fits, progress
+from prerank.experiment.pool import Answer
 
 QUICK = (
     "data.world=tiny",
@@ -29,10 +28,11 @@ QUICK = (
 )
 
 
-def carry_out_here(jobs, _workers, told):
+def carry_out_here(tasks, _processes, hear):
     """Does in this process what the workers do, to save them the loading of libraries."""
-    for job in jobs:
-        work(json.loads(job.message()), lambda answer, job=job: told(job.waiting[answer["fit"]], answer))
+    for task in tasks:
+        for content in fits.fit_all(**task.arguments):
+            hear(Answer(task.subject, content))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def ask(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(ask):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "carry_out", carry_out_here)
+        patch.setattr(progress, "carry_out", carry_out_here)
         return compare(ask("compare.systems=[popularity,lightgbm]"))
 
 
@@ -79,8 +79,7 @@ def test_the_whole_comparison(made):
 
 def test_a_second_time_nothing_is_fitted_and_nothing_is_measured(made, ask, monkeypatch, capsys):
     before = {file: file.stat().st_mtime_ns for file in made.files[0].parent.rglob("*") if "_" in file.name}
-    monkeypatch.setattr(compare_cost.subprocess, "run", None)
-    monkeypatch.setattr("prerank.experiment.pool.Worker.start", None)
+    monkeypatch.setattr("prerank.experiment.pool._Process", None)
     again = compare(ask("compare.systems=[popularity,lightgbm]"))
     printed = capsys.readouterr().out
     assert "2 finished before, 0 to make" in " ".join(printed.split())
@@ -91,15 +90,15 @@ def test_a_second_time_nothing_is_fitted_and_nothing_is_measured(made, ask, monk
 
 
 def test_a_fit_that_breaks_is_told_and_the_others_go_on(made, ask, monkeypatch):
-    fit = experiment_worker.fit
+    fit = fits.fit
 
     def breaking(request):
         if request.config.model.name == "mmoe":
             raise InputError("it broke")
         return fit(request)
 
-    monkeypatch.setattr(experiment_worker, "fit", breaking)
-    monkeypatch.setattr(command, "carry_out", carry_out_here)
+    monkeypatch.setattr(fits, "fit", breaking)
+    monkeypatch.setattr(progress, "carry_out", carry_out_here)
     with pytest.raises(InputError, match=r"1 fits failed; .*marketplace_tiny seed 0 mmoe \(it broke\)"):
         compare(ask("compare.systems=[popularity,mmoe,ple]"))
     found = json.loads(made.files[0].read_text())
@@ -114,22 +113,22 @@ def test_a_fit_that_breaks_is_told_and_the_others_go_on(made, ask, monkeypatch):
     assert network["flops"] > 0
 
 
-def test_a_fit_that_is_made_again_is_measured_again(made, monkeypatch):
+def test_a_fit_that_is_made_again_is_measured_again(made, monkeypatch, capsys):
     folder = made.files[0].parent
     path = folder / "_cost" / "marketplace_tiny-lightgbm.json"
     kept = path.read_text()
     path.write_text(kept.replace(json.loads(kept)["identity"], "of another fit"))
-    asked = []
-    monkeypatch.setattr(
-        compare_cost.subprocess, "run", lambda *_, input, **__: asked.append(json.loads(input)) or Ended
-    )
+    tasks = []
+
+    def unable(asked, _processes, hear):
+        tasks.extend(asked)
+        hear(Answer(None, {"error": "no time"}))
+
+    monkeypatch.setattr(cost, "carry_out", unable)
     request = parse([f"runs_folder={folder.parents[1]}", "run=c", *QUICK, "compare.systems=[popularity,lightgbm]"])
     assert compare(request).content["data"][0]["cost"]["lightgbm"]["latency"] is None
-    assert [wanted["system"] for wanted in asked[0]] == ["lightgbm"]
-    cost = measure(asked[0][0]["arguments"], "lightgbm")
-    assert cost["scoring_ms"] > 0
-    assert cost["candidates"] == 1000
-
-
-class Ended:
-    returncode = 0
+    assert "lightgbm: the scoring latency was not measured: no time" in capsys.readouterr().out
+    assert [fit["system"] for fit in tasks[0].arguments["fits"]] == ["lightgbm"]
+    (measured,) = cost.measure_all(**tasks[0].arguments)
+    assert measured["scoring_ms"] > 0
+    assert measured["candidates"] == 1000

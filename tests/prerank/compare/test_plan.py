@@ -9,8 +9,8 @@ from configs.command import parse, save
 from configs.errors import InputError
 from configs.stages import write_json
 from prerank.compare.jobs import plan_comparison
-from prerank.compare.plan import entries_of, read_plan
-from prerank.compare.tuned import Tuned, read_tuned, tuning_warnings, tuning_words
+from prerank.compare.plan import compared_data, read_plan
+from prerank.compare.tuned import TunedKeys, read_tuned, tuning_warnings, tuning_words
 
 SYSTEMS = "compare.systems=[ple,grace]"
 
@@ -69,19 +69,19 @@ def test_values_of_a_plan_are_checked_before_anything_is_fitted(planned, tmp_pat
 
 
 def test_without_a_plan_the_data_are_the_command_lines(ask):
-    (market,) = entries_of(ask("data.world=tiny", "prerank.max_epochs=3"))
+    (market,) = compared_data(ask("data.world=tiny", "prerank.max_epochs=3"))
     assert (market.name, market.title) == ("marketplace_tiny", "marketplace, world tiny")
     assert market.arguments == ("data=marketplace", 'data.world="tiny"', "prerank.max_epochs=3")
-    (log,) = entries_of(ask("data=trivago", "data.path=/x y/log.parquet"))
+    (log,) = compared_data(ask("data=trivago", "data.path=/x y/log.parquet"))
     assert log.arguments == ("data=trivago", 'data.path="/x y/log.parquet"')
 
 
 def test_the_command_line_goes_over_the_plan(ask, tmp_path):
     path = write(tmp_path / "plan.yaml", entry(**{"prerank.max_epochs": 7, "graph.degree_cap": 5}))
-    (market,) = entries_of(ask(f"compare.plan={path}", "prerank.max_epochs=3"))
+    (market,) = compared_data(ask(f"compare.plan={path}", "prerank.max_epochs=3"))
     assert sorted(market.arguments[1:]) == ['data.world="tiny"', "graph.degree_cap=5", "prerank.max_epochs=3"]
     with pytest.raises(InputError, match="names the data"):
-        entries_of(ask(f"compare.plan={path}", "data.world=default"))
+        compared_data(ask(f"compare.plan={path}", "data.world=default"))
 
 
 def test_what_a_fit_is_told(planned, tmp_path):
@@ -110,7 +110,7 @@ def test_seeds_of_a_real_log_share_it_but_not_psi(planned, tmp_path):
     few = planned("data=trivago", f"data.path={log}", "evaluation.draws=50")
     assert parse(few.jobs[0].fits[0].arguments, remember=False).config.evaluation.draws == 50
     write(log, "other content")
-    assert planned("data=trivago", f"data.path={log}").jobs[0].fits[0].asked != job.fits[0].asked
+    assert planned("data=trivago", f"data.path={log}").jobs[0].fits[0].configuration != job.fits[0].configuration
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_tuned_keys_arrive_in_that_systems_fits_alone(planned, tuned_folder):
     assert (ple.model.experts.hidden, ple.prerank.batch_size) == ([128, 64], 77)
     assert grace.prerank.learning_rate == ple.prerank.learning_rate == 0.5  # the command line's, for all alike
     assert made.overridden == ("prerank.learning_rate",)
-    assert fits["ple"][0].asked != planned("data.world=tiny").data[0].fits["ple"][0].asked
+    assert fits["ple"][0].configuration != planned("data.world=tiny").data[0].fits["ple"][0].configuration
 
 
 def test_unequal_tuning_is_told(tuned_folder):
@@ -165,16 +165,16 @@ def test_unequal_tuning_is_told(tuned_folder):
     warnings = tuning_warnings(tuned)
     assert "ple, grace tuned, lightgbm not" in warnings[0]  # popularity has nothing to tune
     assert "ple 6, grace 8" in warnings[1]
-    assert tuning_warnings({"ple": Tuned(found=True, trials=6), "grace": Tuned(found=True, trials=6)}) == []
-    assert "UNKNOWN TERMS" in tuning_warnings({"ple": Tuned(found=True)})[0]
+    assert tuning_warnings({"ple": TunedKeys(tuned=True, trials=6), "grace": TunedKeys(tuned=True, trials=6)}) == []
+    assert "UNKNOWN TERMS" in tuning_warnings({"ple": TunedKeys(tuned=True)})[0]
     assert tuning_warnings(read_tuned(None, ["ple", "grace"])) == []
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"data": {"world": "tiny"}}, "expected model and prerank"),
-        ("- a", "must hold model and prerank"),
+        ({"data": {"world": "tiny"}}, "best.yaml: 'data' is unknown: there are model, prerank"),
+        ("- a", "best.yaml must hold names and values"),
         ("a: [", "not readable"),
         ({"model": {"name": "dssm"}}, "is of model=dssm"),
     ],

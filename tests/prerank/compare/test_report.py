@@ -15,7 +15,7 @@ from prerank.compare.markdown import as_markdown
 from prerank.compare.page import page
 from prerank.compare.paper import AUC, AUC_NOTE, RECALL, SOURCE, paper_figures
 from prerank.compare.report import _cost
-from prerank.compare.tuned import Tuned, tuning_words
+from prerank.compare.tuned import TunedKeys, tuning_words
 from prerank.compare.verdict import NO_CLAIM, verdict
 from prerank.evaluation.definitions import define, lower_is_better
 from prerank.evaluation.evaluation import Evaluation
@@ -65,7 +65,7 @@ def content_of(evaluations, market=False, title="A log", baseline="ple", name="l
     metrics = dict.fromkeys(m for cells in data["figures"].values() for made in cells.values() for m in made)
     return {
         "run": title, "systems": list(evaluations), "baseline": baseline, "seeds_asked": 5, "data": [data],
-        "tuning": {s: {"words": tuning_words(Tuned()), "tuned": False, "trials": None} for s in evaluations},
+        "tuning": {s: {"words": tuning_words(TunedKeys()), "tuned": False, "trials": None} for s in evaluations},
         "tuning_note": "No system was tuned.", "warnings": list(warnings),
         "paper": {"source": SOURCE, "auc_note": AUC_NOTE, "figures": paper_figures()},
         "metrics": [{"name": m, "definition": define(m), "lower_is_better": lower_is_better(m)} for m in metrics],

@@ -11,8 +11,8 @@ from scipy import stats
 
 from configs.errors import InputError
 from prerank.mechanisms.gains import Estimate, Gain, Verdict, along, estimate, gains_of
-from prerank.mechanisms.jobs import Fit, Pairs
-from prerank.mechanisms.plan import Axis, Claim, Condition, Expectation, Measure, Module, Plan, Side
+from prerank.mechanisms.jobs import Fit
+from prerank.mechanisms.plan import Axis, Claim, Condition, Expectation, Measure, MechanismPlan, Module, SystemVariant
 
 GAUC, LOSS = Measure("gauc_click", "all"), Measure("log_loss_click", "all")
 
@@ -22,14 +22,21 @@ def figures(gauc, loss=0.5, n=100, **others):
     return {"all": {**cells, "gauc_click_chance": {"value": 0.5, "n": n}, **others}}
 
 
-def plan_of(*claims: tuple[str, Claim]) -> Plan:
-    modules = {"m": Module("m", "M", Side("grace", {}), Side("ple", {}))}
+def plan_of(*claims: tuple[str, Claim]) -> MechanismPlan:
+    modules = {"m": Module("m", "M", SystemVariant("grace", {}), SystemVariant("ple", {}))}
     axes = {"dose": Axis("dose", "Dose", "m", GAUC, False)}
     conditions = {
-        name: Condition(name, name, "tiny", {}, {"dose": float(len(claims) - place)}, (claim,))
+        name: Condition(
+            name,
+            name,
+            "tiny",
+            {claim.module: {claim.expected: claim.measures}},
+            {},
+            {"dose": 1.0 * len(claims) - place},
+        )
         for place, (name, claim) in enumerate(claims)
     }
-    return Plan(modules, axes, conditions, {})
+    return MechanismPlan(modules, conditions, axes)
 
 
 @pytest.fixture
@@ -37,7 +44,7 @@ def pairs(tmp_path):
     """Writes the metrics of pairs of fits: condition → the two sides' figures in each market."""
 
     def make(content):
-        made = Pairs()
+        made = {}
         for condition, markets in content.items():
             for seed, sides in enumerate(markets):
                 fits = []
@@ -46,8 +53,8 @@ def pairs(tmp_path):
                     fit.metrics.parent.mkdir(parents=True)
                     fit.metrics.write_text(json.dumps({"test": found}))
                     fits.append(fit)
-                made.fits[condition, "m", seed] = (fits[0], fits[1])
-        return made, {fit for pair in made.fits.values() for fit in pair}
+                made[condition, "m", seed] = (fits[0], fits[1])
+        return made, {fit for pair in made.values() for fit in pair}
 
     return make
 
@@ -112,7 +119,7 @@ def test_markets_that_lack_a_side_or_a_figure_do_not_count(pairs):
     made, finished = pairs(
         {"c": [(figures(0.7), figures(0.6)), (figures(None), figures(0.6)), (figures(1.0), figures(0.1))]}
     )
-    finished.discard(made.fits["c", "m", 2][1])
+    finished.discard(made["c", "m", 2][1])
     gains = gains_of(plan_of(("c", claim)), made, finished)
     assert gains[0].by_seed == pytest.approx({0: 0.1})
     assert gains[0].verdict is Verdict.too_few

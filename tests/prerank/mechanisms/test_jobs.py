@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,23 +13,23 @@ from configs.command import parse
 from configs.errors import InputError
 from configs.stages import Run, Stage, replacing, write_json
 from prerank.evaluation.evaluation import Evaluation
+from prerank.experiment.fits import share
 from prerank.experiment.jobs import STAGES, seconds_by_source
-from prerank.experiment.worker import share
 from prerank.mechanisms.jobs import plan_jobs
-from prerank.mechanisms.plan import Claim, Condition, Expectation, Measure, Module, Plan, Side
+from prerank.mechanisms.plan import Condition, Expectation, Measure, MechanismPlan, Module, SystemVariant
 
 GAUC = (Measure("gauc_click", "all"),)
-GRACE = Side("grace", {})
+GRACE = SystemVariant("grace", {})
 OVERRIDES = {"prerank.max_epochs": 2, "prerank.patience": 3, "data.split.test": [datetime.date(2024, 1, 8)]}
 MODULES = {
-    "consistency": Module("consistency", "C", GRACE, Side("grace_no_consistency", {})),
-    "double": Module("double", "D", Side("grace", {"model.item.hashing": "double"}), GRACE),
+    "consistency": Module("consistency", "C", GRACE, SystemVariant("grace_no_consistency", {})),
+    "double": Module("double", "D", SystemVariant("grace", {"model.item.hashing": "double"}), GRACE),
 }
 
 
 def condition(name, world, overrides, *modules):
-    claims = tuple(Claim(module, Expectation.open, GAUC) for module in modules)
-    return Condition(name, name, world, overrides, {}, claims)
+    expect = {module: {Expectation.open: GAUC} for module in modules}
+    return Condition(name, name, world, expect, overrides)
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def plan():
         condition("base", "tiny", {}, "consistency", "double"),
         condition("other", "default", {}, "consistency"),
     ]
-    return Plan(MODULES, {}, {each.name: each for each in every}, OVERRIDES)
+    return MechanismPlan(MODULES, {each.name: each for each in every}, overrides=OVERRIDES)
 
 
 @pytest.fixture
@@ -68,9 +67,9 @@ def test_a_market_is_a_job_whose_base_comes_first_and_seeds_are_in_order(jobs_fo
     ]
     roots = [donor.relative_to(donor.parents[1]).as_posix() for donor in jobs[0].donors]
     assert roots == ["base/seed-0", "crowded/seed-0", "base/seed-0-double_with", "crowded/seed-0-double_with"]
-    double = pairs.fits["base", "double", 1]
+    double = pairs["base", "double", 1]
     assert [fit.run for fit in double] == ["seed-1-double_with", "seed-1"]
-    assert pairs.fits["base", "consistency", 1][0] is double[1]  # one fit of GRACE serves both comparisons
+    assert pairs["base", "consistency", 1][0] == double[1]  # one fit of GRACE serves both comparisons
 
 
 def test_what_a_fit_is_told(jobs_for):
@@ -122,7 +121,7 @@ def test_a_fit_is_finished_while_its_record_tells_of_the_same_configuration_and_
     jobs, _ = jobs_for(one)
     assert fit not in jobs[0].waiting
     assert seconds_by_source(jobs) == {"default": 5.0}
-    assert json.loads(jobs[0].message())["fits"][0]["arguments"] == list(jobs[0].fits[1].arguments)
+    assert jobs[0].task.arguments["fits"][0]["arguments"] == jobs[0].fits[1].arguments
     otherwise = jobs_for(one, "prerank.max_epochs=9")[0][0]
     assert otherwise.waiting == otherwise.fits
     fit.remember(0.1)  # found finished again: the time that it took is kept

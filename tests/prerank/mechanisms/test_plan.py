@@ -10,7 +10,7 @@ import yaml
 from configs.command import CONFIGS, parse
 from configs.errors import InputError
 from configs.worlds import load_world
-from prerank.mechanisms.plan import PLAN, Expectation, Measure, Side, read_plan
+from prerank.mechanisms.plan import PLAN, Expectation, Measure, SystemVariant, read_plan
 
 SMALL = {
     "overrides": {"prerank.max_epochs": 3},
@@ -67,7 +67,7 @@ def written(tmp_path):
 
 def test_a_plan_is_read(written):
     plan = written()
-    assert plan.modules["double_hash"].with_it == Side("grace", {"model.item.hashing": "double"})
+    assert plan.modules["double_hash"].with_ == SystemVariant("grace", {"model.item.hashing": "double"})
     assert plan.overrides == {"prerank.max_epochs": 3}
     base = plan.conditions["base"]
     assert base.doses == {"quality": 1.0}
@@ -96,7 +96,7 @@ def test_an_unquoted_null_is_the_expectation(written):
         (("axes", "quality", "measure"), "recall_at_10", "expected a metric and a segment"),
         (("conditions", "base", "wrold"), "tiny", "did you mean 'world'"),
         (("conditions", "base", "doses"), {"qualty": 1}, "did you mean 'quality'"),
-        (("conditions", "base", "doses"), {"quality": "high"}, "must be a number"),
+        (("conditions", "base", "doses"), {"quality": "high"}, r"doses\.quality must be a finite number, found 'high'"),
         (("conditions", "crowded", "doses"), {"quality": 1}, "does not measure"),
         (("conditions", "base", "expect"), {}, "expect is empty"),
         (("conditions", "base", "expect", "consistency"), {"help": ["gauc_click all"]}, "did you mean 'helps'"),
@@ -145,7 +145,7 @@ def test_the_shipped_plan_names_worlds_that_exist_and_has_a_null_for_every_modul
 
 def test_the_plan_of_the_search_beyond_the_paper_can_be_read_and_its_systems_configured():
     plan = read_plan(CONFIGS / "beyond.yaml")
-    sides = [side for module in plan.modules.values() for side in (module.with_it, module.without)]
+    sides = [side for module in plan.modules.values() for side in (module.with_, module.without)]
     for side in sides:
         keys = [f"{key}={value}" for key, value in side.overrides.items()]
         assert parse([f"model={side.model}", *keys], remember=False).config.model.name == side.model

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from prerank.mechanisms.gains import Gain, estimate
-from prerank.mechanisms.plan import Axis, Claim, Condition, Expectation, Measure, Module, Plan, Side
+from prerank.mechanisms.plan import Axis, Condition, Expectation, Measure, MechanismPlan, Module, SystemVariant
 from prerank.mechanisms.report import write_report
 
 GAUC, TAIL = Measure("gauc_click", "all"), Measure("gauc_click", "tail")
@@ -19,14 +19,17 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.fixture
 def plan():
-    modules = {name: Module(name, f"Module {name}", Side("grace", {}), Side("ple", {})) for name in ("m", "k")}
+    modules = {
+        name: Module(name, f"Module {name}", SystemVariant("grace", {}), SystemVariant("ple", {}))
+        for name in ("m", "k")
+    }
     axes = {"dose": Axis("dose", WICKED, "m", GAUC, True)}
-    claims = tuple(Claim(name, Expectation.helps, (GAUC, TAIL)) for name in modules)
+    expect = {name: {Expectation.helps: (GAUC, TAIL)} for name in modules}
     conditions = {
-        name: Condition(name, f"{name} {WICKED}", "tiny", {}, {"dose": 10.0**place}, claims)
+        name: Condition(name, f"{name} {WICKED}", "tiny", expect, {}, {"dose": 10.0**place})
         for place, name in enumerate("abc")
     }
-    return Plan(modules, axes, conditions, {})
+    return MechanismPlan(modules, conditions, axes)
 
 
 def gains_on(plan, values):

@@ -19,7 +19,6 @@ from prerank.tune.space import (
     configured,
     leaves,
     read_space,
-    read_spaces,
     with_values,
 )
 
@@ -40,19 +39,10 @@ def write(tmp_path: Path):
     return make
 
 
-@pytest.fixture(scope="module")
-def shipped():
-    return read_spaces(SPACES)
-
-
-def test_every_system_is_covered(shipped):
-    assert sorted(shipped) == SYSTEMS
-
-
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_the_shipped_space_of_a_system(shipped, system):
+def test_the_shipped_space_of_a_system(system):
     """Its ends lie within the configuration's ranges, or reading it would have failed (below)."""
-    space = shipped[system]
+    space = read_space(SPACES, system)
     config = parse([f"model={system}"]).config
     assert len(space) <= 5
     assert list(configured(config, space)) == list(space)  # what is configured lies within
@@ -60,8 +50,8 @@ def test_the_shipped_space_of_a_system(shipped, system):
     assert all((key in space) == neural for key in NEURAL)
 
 
-def test_only_the_systems_own_part_differs(shipped):
-    spaces = shipped
+def test_only_the_systems_own_part_differs():
+    spaces = {system: read_space(SPACES, system) for system in ("popularity", "lightgbm", "grace", "copr")}
     assert spaces["popularity"] == {}
     assert all(key.startswith("model.lightgbm.") for key in spaces["lightgbm"])
     assert list(spaces["grace"]) == [
@@ -87,7 +77,7 @@ def test_choices_and_defaults(write):
     assert space == {"model.din.pooling": Choices(("attention", "sdim"))}
     assert configured(Config(), space) == {"model.din.pooling": "attention"}
     assert with_values(Config(), {"model.din.pooling": "sdim"}).model.din.pooling == "sdim"
-    assert read_spaces(write("")) == {}
+    assert read_space(write(""), "din") == {}
 
 
 @pytest.mark.parametrize(
@@ -108,14 +98,14 @@ def test_choices_and_defaults(write):
 )
 def test_a_file_that_cannot_be_used(write, content, message):
     with pytest.raises(InputError, match=message):
-        read_spaces(write(content))
+        read_space(write(content), "ple")
 
 
 @pytest.mark.parametrize(
     ("key", "entry", "message"),
     [
         ("prerank.learning_rate", {"low": 0.1, "hi": 1}, "'hi' is unknown: did you mean 'high'"),
-        ("prerank.learning_rate", {"low": 0.1}, "high must be a finite number, found None"),
+        ("prerank.learning_rate", {"low": 0.1}, "learning_rate: high is missing"),
         ("prerank.learning_rate", {"low": 0.1, "high": "1e-1"}, "high must be a finite number, found '1e-1'"),
         ("prerank.learning_rate", {"low": 0.1, "high": float("inf")}, "finite"),
         ("prerank.learning_rate", {"low": True, "high": 2}, "low must be a finite number, found True"),
@@ -138,15 +128,18 @@ def test_a_file_that_cannot_be_used(write, content, message):
 )
 def test_an_entry_that_is_none(write, key, entry, message):
     with pytest.raises(InputError, match=message) as raised:
-        read_spaces(write({"common": {key: entry}}))
+        read_space(write({"common": {key: entry}}), "ple")
     assert f"spaces.yaml: common.{key}" in str(raised.value)
 
 
-def test_a_missing_file_and_a_missing_system(tmp_path, write):
+def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"tune.space: .*none.yaml does not exist"):
-        read_spaces(tmp_path / "none.yaml")
-    with pytest.raises(InputError, match="systems has no ple: add"):
-        read_space(write({"common": RATE}), "ple")
+        read_space(tmp_path / "none.yaml", "ple")
+
+
+def test_a_system_without_an_entry_has_the_common_keys(write):
+    path = write({"common": RATE, "systems": {"grace": {"keys": {"model.rank.weight": {"low": 0.1, "high": 1}}}}})
+    assert read_space(path, "ple") == {"prerank.learning_rate": Range(0.01, 0.1)}
 
 
 def test_what_is_configured_must_lie_within():

@@ -6,7 +6,6 @@ import json
 import math
 import shlex
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,11 +17,11 @@ from configs.command import Invocation, main, parse, save
 from configs.errors import InputError
 from configs.stages import Stage
 from prerank.encoding.batches import EncodedLog
+from prerank.experiment.pool import Answer
 from prerank.fitting import fit
 from prerank.systems import ple, popularity
 from prerank.training.contracts import Predictions
-from prerank.tune import pool as tune_pool
-from prerank.tune import tuning as command
+from prerank.tune import progress, trial
 from prerank.tune.search import Outcome
 from prerank.tune.tuning import tune
 from pretrain.embeddings import EmbeddingTable
@@ -91,7 +90,7 @@ def valley(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         value = 0.9 - abs(math.log10(config.prerank.learning_rate) + 2) / 10 - config.model.experts.dropout / 10
         return Outcome(1.0, dict.fromkeys(objective, value), None, 1)
 
-    monkeypatch.setattr(command, "measure", judged)
+    monkeypatch.setattr(progress, "measure", judged)
     return tried
 
 
@@ -111,8 +110,8 @@ def test_real_trials_resumed_as_if_never_interrupted_with_the_test_split_gone(as
     request = ask(*command_line, run="cut")
     shutil.rmtree(request.run.encoded / "test")
     shutil.rmtree(request.run.logs / "impressions")
-    original = command.measure
-    monkeypatch.setattr(command, "measure", interrupting(original, at=2))
+    original = progress.measure
+    monkeypatch.setattr(progress, "measure", interrupting(original, at=2))
     with pytest.raises(KeyboardInterrupt):
         tune(request)
     folder = request.run.root / "tune" / "grace"
@@ -120,7 +119,7 @@ def test_real_trials_resumed_as_if_never_interrupted_with_the_test_split_gone(as
     left = folder / "work" / "002" / "checkpoints" / "last.ckpt"
     left.parent.mkdir(parents=True)
     left.write_text("half a checkpoint")
-    monkeypatch.setattr(command, "measure", original)
+    monkeypatch.setattr(progress, "measure", original)
     resumed = tune(request)
     assert results(resumed.folder) == results(whole.folder)
     assert not left.exists()
@@ -288,43 +287,38 @@ def test_several_at_a_time_measure_the_same(ask, idle_space):
         assert (one.values, one.outcome.parts) == (other.values, other.outcome.parts)
 
 
-@pytest.fixture
-def trial_runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Lets a script stand in for the process that makes a trial."""
+def test_a_process_that_dies_is_a_failed_trial(ask, idle_space, monkeypatch):
+    def carry_out(tasks, processes, hear):
+        assert processes == 2
+        for task in tasks:
+            if task.subject.number == 1:
+                hear(Answer(task.subject, error="its process ended with status -9 before it was done"))
+            else:
+                hear(Answer(task.subject, {"seconds": 1.0, "parts": dict.fromkeys(task.arguments["objective"], 0.5)}))
 
-    def use(script: str) -> None:
-        head = "import json, os, sys, time; asked = json.loads(sys.stdin.readline())\n"
-        monkeypatch.setattr(tune_pool, "COMMAND", (sys.executable, "-c", head + script))
-
-    return use
-
-
-def test_processes_that_die_and_how_many_there_are(ask, idle_space, trial_runs, tmp_path):
-    trial_runs(
-        f"open({str(tmp_path)!r} + '/at' + str(time.time()), 'w').close(); time.sleep(0.4)\n"
-        "if asked['folder'].endswith('1'): os.kill(os.getpid(), 9)\n"
-        "if asked['folder'].endswith('2'): sys.exit()\n"
-        "value = float(os.environ['OMP_NUM_THREADS']) / 2\n"
-        "print(json.dumps({'seconds': 1.0, 'parts': dict.fromkeys(asked['objective'], value)}))"
-    )
-    tuned = tune(ask("model=popularity", "tune.trials=4", "tune.workers=2", idle_space))
-    assert [trial.objective for trial in tuned.trials] == [0.5, None, None, 0.5]
-    assert "its process ended with status -9" in tuned.trials[1].outcome.reason
-    assert "its process ended with status 0" in tuned.trials[2].outcome.reason
-    starts = sorted(float(path.name[2:]) for path in tmp_path.glob("at*"))
-    assert starts[2] - starts[0] > 0.3  # the third waits for one of the first two
+    monkeypatch.setattr(progress, "carry_out", carry_out)
+    tuned = tune(ask("model=popularity", "tune.trials=3", "tune.workers=2", idle_space))
+    assert [trial.objective for trial in tuned.trials] == [0.5, None, 0.5]
+    reason = tuned.trials[1].outcome.reason
+    assert reason.startswith("its process ended with status -9 before it was done; what it printed is in ")
+    assert tuned.trials[1].outcome.seconds >= 0
 
 
-def test_a_fault_of_the_machine_or_an_error_ends_all_processes(ask, idle_space, trial_runs, tmp_path):
-    trial_runs(
-        f"open({str(tmp_path)!r} + '/pid' + asked['folder'][-1], 'w').write(str(os.getpid()))\n"
-        f"while not os.path.exists({str(tmp_path)!r} + '/pid1'): time.sleep(0.02)\n"
-        "time.sleep(0.2 if asked['folder'].endswith('0') else 600)\n"
-        "print(json.dumps({'fault': 'the disk is full'}))"
-    )
+def test_a_fault_of_the_machine_in_a_process_is_no_failed_trial(ask, idle_space, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def carry_out(tasks, _processes, hear):
+        for task in tasks:
+            for content in trial.measure_alone(**task.arguments):
+                hear(Answer(task.subject, content))
+
+    monkeypatch.setattr(progress, "carry_out", carry_out)
+    monkeypatch.setattr(trial, "measure", full)
+    request = ask("model=popularity", "tune.trials=3", "tune.workers=2", idle_space)
     with pytest.raises(InputError, match="the disk is full"):
-        tune(ask("model=popularity", "tune.trials=3", "tune.workers=2", idle_space))
-    assert not Path(f"/proc/{(tmp_path / 'pid1').read_text()}").exists()
+        tune(request)
+    assert not list((request.run.root / "tune").rglob("trials/*/*.json"))
 
 
 @pytest.mark.usefixtures("valley")

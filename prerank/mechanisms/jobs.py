@@ -38,10 +38,12 @@ def plan_jobs(plan: MechanismPlan, invocation: Invocation, root: Path) -> tuple[
     first = invocation.config.seed
     seeds = range(first, first + invocation.config.mechanisms.seeds)
     for condition in _bases_first(plan.chosen(invocation.config.mechanisms.conditions)):
-        for module in condition.expect:
-            sides = _sides(plan.modules[module])
-            fits = [_fits(condition, variant, called, seeds, root, common) for variant, called in sides]
-            pairs |= {(condition.name, module, seed): (fits[0][seed], fits[1][seed]) for seed in seeds}
+        modules = [plan.modules[module] for module in condition.expect]
+        sides = {(called, side.model): side for module in modules for side, called in _sides(module)}
+        fits = {key: _fits(condition, side, key[0], seeds, root, common) for key, side in sides.items()}
+        for module in modules:
+            with_it, without = (fits[called, side.model] for side, called in _sides(module))
+            pairs |= {(condition.name, module.name, seed): (with_it[seed], without[seed]) for seed in seeds}
     for (condition_name, _, seed), pair in sorted(pairs.items(), key=lambda entry: entry[0][2]):
         markets[seed, plan.conditions[condition_name].world] |= dict.fromkeys(pair)
     jobs = [

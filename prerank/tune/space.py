@@ -18,6 +18,7 @@ from configs.errors import InputError
 from configs.plans import Place, checked, load_plan, mapping, require_known
 from configs.ranges import check_ranges
 from configs.schema import Config
+from prerank import systems
 
 SPACES = CONFIGS / "tune.yaml"
 SECTIONS = ("model", "prerank")
@@ -128,19 +129,11 @@ Searches = Mapping[Annotated[str, _searched_key], Annotated[Range | Choices, _se
 
 
 @dataclass(frozen=True)
-class SystemSpace:
-    """What is searched for a system: its own keys, and those that all systems have in common unless it says no."""
-
-    common: bool = True
-    keys: Searches = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class SpaceFile:
-    """A file as ``configs/tune.yaml``."""
+    """A file as ``configs/tune.yaml``: what is searched of every system that reads the key, and of some systems."""
 
     common: Searches = field(default_factory=dict)
-    systems: Mapping[Annotated[str, _system], SystemSpace] = field(default_factory=dict)
+    systems: Mapping[Annotated[str, _system], Searches] = field(default_factory=dict)
 
 
 Space = dict[str, Range | Choices]
@@ -148,7 +141,7 @@ Space = dict[str, Range | Choices]
 
 
 def read_space(path: Path, system: str) -> Space:
-    """What is searched for a system; one that the file does not have has the common keys.
+    """What is searched for a system: the common keys that it reads, and its own if the file has some.
 
     Args:
         path: of a file as ``configs/tune.yaml``; all of it is checked, whatever the system.
@@ -159,16 +152,15 @@ def read_space(path: Path, system: str) -> Space:
             the configuration refuses a value.
     """
     file = load_plan(SpaceFile, path, "tune.space")
-    for name, of_system in file.systems.items():
-        twice = sorted(set(of_system.keys) & set(file.common)) if of_system.common else []
-        if twice:
-            raise InputError(
-                f"{path}: systems.{name}.keys: {', '.join(twice)} is searched by all systems alike (common): "
-                "leave it out"
-            )
     _require_taken(file, path)
-    own = file.systems.get(system, SystemSpace())
-    return {**(file.common if own.common else {}), **own.keys}
+    for name, own in file.systems.items():
+        if twice := sorted(set(own) & set(file.common)):
+            raise InputError(
+                f"{path}: systems.{name}: {', '.join(twice)} is searched by all systems alike (common): leave it out"
+            )
+    read = tuple(f"{section}." for section in systems.find(system).KEYS)
+    common = {key: searched for key, searched in file.common.items() if f"{key}.".startswith(read)}
+    return {**common, **file.systems.get(system, {})}
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
@@ -250,11 +242,11 @@ def _require_taken(file: SpaceFile, path: Path) -> None:
     A configuration takes long to check, so values of different keys are tried together; one by one only to name the bad
     one.
     """
-    sections = {"common": file.common, **{f"systems.{name}.keys": each.keys for name, each in file.systems.items()}}
+    sections = {"common": file.common, **{f"systems.{name}": own for name, own in file.systems.items()}}
     waiting = {
         (key, value): f"{path}: {section}.{key}"
-        for section, keys in sections.items()
-        for key, searched in keys.items()
+        for section, searches in sections.items()
+        for key, searched in searches.items()
         for value in searched.tried
     }
     while waiting:

@@ -10,6 +10,7 @@ import yaml
 from configs.command import CONFIGS, parse
 from configs.errors import InputError
 from configs.schema import Config
+from prerank import systems
 from prerank.tune.report import nested
 from prerank.tune.space import (
     NOT_TUNED,
@@ -46,8 +47,7 @@ def test_the_shipped_space_of_a_system(system):
     config = parse([f"model={system}"]).config
     assert len(space) <= 5
     assert list(configured(config, space)) == list(space)  # what is configured lies within
-    neural = system not in ("lightgbm", "lightgbm_lambdarank", "popularity")
-    assert all((key in space) == neural for key in NEURAL)
+    assert all((key in space) == ("prerank" in systems.find(system).KEYS) for key in NEURAL)
 
 
 def test_only_the_systems_own_part_differs():
@@ -72,7 +72,7 @@ def test_only_the_given_values_change():
 
 
 def test_choices_and_defaults(write):
-    path = write({"systems": {"din": {"keys": {"model.din.pooling": {"choices": ["attention", "sdim"]}}}}})
+    path = write({"systems": {"din": {"model.din.pooling": {"choices": ["attention", "sdim"]}}}})
     space = read_space(path, "din")
     assert space == {"model.din.pooling": Choices(("attention", "sdim"))}
     assert configured(Config(), space) == {"model.din.pooling": "attention"}
@@ -87,13 +87,14 @@ def test_choices_and_defaults(write):
         ("a: [", "not readable YAML"),
         ({"sytems": {}}, "'sytems' is unknown: did you mean 'systems'"),
         ({"systems": {"grase": {}}}, r"systems: 'grase' is unknown: did you mean 'grace'"),
-        ({"systems": {"ple": {"key": {}}}}, r"systems.ple: 'key' is unknown: did you mean 'keys'"),
-        ({"systems": {"ple": {"common": "no"}}}, r"systems.ple.common must be true or false, found 'no'"),
+        ({"systems": {"ple": {"keys": RATE}}}, r"systems.ple: 'keys' is unknown"),
+        ({"systems": {"ple": {"model.copr.chnk": {}}}}, r"systems.ple: 'model.copr.chnk' is unknown: did you mean"),
+        ({"systems": {"ple": []}}, r"systems.ple must hold names and values, found \[\]"),
         ({"common": {"prerank.learning_rat": {}}}, "common: 'prerank.learning_rat' is unknown: did you mean"),
         ({"common": {"data.cutoffs": {}}}, "common: 'data.cutoffs' is unknown"),
         ({"common": {"prerank.threads": {}}}, "common: 'prerank.threads' is unknown"),
         ({"common": {"model.name": {}}}, "common: 'model.name' is unknown"),
-        ({"common": RATE, "systems": {"ple": {"keys": RATE}}}, "prerank.learning_rate is searched by all systems"),
+        ({"common": RATE, "systems": {"ple": RATE}}, "prerank.learning_rate is searched by all systems"),
     ],
 )
 def test_a_file_that_cannot_be_used(write, content, message):
@@ -137,9 +138,11 @@ def test_a_missing_file(tmp_path):
         read_space(tmp_path / "none.yaml", "ple")
 
 
-def test_a_system_without_an_entry_has_the_common_keys(write):
-    path = write({"common": RATE, "systems": {"grace": {"keys": {"model.rank.weight": {"low": 0.1, "high": 1}}}}})
+def test_a_system_without_an_entry_has_the_common_keys_that_it_reads(write):
+    path = write({"common": RATE, "systems": {"grace": {"model.rank.weight": {"low": 0.1, "high": 1}}}})
     assert read_space(path, "ple") == {"prerank.learning_rate": Range(0.01, 0.1)}
+    assert read_space(path, "lightgbm") == {}
+    assert list(read_space(path, "grace")) == ["prerank.learning_rate", "model.rank.weight"]
 
 
 def test_what_is_configured_must_lie_within():

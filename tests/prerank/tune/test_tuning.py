@@ -76,7 +76,7 @@ def ask(small_run: Path, tmp_path: Path) -> Ask:
 def idle_space(tmp_path: Path) -> str:
     """A space in which popularity has one key, which changes nothing."""
     path = tmp_path / "spaces.yaml"
-    path.write_text(yaml.safe_dump({"systems": {"popularity": {"keys": UNUSED}}}))
+    path.write_text(yaml.safe_dump({"systems": {"popularity": UNUSED}}))
     return f"tune.space={path}"
 
 
@@ -325,7 +325,7 @@ def test_a_fault_of_the_machine_in_a_process_is_no_failed_trial(ask, idle_space,
 def test_values_at_the_edge_are_warned_of_where_more_is_allowed(ask, tmp_path, capsys):
     space = {"common": {"prerank.learning_rate": {"low": 0.0105, "high": 0.1, "log": True}}}
     space["common"]["model.experts.dropout"] = {"low": 0.0, "high": 0.3}
-    (tmp_path / "edge.yaml").write_text(yaml.safe_dump({**space, "systems": {"ple": {}}}))
+    (tmp_path / "edge.yaml").write_text(yaml.safe_dump(space))
     line = ("model=ple", f"tune.space={tmp_path / 'edge.yaml'}", "prerank.learning_rate=0.0105", "tune.trials=1")
     tuned = tune(ask(*line))
     # Dropout is 0, at its edge too, but there is none below 0.

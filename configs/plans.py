@@ -6,7 +6,6 @@ type says or is refused, and the message names the file, the place in it, what w
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from configs.errors import InputError
+from configs.options import suggestion
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 SIMPLE = {str: "text", bool: "true or false", int: "a whole number", float: "a finite number"}
@@ -115,9 +115,9 @@ def require_known(name: Any, known: Iterable[str], place: object) -> str:
     """Refuse a name that stands for nothing, with the nearest one that does."""
     names = list(known)
     if name not in names:
-        near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-        hint = f": did you mean {near[0]!r}? There" if near else ": there"
-        raise InputError(f"{place}: {name!r} is unknown{hint} are {', '.join(names) or 'none'}")
+        near = suggestion(str(name), names)
+        hint = f"{near} There are" if near else ": there are"
+        raise InputError(f"{place}: {name!r} is unknown{hint} {', '.join(names) or 'none'}")
     return str(name)
 
 

@@ -15,6 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from configs.command import CONFIGS, settings
 from configs.errors import InputError
+from configs.options import within
 from configs.plans import Place, checked, load_plan, mapping, require_known
 from configs.ranges import check_ranges
 from configs.schema import Config
@@ -158,8 +159,7 @@ def read_space(path: Path, system: str) -> Space:
             raise InputError(
                 f"{path}: systems.{name}: {', '.join(twice)} is searched by all systems alike (common): leave it out"
             )
-    read = tuple(f"{section}." for section in systems.find(system).KEYS)
-    common = {key: searched for key, searched in file.common.items() if f"{key}.".startswith(read)}
+    common = {key: searched for key, searched in file.common.items() if within(key, systems.find(system).KEYS)}
     return {**common, **file.systems.get(system, {})}
 
 

@@ -30,8 +30,8 @@ from prerank.compare.cost import measure
 from prerank.encoding.features import encode_log
 from prerank.evaluation.evaluation import read_evaluation
 from prerank.evaluation.significance import difference_of_draws, interval
+from prerank.experiment.fits import share
 from prerank.experiment.jobs import STAGES, argument
-from prerank.experiment.worker import share
 from prerank.fitting import fit, open_log, open_work, system_stage
 from prerank.systems.cold import RANKING
 

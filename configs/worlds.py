@@ -12,6 +12,7 @@ from pathlib import Path
 
 from configs.errors import InputError
 from configs.plans import Place, checked, load_yaml, mapping, require_known
+from configs.ranges import check_section
 from configs.schema import key
 
 WORLDS = Path(__file__).parent / "world"
@@ -32,38 +33,42 @@ class WorldConfig:
     """One marketplace. Weights of the utility are in units of appeal before it is standardised."""
 
     first_day: str = key("2024-01-01", "first day of the log, UTC")
-    days: int = key(16, "days that are logged")
+    days: int = key(16, "days that are logged", at_least=1)
     warm_up_days: int = key(
         14,
         "days before them that are not: histories, pre-ranker and ranking model learn from those first",
     )
-    requests_per_day: int = key(500, "searches a day, on average")
+    requests_per_day: int = key(500, "searches a day, on average", at_least=1)
     session_requests: float = key(2.6, "searches of a session, on average; a user has at most one session a day")
 
-    departments: int = key(8, "top-level categories")
-    leaves_per_department: int = key(5, "leaf categories of a department")
-    topics_per_leaf: int = key(8, "hidden topics (uses, styles, sub-kinds) of a leaf category")
-    brands_per_department: int = key(50, "brands of a department; a brand sells in one department")
-    shops_per_department: int = key(75, "shops of a department")
-    items: int = key(24_000, "items listed before the first day")
+    departments: int = key(8, "top-level categories", at_least=1)
+    leaves_per_department: int = key(5, "leaf categories of a department", at_least=1)
+    topics_per_leaf: int = key(8, "hidden topics (uses, styles, sub-kinds) of a leaf category", at_least=1)
+    brands_per_department: int = key(50, "brands of a department; a brand sells in one department", at_least=1)
+    shops_per_department: int = key(75, "shops of a department", at_least=1)
+    items: int = key(24_000, "items listed before the first day", at_least=1)
     new_items_per_day: int = key(800, "items listed each day, at any hour")
     popularity_exponent: float = key(1.1, "of Zipf's law of attention over the items of a leaf category")
     price_spread: float = key(0.45, "standard deviation of log price within a category and brand")
     brand_price_spread: float = key(0.35, "standard deviation of log price between brands")
-    discount_share: float = key(0.06, "share of items sold at a discount, drawn anew every 3 days")
-    discount: float = key(0.2, "share of the price that a discount takes off")
+    discount_share: float = key(0.06, "share of items sold at a discount, drawn anew every 3 days", between=(0, 1))
+    discount: float = key(0.2, "share of the price that a discount takes off", between=(0, 1))
     attribute_information: float = key(
-        1.0, "share of items shown with their own category, brand, shop, title and list price; the others swap theirs"
+        1.0,
+        "share of items shown with their own category, brand, shop, title and list price; the others swap theirs",
+        between=(0, 1),
     )
 
-    queries: int = key(6_000, "distinct query texts that users may type")
+    queries: int = key(6_000, "distinct query texts that users may type", at_least=1)
     query_exponent: float = key(1.0, "of Zipf's law of traffic over the queries")
-    broad_query_share: float = key(0.15, "share of query texts that name a category only; they are the busiest")
-    brand_query_share: float = key(0.2, "share of the other query texts that name a brand")
-    typo_share: float = key(0.06, "share of query words with a typing error")
-    category_accuracy: float = key(0.85, "share of queries whose predicted category is the right one")
+    broad_query_share: float = key(
+        0.15, "share of query texts that name a category only; they are the busiest", between=(0, 1)
+    )
+    brand_query_share: float = key(0.2, "share of the other query texts that name a brand", between=(0, 1))
+    typo_share: float = key(0.06, "share of query words with a typing error", between=(0, 1))
+    category_accuracy: float = key(0.85, "share of queries whose predicted category is the right one", between=(0, 1))
 
-    users: int = key(1_200, "people who may search")
+    users: int = key(1_200, "people who may search", at_least=1)
     activity_spread: float = key(0.9, "standard deviation of the log of how often a user searches")
     price_sensitivity: float = key(1.0, "mean weight of a price above the user's budget")
     loyalty: float = key(1.0, "mean weight of a user's favourite brands")
@@ -78,24 +83,30 @@ class WorldConfig:
     familiarity_weight: float = key(0.8, "of items that the user clicked before")
 
     recalled: int = key(300, "items recalled for a request (M)")
-    recall_noise: float = key(0.1, "share of the recalled items that come from anywhere in the catalogue")
+    recall_noise: float = key(
+        0.1, "share of the recalled items that come from anywhere in the catalogue", between=(0, 1)
+    )
     fresh_boost: float = key(1.8, "added to an item's log recall weight in its first week")
     pre_ranker: PreRankerKind = key(
         PreRankerKind.learning,
         "learning (text match, click rate, popularity up to yesterday) or random: any item may pass",
     )
     passed: int = key(120, "items that the logging pre-ranker passes (N)")
-    ranked: int = key(110, "items that the ranking model orders, the best of the passed ones")
+    ranked: int = key(110, "items that the ranking model orders, the best of the passed ones", at_least=1)
     ranker: RankerKind = key(
         RankerKind.learned, "learned (DIN with PLE heads, trained on the warm-up days) or noisy (truth plus noise)"
     )
     ranker_quality: float = key(
-        0.7, "noisy ranking model, also that of the warm-up: correlation with true utility; 0 random, 1 the true order"
+        0.7,
+        "noisy ranking model, also that of the warm-up: correlation with true utility; 0 random, 1 the true order",
+        between=(0, 1),
     )
-    page: int = key(10, "items of a page")
+    page: int = key(10, "items of a page", at_least=1)
     browsing_depth: float = key(35.0, "items that a user is shown, on average; whole pages")
     position_bias: float = key(0.35, "eta: an item at position p is looked at with probability p^-eta")
-    explored_share: float = key(0.05, "share of requests in which one slot of page 1 shows an item drawn at random")
+    explored_share: float = key(
+        0.05, "share of requests in which one slot of page 1 shows an item drawn at random", between=(0, 1)
+    )
 
     click_rate: float = key(0.08, "clicks per exposed item that the world is calibrated to")
     order_rate: float = key(0.09, "orders per click that the world is calibrated to")
@@ -106,39 +117,9 @@ class WorldConfig:
     logged_passed: int = key(4, "passed but not ranked items logged per request, drawn at random")
     logged_recalled: int = key(6, "recalled but not passed items logged per request, drawn at random")
     logged_random: int = key(6, "items of the catalogue logged per request as random negatives")
-    full_recall_share: float = key(0.02, "share of requests whose whole recalled set is logged")
+    full_recall_share: float = key(0.02, "share of requests whose whole recalled set is logged", between=(0, 1))
     full_recall_from: int = key(0, "first day, counted from 0, on which whole recalled sets are logged")
-    history_length: int = key(20, "earlier clicked items listed with a request at most")
-
-
-SHARES = (
-    "discount_share",
-    "discount",
-    "attribute_information",
-    "broad_query_share",
-    "brand_query_share",
-    "typo_share",
-    "category_accuracy",
-    "recall_noise",
-    "ranker_quality",
-    "explored_share",
-    "full_recall_share",
-)
-COUNTS = (
-    "days",
-    "requests_per_day",
-    "departments",
-    "leaves_per_department",
-    "topics_per_leaf",
-    "brands_per_department",
-    "shops_per_department",
-    "items",
-    "queries",
-    "users",
-    "page",
-    "ranked",
-    "history_length",
-)
+    history_length: int = key(20, "earlier clicked items listed with a request at most", at_least=1)
 
 
 def load_world(name: str) -> WorldConfig:
@@ -174,18 +155,13 @@ def make_world(content: object, where: str) -> WorldConfig:
         InputError: for an unknown key, an ill-typed value or one out of its range.
     """
     world: WorldConfig = checked(WorldConfig, content, Place(where))
+    check_section(world, f"{where}: ")
     _check(world, where)
     return world
 
 
 def _check(world: WorldConfig, where: str) -> None:
-    """Ranges that types cannot say."""
-    for name in SHARES:
-        if not 0 <= getattr(world, name) <= 1:
-            raise InputError(f"{where}: {name} must be between 0 and 1, found {getattr(world, name)}")
-    for name in COUNTS:
-        if getattr(world, name) < 1:
-            raise InputError(f"{where}: {name} must be at least 1, found {getattr(world, name)}")
+    """What values have to do with each other, and ranges that a key cannot say."""
     if world.warm_up_days < (1 if world.ranker is RankerKind.learned else 0):
         raise InputError(
             f"{where}: warm_up_days must be at least 1 for ranker=learned, which is trained on them, and not negative, "

@@ -29,15 +29,15 @@ def compare_systems(invocation: Invocation) -> Path:
     """
     config = invocation.config
     plans = plans_of(config, invocation.run)
-    found = {chosen.run.root.name: replayed(chosen) for chosen in plans}
-    report = report_of(found, config)
+    replays = {chosen.run.root.name: replayed(chosen) for chosen in plans}
+    report = report_of(replays, config)
     folder = invocation.run.root / "ab"
     write_json(folder / "ab.json", report)
     with replacing(folder / "ab.md") as temporary:
         temporary.write_text(as_markdown(report), encoding="utf-8")
     print_report(report)
-    for name, made in found.items():
-        if not made.facts["control_repeated_itself"]:
+    for name, replay in replays.items():
+        if not replay.facts["control_repeated_itself"]:
             warn(f"{name}: the control did not repeat itself on the same luck: its scores depend on something else")
     return folder / "ab.json"
 

@@ -88,7 +88,9 @@ class LivePreRanker:
     def __init__(self, frozen: Frozen, seen: Seen) -> None:
         schema = frozen.encoded.schema
         tables = {"items": items_table(seen), "users": users_table(seen), "queries": queries_table(seen)}
-        require_columns(schema.columns, {"impressions": KNOWN, **{name: made.schema for name, made in tables.items()}})
+        require_columns(
+            schema.columns, {"impressions": KNOWN, **{name: table.schema for name, table in tables.items()}}
+        )
         self._frozen = frozen
         self._schema = dataclasses.replace(schema, n_items=len(tables["items"]))
         self._items = live_items(frozen.encoded, tables["items"])
@@ -100,8 +102,8 @@ class LivePreRanker:
         there = observed.candidates.items >= 0
         scores = np.full(there.shape, -np.inf)
         if there.any():
-            made = self._frozen.system.predict(self.encode(observed))
-            scores[there] = fuse(made.click, made.order, mean_rank_logit(made.rank), self._frozen.weights)
+            logits = self._frozen.system.predict(self.encode(observed))
+            scores[there] = fuse(logits.click, logits.order, mean_rank_logit(logits.rank), self._frozen.weights)
         return scores
 
     def learn(self, shown: Int32[np.ndarray, " n"], clicked: Int32[np.ndarray, " c"]) -> None:
@@ -163,8 +165,8 @@ def live_items(encoded: EncodedLog, items: pa.Table) -> EncodedItems:
             "since the log was made; make the run again with `python -m pretrain.run` under another name"
         )
     columns, tally = encoded.schema.columns, Counter[tuple[str, str]]()
-    made = encode_side(columns, "item", len(items), lambda column: as_array(items[column.name]), tally)
-    return EncodedItems(_arrays(made), hash_values(item_id), counts, item_id)
+    side = encode_side(columns, "item", len(items), lambda column: as_array(items[column.name]), tally)
+    return EncodedItems(_arrays(side), hash_values(item_id), counts, item_id)
 
 
 def id_lists(item_id: Int64[np.ndarray, " items"], lists: Int32[np.ndarray, "r h"]) -> pa.ListArray:

@@ -103,9 +103,9 @@ def plan(run: Run, config: Config, systems: Sequence[str]) -> ReplayPlan:
     Raises:
         InputError: if the run is not of the marketplace, its world's file has changed, or a system is not fitted.
     """
-    held, control = _held(run), config.ab.control
+    settled, control = _settled(run), config.ab.control
     identity_of(run.logs, f"python -m pretrain.run run={run.root.name}")
-    now = {"world": fingerprint(settings(load_world(held.data.world)))}
+    now = {"world": fingerprint(settings(load_world(settled.data.world)))}
     require_inputs(run.logs, now, f"python -m pretrain.run run={run.root.name}")
     others = tuple(name for name in systems if name != control)
     named = others if control in set(Bound) else (control, *others)
@@ -116,7 +116,7 @@ def plan(run: Run, config: Config, systems: Sequence[str]) -> ReplayPlan:
             f"{run.root} has no fitted system {', '.join(missing)}; it has: {', '.join(fitted) or 'none'}. Fit with "
             f"`python -m prerank.fit run={run.root.name} model={missing[0]}`, or choose by ab.control and ab.systems"
         )
-    return ReplayPlan(run, config, held.data.world, held.seed, control, named)
+    return ReplayPlan(run, config, settled.data.world, settled.seed, control, named)
 
 
 def fitted_systems(run: Run) -> list[str]:
@@ -125,15 +125,15 @@ def fitted_systems(run: Run) -> list[str]:
     return sorted(path.parent.name for path in folders if (path.parent / "manifest.json").exists())
 
 
-def _held(run: Run) -> Config:
+def _settled(run: Run) -> Config:
     """What the run's first command settled; only the marketplace can be replayed."""
-    held = run_config(run)
-    if held.data.name != "marketplace":
+    settled = run_config(run)
+    if settled.data.name != "marketplace":
         raise InputError(
-            f"{run.root} holds data={held.data.name}: only the simulated marketplace can be replayed, because a log "
+            f"{run.root} holds data={settled.data.name}: only the simulated marketplace can be replayed, because a log "
             "does not tell what users would have done with other items; make a run with `data=marketplace`"
         )
-    return held
+    return settled
 
 
 def replayed(chosen: ReplayPlan) -> Replayed:
@@ -162,10 +162,10 @@ def replayed(chosen: ReplayPlan) -> Replayed:
         lucks={OTHER_LUCK: OTHER_DRAWS},
         logged=(sum(split["clicks"] for split in splits), sum(split["orders"] for split in splits)),
     )
-    made = _summed(chosen, encoded, logs)
-    _write(made, stage.folder)
+    result = _summed(chosen, encoded, logs)
+    _write(result, stage.folder)
     stage.finish()
-    return made
+    return result
 
 
 def read_replay(folder: Path) -> Replayed:
@@ -233,12 +233,12 @@ def _summed(chosen: ReplayPlan, encoded: EncodedLog, logs: Mapping[str, ReplayLo
     return Replayed(facts, sums)
 
 
-def _write(made: Replayed, folder: Path) -> None:
+def _write(replayed: Replayed, folder: Path) -> None:
     parts = []
-    for arm, segments in made.sums.items():
+    for arm, segments in replayed.sums.items():
         for segment, sums in segments.items():
             labels = {"arm": pa.repeat(arm, len(sums)), "segment": pa.repeat(segment, len(sums))}
             parts.append(pa.table({**labels, "user": np.arange(len(sums)), **vars(sums)}))
     with replacing(folder / "users.parquet") as temporary:
         pq.write_table(pa.concat_tables(parts), temporary)
-    write_json(folder / "replay.json", made.facts)
+    write_json(folder / "replay.json", replayed.facts)

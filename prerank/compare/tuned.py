@@ -10,9 +10,9 @@ from typing import Any
 from configs.errors import InputError
 from configs.plans import load_yaml, mapping, require_known
 from configs.stages import read_json
+from prerank import systems
 
 SECTIONS = ("model", "prerank")
-NOTHING_TO_TUNE = ("popularity",)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class TunedKeys:
     trials: int | None = None
 
 
-def read_tuned(folder: str | None, systems: Sequence[str]) -> dict[str, TunedKeys]:
+def read_tuned(folder: str | None, names: Sequence[str]) -> dict[str, TunedKeys]:
     """What ``FOLDER/SYSTEM/best.yaml`` says of each system; a system without one is untuned.
 
     Raises:
@@ -38,17 +38,18 @@ def read_tuned(folder: str | None, systems: Sequence[str]) -> dict[str, TunedKey
             keys.
     """
     if folder is None:
-        return {system: TunedKeys() for system in systems}
+        return {system: TunedKeys() for system in names}
     root = Path(folder).expanduser()
-    tuned = {system: _read(root / system, system) for system in systems}
+    tuned = {system: _read(root / system, system) for system in names}
     if not any(each.tuned for each in tuned.values()):
-        raise InputError(f"compare.tuned: {root} has no SYSTEM/best.yaml of {', '.join(systems)}")
+        raise InputError(f"compare.tuned: {root} has no SYSTEM/best.yaml of {', '.join(names)}")
     return tuned
 
 
 def tuning_warnings(tuned: Mapping[str, TunedKeys]) -> list[str]:
     """Why the systems were not tuned on equal terms; empty where they were, or where none was tuned."""
-    judged = {system: each for system, each in tuned.items() if system not in NOTHING_TO_TUNE}
+    # A system that reads no key has nothing to tune.
+    judged = {system: each for system, each in tuned.items() if systems.find(system).KEYS}
     with_file = [system for system, each in judged.items() if each.tuned]
     without = [system for system, each in judged.items() if not each.tuned]
     warnings = []

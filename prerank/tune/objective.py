@@ -54,16 +54,16 @@ def check_objective(encoded: EncodedLog, settings: EvaluationConfig, objective: 
     rows = encoded.split("validation").rows
     nothing = Predictions(click=np.zeros(rows, np.float32), order=None, rank=None)
     statistics = _statistics(encoded, nothing, FusionWeights(1.0, 0.0, 0.0, None, ()), settings)
-    told = [
+    defined = [
         name
         for name, statistic in statistics.items()
         if not isinstance(statistic, Undefined) and not name.endswith("_chance")
     ]
     if not objective or len(set(objective)) < len(objective):
-        raise InputError(f"tune.objective must list different figures, found {list(objective)}; {_there_are(told)}")
+        raise InputError(f"tune.objective must list different figures, found {list(objective)}; {_there_are(defined)}")
     for name in objective:
-        if name not in told:
-            raise InputError(f"tune.objective: {name} {_why_not(name, statistics)}; {_there_are(told)}")
+        if name not in defined:
+            raise InputError(f"tune.objective: {name} {_why_not(name, statistics)}; {_there_are(defined)}")
 
 
 def _statistics(
@@ -87,11 +87,11 @@ def _why_not(name: str, statistics: Mapping[str, Statistic]) -> str:
         return "is the same for every system"
     if name.startswith(("auc_", "log_loss_")):
         return "is a figure of one head, and not every system has it"
-    found = statistics.get(name)
-    if isinstance(found, Undefined):
-        return f"cannot be told from the validation rows: {found.reason}"
+    statistic = statistics.get(name)
+    if isinstance(statistic, Undefined):
+        return f"cannot be defined from the validation rows: {statistic.reason}"
     return "is no figure of the validation rows (the k of Recall@k and of hit rates are evaluation.recall_at)"
 
 
-def _there_are(told: Sequence[str]) -> str:
-    return f"there are: {', '.join(told) or 'none'}"
+def _there_are(defined: Sequence[str]) -> str:
+    return f"there are: {', '.join(defined) or 'none'}"

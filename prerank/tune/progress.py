@@ -85,7 +85,7 @@ class TuningProgress:
 
     def report(self, space: Space) -> Found:
         """Write what is known."""
-        found = Found(
+        report = Found(
             run=self.config.run,
             system=self.config.model.name,
             identity=self.records.folder.name,
@@ -96,9 +96,9 @@ class TuningProgress:
             trials=tuple(trial for _, trial in sorted(self.search.finished.items())),
             best=self.search.best,
         )
-        if found.trials:
-            write_report(found, self.folder)
-        return found
+        if report.trials:
+            write_report(report, self.folder)
+        return report
 
     def _pending(self) -> Iterator[PendingTrial]:
         while (pending := self.search.ask()) is not None:

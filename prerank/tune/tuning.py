@@ -73,16 +73,16 @@ def tune(invocation: Invocation) -> TuningResult:
     try:
         progress.make_trials()
     finally:  # an interrupted search has a report too
-        found = progress.report(space)
-    if found.best is None:
+        report = progress.report(space)
+    if report.best is None:
         raise InputError(
-            f"model={name}: all {len(found.trials)} trials failed, the first with: {found.trials[0].outcome.reason}; "
+            f"model={name}: all {len(report.trials)} trials failed, the first with: {report.trials[0].outcome.reason}; "
             f"what they printed is in {progress.output}; delete {records.folder} to try again"
         )
-    print_report(found)
+    print_report(report)
     say(f"all trials: {folder / 'tune.md'}")
     say(f"next: {next_command(invocation, space, folder / 'best.yaml')}")
-    return TuningResult(folder, folder / "best.yaml", found.trials, found.best)
+    return TuningResult(folder, folder / "best.yaml", report.trials, report.best)
 
 
 def search_identity(config: Config, run: Run, encoded: EncodedLog, space: Space) -> str:

@@ -36,8 +36,8 @@ def test_unknown_world_names_the_nearest():
     [
         ({"ranker_qualty": 0.5}, "world.yaml: 'ranker_qualty' is unknown: did you mean 'ranker_quality'"),
         ({"days": "many"}, "days must be a whole number, found 'many'"),
-        ({"days": 0}, "days must be at least 1"),
-        ({"ranker_quality": 1.2}, "ranker_quality must be between 0 and 1"),
+        ({"days": 0}, "world.yaml: days must be at least 1, found 0"),
+        ({"ranker_quality": 1.2}, "world.yaml: ranker_quality must be from 0 to 1, found 1.2"),
         ({"passed": 500}, "recalled >= passed >= ranked"),
         ({"click_rate": 0.0}, "click_rate must be above 0"),
         ({"browsing_depth": 3.0}, "at least one page"),

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from jaxtyping import Float32
 from torch import Tensor
+from torch.nn import functional as F
 
 from configs.console import progress
 from configs.errors import InputError
@@ -51,7 +52,9 @@ class Learning:
     def loss(self, encoder: GraphEncoder, batch: TargetBatch) -> Float32[Tensor, ""]:
         """Encode a batch and compare its pairs."""
         vectors = encoder(batch.features, batch.blocks)
-        queries, items = vectors["query"][batch.query_at], vectors["item"][batch.item_at]
+        # Not by indexing: on several threads the gradient of that is added up in whatever order the threads come.
+        queries = F.embedding(batch.query_at, vectors["query"])
+        items = F.embedding(batch.item_at, vectors["item"])
         positives, negatives = items[:, 0], items[:, 1:]
         no_negative = torch.from_numpy(self.known.own_mask(batch.queries, batch.items[:, 1:]))
         if self.config.objective is GraphObjective.graphsage:

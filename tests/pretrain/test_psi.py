@@ -100,6 +100,16 @@ def test_psi_covers_p_and_is_not_trained_twice(
     np.testing.assert_array_equal(first.induce(every)[indices >= 0], first.table.vectors[indices[indices >= 0]])
 
 
+@pytest.mark.parametrize("backend", list(Backend))
+def test_two_threads_give_the_same_psi_twice(planted: Planted, backend: Backend, tmp_path: Path) -> None:
+    if backend is Backend.dgl:
+        pytest.importorskip("dgl")
+    # Large enough that torch splits the work: some 32,000 numbers in an operation.
+    wanted = config(backend, threads=2, dimension=128, hidden=64, batch_size=512, max_epochs=3)
+    once, again = (train_psi(*reversed(planted), wanted, tmp_path / name).table for name in ("once", "again"))
+    assert once.vectors.tobytes() == again.vectors.tobytes()
+
+
 def test_shuffled_rows_are_the_same_rows_at_other_items_of_p(
     planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

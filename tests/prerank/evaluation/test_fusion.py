@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from prerank.encoding.schema import STAGES
-from prerank.evaluation.fusion import ENOUGH_ORDER_REQUESTS, GRID, FusionWeights, fuse, tune_fusion
-from prerank.training.contracts import Predictions
+from prerank.evaluation.fusion import (
+    ENOUGH_ORDER_REQUESTS,
+    GRID,
+    FusionWeights,
+    fuse,
+    paired_standard_error,
+    tune_fusion,
+)
+from prerank.evaluation.metrics import RequestValues
+from prerank.fitting import predict_validation
+from prerank.training.contracts import Predictions, Work
 from prerank.training.scoring import choose_fusion
 
 
@@ -32,6 +41,80 @@ def test_equal_objectives_take_the_smaller_weights():
     click, _, clicked, ordered, request = world()
     weights = tune_fusion(click, click, click, clicked, ordered, request)
     assert (weights.order, weights.rank) == (0.0, 0.0)
+
+
+def lists_of_two(better, worse):
+    """Requests of two rows: in so many of them 0.25 of the rank logit mends the click logit, in so many it errs."""
+    requests = better + worse
+    click = np.tile([0.0, 0.1], requests)
+    click[2 * better :] *= -1
+    rank = np.tile([1.0, 0.0], better).tolist() + np.tile([0.0, 1.0], worse).tolist()
+    return click, np.array(rank), np.tile([True, False], requests), np.repeat(np.arange(requests), 2)
+
+
+def rank_weight(better, worse):
+    click, rank, clicked, request = lists_of_two(better, worse)
+    return tune_fusion(click, None, rank, clicked, np.zeros_like(clicked), request).rank
+
+
+def test_within_the_noise_the_smallest_weights_and_beyond_it_the_best():
+    # Of n requests a mends and b errs: the difference is (a - b) / n, its standard error sqrt((1 - d²) / (n - 1)).
+    assert rank_weight(better=51, worse=49) == 0.0  # .02 against .1005
+    assert rank_weight(better=54, worse=46) == 0.0  # .08 against .1002
+    assert rank_weight(better=56, worse=44) == 0.25  # .12 against .0998
+
+
+def test_one_request_shows_no_noise_and_chooses_nothing():
+    assert rank_weight(better=1, worse=0) == 0.0
+    assert rank_weight(better=2, worse=0) == 0.25
+
+
+def test_the_standard_error_is_that_of_the_bootstrap_over_requests():
+    rng = np.random.default_rng(1)
+    of_label = [np.arange(400), np.sort(rng.choice(400, 150, replace=False))]
+    weights = [rng.integers(2, 30, len(requests)).astype(float) for requests in of_label]
+    hard = rng.random(400)  # whatever is hard for both cancels
+    ours, theirs = (
+        [RequestValues(r, 0.5 * hard[r] + 0.3 * rng.random(len(r)), w) for r, w in zip(of_label, weights, strict=True)]
+        for _ in range(2)
+    )
+    draws = []
+    for _ in range(2000):
+        count = np.bincount(rng.integers(0, 400, 400), minlength=400)
+        draws.append(
+            np.mean(
+                [
+                    np.average(a.value - b.value, weights=a.weight * count[a.request])
+                    for a, b in zip(ours, theirs, strict=True)
+                ]
+            )
+        )
+    assert paired_standard_error(ours, theirs) == pytest.approx(np.std(draws, ddof=1), rel=0.1)
+
+
+class OracleOnValidation:
+    """A system whose rank logit knows the clicks of validation, and the opposite of those of other rows."""
+
+    parameters = 0
+
+    def __init__(self, validation_rows: int) -> None:
+        self.validation_rows = validation_rows
+
+    def predict(self, split):
+        click = np.random.default_rng(0).standard_normal(split.rows)
+        sign = 1.0 if split.rows == self.validation_rows else -1.0
+        return Predictions(click, None, sign * (2.0 * np.asarray(split.clicked)[:, None] - 1.0))
+
+
+def test_test_rows_do_not_choose(encoded_log, request_for):
+    encoded = encoded_log(60, 105, 20)
+    rows = {name: encoded.split(name).rows for name in ("validation", "test")}
+    assert rows["validation"] != rows["test"]
+    work = Work(request_for().config, encoded, None, encoded.folder)
+    predictions, weights = predict_validation(work, OracleOnValidation(rows["validation"]))
+    assert len(predictions.click) == rows["validation"]
+    assert weights.rank > 0
+    assert weights.objective == 1.0
 
 
 def test_few_orders_do_not_choose():

@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 from scipy.special import logit
 
 from configs.stages import read_json
+from prerank.evaluation.bootstrap import Statistic, Undefined
 from prerank.evaluation.fusion import GRID, FusionWeights, fuse
 from prerank.evaluation.measures import SplitMeasures, SplitRows, split_rows
 from prerank.evaluation.metrics import gauc
-from prerank.evaluation.significance import Statistic, Undefined
 
 SHOWN = ("gauc_click", "gauc_order", "recall_at_10", "recall_full_at_10", "hit_rate_order_at_10")
 CUT = 10

@@ -21,8 +21,8 @@ from prerank import systems
 from prerank.dashboard.page import write_dashboard
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_new_log
-from prerank.evaluation.evaluation import evaluate_predictions
 from prerank.evaluation.fusion import FusionWeights
+from prerank.evaluation.measuring import evaluate_predictions
 from prerank.fitting import context_of, open_work, predict_and_evaluate, system_stage
 from prerank.training.scoring import prediction_table
 

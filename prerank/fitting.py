@@ -22,16 +22,9 @@ from prerank import systems
 from prerank.dashboard.page import write_dashboard
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_log
-from prerank.evaluation.evaluation import (
-    Evaluation,
-    EvaluationContext,
-    evaluate_predictions,
-    evaluation_context,
-    forget_figures,
-    made_with,
-    measured_with,
-)
+from prerank.evaluation.evaluation import Evaluation, forget_figures, made_with, measured_with
 from prerank.evaluation.fusion import FusionWeights
+from prerank.evaluation.measuring import EvaluationContext, evaluate_predictions, evaluation_context
 from prerank.training.contracts import FittedSystem, Predictions, Work
 from prerank.training.scoring import choose_fusion, prediction_table, write_fusion, write_predictions
 from pretrain.embeddings import EmbeddingTable

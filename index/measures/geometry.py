@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from index.measures.figures import Bootstrap
 from prerank.evaluation.figure import Figure
+from prerank.evaluation.significance import jackknife
 
 BLOCKS = 200
 """Random groups of items that the jackknife of second moments leaves out in turn."""
@@ -51,7 +52,8 @@ def hubness(
         return dict.fromkeys(("k_occurrence_skew", "never_a_neighbour"), nothing)
     counts = occurrence.astype(np.float64)
     powers = np.stack([np.ones_like(counts), counts, counts**2, counts**3], axis=1)
-    skew = bootstrap.of_sums(_block_sums(powers, bootstrap.seed), {"k_occurrence_skew": _skewness}, len(counts))
+    sums = _block_sums(powers, bootstrap.seed)
+    skew = jackknife(sums, {"k_occurrence_skew": _skewness}, len(counts), bootstrap.confidence)
     probability = k / (len(counts) - 1)
     spread = math.sqrt(queries * probability * (1 - probability))
     return {
@@ -65,10 +67,11 @@ def hubness(
 def spread(units: Float32[np.ndarray, "items dimension"], bootstrap: Bootstrap) -> dict[str, Figure]:
     """Effective rank, mean cosine and uniformity of L2-normalised vectors, and the share that have a double."""
     dimension = units.shape[1]
-    figures = bootstrap.of_sums(
+    figures = jackknife(
         _moments([(units, _whole(units))], bootstrap.seed),
         {"effective_rank": lambda sums: effective_rank(_covariance(sums)), "mean_cosine": _mean_cosine},
         len(units),
+        bootstrap.confidence,
     )
     figures["effective_rank_most"] = Figure.exact(float(dimension), len(units))
     generator = np.random.default_rng(bootstrap.seed)
@@ -96,15 +99,15 @@ def alignment(
         reason = f"vectors of {first.shape[1]} and of {second.shape[1]} numbers have no distance"
         return {"alignment": Figure.undefined(reason, n)}
     shuffled = np.random.default_rng(bootstrap.seed).permutation(n)
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     for name, rows in (("alignment", _whole(second)), ("alignment_chance", shuffled)):
         distances = np.empty(n)
         for start in range(0, n, ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
             distances[part] = np.square(first[part] - second[rows[part]]).sum(axis=1, dtype=np.float64)
         sums = _block_sums(np.stack([np.ones(n), distances], axis=1), bootstrap.seed)
-        found |= bootstrap.of_sums(sums, {name: lambda sums: float(sums[1] / sums[0])}, n)
-    return found
+        figures |= jackknife(sums, {name: lambda sums: float(sums[1] / sums[0])}, n, bootstrap.confidence)
+    return figures
 
 
 def similarity(
@@ -115,15 +118,15 @@ def similarity(
     """Linear CKA and Procrustes residual of two embeddings of the same items, beside those of one of them shuffled."""
     split = first.shape[1]
     shuffled = np.random.default_rng(bootstrap.seed).permutation(len(second))
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     for suffix, rows in (("", _whole(second)), ("_chance", shuffled)):
         statistics = {
             f"linear_cka{suffix}": lambda sums: linear_cka(_covariance(sums), split),
             f"procrustes_residual{suffix}": lambda sums: procrustes_residual(_covariance(sums), split),
         }
         moments = _moments([(first, _whole(first)), (second, rows)], bootstrap.seed)
-        found |= bootstrap.of_sums(moments, statistics, len(first))
-    return found
+        figures |= jackknife(moments, statistics, len(first), bootstrap.confidence)
+    return figures
 
 
 def effective_rank(covariance: Float64[np.ndarray, "dimension dimension"]) -> float:
@@ -194,10 +197,10 @@ def duplicated(units: Float32[np.ndarray, "items dimension"]) -> Bool[np.ndarray
         fingerprints[start : start + ROWS_AT_ONCE] = state
     order = np.argsort(fingerprints)
     equal = fingerprints[order][1:] == fingerprints[order][:-1]
-    found = np.zeros(len(units), dtype=bool)
-    found[order[1:][equal]] = True
-    found[order[:-1][equal]] = True
-    return found
+    doubled = np.zeros(len(units), dtype=bool)
+    doubled[order[1:][equal]] = True
+    doubled[order[:-1][equal]] = True
+    return doubled
 
 
 def procrustes(
@@ -226,12 +229,12 @@ def _moments(
     order = np.random.default_rng(seed).permutation(items)
     # Long vectors get fewer blocks, so that the moments of all blocks stay within a few hundred megabytes.
     blocks = np.array_split(order, min(items, BLOCKS, max(MOMENTS // width**2, FEWEST_BLOCKS)))
-    found = np.zeros((len(blocks), width, width))
+    moments = np.zeros((len(blocks), width, width))
     for place, block in enumerate(blocks):
         for rows in np.array_split(block, -(-len(block) // ROWS_AT_ONCE)):
             joint = np.concatenate([np.ones((len(rows), 1)), *(vectors[at[rows]] for vectors, at in parts)], axis=1)
-            found[place] += joint.T @ joint
-    return found
+            moments[place] += joint.T @ joint
+    return moments
 
 
 def _block_sums(rows: Float64[np.ndarray, "items columns"], seed: int) -> Float64[np.ndarray, "b columns"]:

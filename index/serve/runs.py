@@ -184,7 +184,7 @@ class RunsFolder:
         """The audited system and the first overlap with ψ, with its chance level."""
         audit = self._json(name, "index/audit.json")
         for section, figure_name, entry in audit_figures(audit):
-            figure = _figure(entry)
+            figure = _figure(entry.as_json())
             if section == "overlap" and figure is not None:
                 chance = _figure(_mapping(audit["overlap"]).get(f"{figure_name}_chance"))
                 level = None if chance is None else chance["value"]

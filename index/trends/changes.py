@@ -12,51 +12,46 @@ several seeds; where the seeds differ and none do, the change is set apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
-from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series, has_value
+from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series
 from index.trends.training import SeedNoise, seed_noise, with_noise
-from prerank.evaluation.evaluation import Evaluation, is_paired, paired_difference
-from prerank.evaluation.significance import difference_of_draws, holm
+from prerank.evaluation.evaluation import is_paired, paired_difference
+from prerank.evaluation.figure import Difference, Figure
+from prerank.evaluation.significance import (
+    LEVEL,
+    difference_of_draws,
+    holm,
+    normal_p,
+    normal_reach,
+    smallest_visible_difference,
+)
 
-LEVEL = 0.05
-"""A change has moved where its p-value, corrected after Holm, is below this."""
 SHUFFLE_SEED = 0
 """Of the order in which the draws of runs with other rows are subtracted."""
 
 
-@dataclass
-class Change:
+@dataclass(frozen=True, kw_only=True)
+class Change(Difference):
     """One figure of one run less that of an earlier run.
 
     Args:
         key: the figure.
         since, until: places of the two runs in their order.
-        value, low, high: the difference and its interval; None without one.
-        p: two-sided; None where nothing can be tested.
         how: ``paired``, ``independent`` or ``intervals``.
-        reason: why there is no test.
-        p_holm: p corrected for all changes that the report tests.
         seeds_differ: whether the two runs are known to be trained with different seeds.
         noise: of training, as far as it is within interval and p.
     """
 
+    value: float
     key: FigureKey
     since: int
     until: int
-    value: float
-    low: float | None
-    high: float | None
-    p: float | None
     how: str
-    reason: str | None = None
-    p_holm: float | None = None
     seeds_differ: bool = False
     noise: SeedNoise | None = None
 
@@ -92,21 +87,14 @@ def changes_of(series: Series, runs: Sequence[MeasuredRun]) -> list[Change]:
     """
     changes = []
     for key, points in series.items():
-        there = [place for place, point in enumerate(points) if has_value(point)]
-        pairs = list(pairwise(there))
-        if len(there) > 2:
-            pairs.append((there[0], there[-1]))
-        noise = seed_noise((runs[place].training(key), _value(points[place])) for place in there)
+        values = [(place, point.value) for place, point in enumerate(points) if point and point.value is not None]
+        places = [place for place, _ in values]
+        pairs = list(pairwise(places))
+        if len(places) > 2:
+            pairs.append((places[0], places[-1]))
+        noise = seed_noise((runs[place].training(key), value) for place, value in values)
         changes += [_change(key, since, until, points, runs, noise) for since, until in pairs]
-    return corrected(changes)
-
-
-def corrected(changes: list[Change]) -> list[Change]:
-    """The same changes with ``p_holm``: the family is all of them that can be tested."""
-    tested = [change for change in changes if change.p is not None]
-    for change, adjusted in zip(tested, holm([change.p for change in tested if change.p is not None]), strict=True):
-        change.p_holm = adjusted
-    return changes
+    return list(holm(dict(enumerate(changes))).values())
 
 
 def ways_in_words(changes: Sequence[Change]) -> str:
@@ -134,76 +122,71 @@ def _change(
     key: FigureKey,
     since: int,
     until: int,
-    points: Sequence[dict[str, Any] | None],
+    points: Sequence[Figure | None],
     runs: Sequence[MeasuredRun],
     noise: SeedNoise | None,
 ) -> Change:
     old, new = points[since], points[until]
     assert old is not None
     assert new is not None
-    value = new["value"] - old["value"]
-    found, how = _tested(key, value, (old, new), (runs[since], runs[until]))
+    difference, how = _tested(key, (old, new), (runs[since], runs[until]))
     earlier, later = runs[since].training(key), runs[until].training(key)
     seeds_differ = None not in (earlier.seed, later.seed) and earlier.seed != later.seed
-    noise = noise if earlier != later and found["p"] is not None else None
+    noise = noise if earlier != later and difference.p is not None else None
     if noise is not None:
         level = _confidence(runs[until], key)
-        found = with_noise(value, found, _error(found, level) or 0.0, noise, level)
+        difference = with_noise(difference, _error(difference, level) or 0.0, noise, level)
     return Change(
-        key, since, until, value, found["low"], found["high"], found["p"], how, found.get("reason"),
-        seeds_differ=seeds_differ, noise=noise,
-    )  # fmt: skip
+        **vars(difference), key=key, since=since, until=until, how=how, seeds_differ=seeds_differ, noise=noise
+    )
 
 
 def _tested(
-    key: FigureKey, value: float, figures: tuple[dict[str, Any], dict[str, Any]], runs: tuple[MeasuredRun, MeasuredRun]
-) -> tuple[dict[str, Any], str]:
-    """Interval and p-value of a difference, from sampling alone, and how they were had."""
+    key: FigureKey, figures: tuple[Figure, Figure], runs: tuple[MeasuredRun, MeasuredRun]
+) -> tuple[Difference, str]:
+    """A difference with interval and p-value from sampling alone, and how they were had."""
     if key.kind == "audit":
-        return _of_intervals(value, *figures, *(_confidence(run, key) for run in runs)), "intervals"
+        return _of_intervals(*figures, *(_confidence(run, key) for run in runs)), "intervals"
     before, after = (run.evaluations[key.system] for run in runs)
     if is_paired(after, before, SPLIT):
         return paired_difference(after, before, key.name, SPLIT, key.section), "paired"
-    return _of_independent_draws(value, before, after, [SPLIT, key.section, key.name]), "independent"
-
-
-def _of_independent_draws(value: float, before: Evaluation, after: Evaluation, place: list[str]) -> dict[str, Any]:
-    """Draws subtracted in a random order: numbered alike, they may share multiplicities, which would pair them."""
-    old, new = (
-        np.asarray(evaluation.draws[evaluation.protocol["bootstrap"].index(place)]) for evaluation in (before, after)
-    )
+    old, new = (evaluation.draws_of(SPLIT, key.section, key.name) for evaluation in (before, after))
+    # In a random order: draws numbered alike may share multiplicities, which would pair them.
     shuffled = np.random.default_rng(SHUFFLE_SEED).permutation(old)
-    shorter = min(len(shuffled), len(new))
-    return difference_of_draws(value, new[:shorter], shuffled[:shorter], after.protocol["confidence"])
+    shorter, confidence = min(len(shuffled), len(new)), after.protocol["confidence"]
+    gap, n = _gap(*figures), min(figure.n for figure in figures)
+    return difference_of_draws(gap, new[:shorter], shuffled[:shorter], confidence, n), "independent"
 
 
-def _of_intervals(
-    value: float, old: dict[str, Any], new: dict[str, Any], confidence_old: float, confidence_new: float
-) -> dict[str, Any]:
+def _of_intervals(old: Figure, new: Figure, confidence_old: float, confidence_new: float) -> Difference:
     """The normal difference of two estimates whose intervals are all that is known of them."""
+    value, n = _gap(old, new), min(old.n, new.n)
     errors = [_error(old, confidence_old), _error(new, confidence_new)]
     if None in errors or (value != 0 and not any(errors)):
         reason = "no interval: nothing about the figure is random, or it could not be had"
-        return {"low": None, "high": None, "p": None, "reason": reason}
+        return Difference(value, None, None, n, reason=reason)
     error = math.hypot(*(each for each in errors if each is not None))
-    reach = NormalDist().inv_cdf((1 + confidence_new) / 2) * error
-    p = 1.0 if error == 0 else 2 * NormalDist().cdf(-abs(value) / error)
-    return {"low": value - reach, "high": value + reach, "p": p}
+    reach, p = normal_reach(error, confidence_new), 1.0 if error == 0 else normal_p(value, error)
+    visible = smallest_visible_difference(error, 1 - confidence_new)
+    return Difference(value, value - reach, value + reach, n, p=p, visible=visible)
 
 
-def _error(figure: Mapping[str, Any], confidence: float) -> float | None:
-    if figure["low"] is None or figure["high"] is None:
-        return None
-    width: float = figure["high"] - figure["low"]
-    return width / (2 * NormalDist().inv_cdf((1 + confidence) / 2))
+def _gap(old: Figure, new: Figure) -> float:
+    assert old.value is not None
+    assert new.value is not None
+    return new.value - old.value
+
+
+def _error(figure: Figure, confidence: float) -> float | None:
+    """The standard error that an interval of a normal estimate tells of."""
+    return (
+        None
+        if figure.low is None or figure.high is None
+        else (figure.high - figure.low) / normal_reach(2.0, confidence)
+    )
 
 
 def _confidence(run: MeasuredRun, key: FigureKey) -> float:
     if key.kind == "audit":
         return float((run.audit or {}).get("confidence", 0.95))
     return float(run.evaluations[key.system].protocol["confidence"])
-
-
-def _value(point: dict[str, Any] | None) -> float:
-    assert point is not None
-    return float(point["value"])

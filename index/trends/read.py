@@ -14,13 +14,15 @@ from configs.errors import InputError
 from configs.schema import TrendsConfig
 from configs.stages import Run, read_json
 from index.trends.training import Training, audit_training, training_of
+from prerank.evaluation.definitions import CHANCE
 from prerank.evaluation.evaluation import Evaluation, read_evaluation
+from prerank.evaluation.figure import Figure
 
 SPLIT = "test"
 AUDIT_FILE = ("index", "audit.json")
 OF_THE_AUDIT = "index/audit.json"
 """No system is called so: a folder's name has no slash."""
-BESIDE_A_FIGURE = ("_chance", "_matched", "_most")
+BESIDE_A_FIGURE = (CHANCE, "_matched", "_most")
 """Endings of an audit's figures that others are read against; they are no trends of their own."""
 
 
@@ -72,8 +74,8 @@ class FigureKey:
     name: str
 
 
-Series = dict[FigureKey, list[dict[str, Any] | None]]
-"""Figure → what each run has for it (``{"value", "low", "high", "n"}``), None where it has nothing."""
+Series = dict[FigureKey, list[Figure | None]]
+"""Which figure → what each run has for it, None where it has nothing."""
 
 
 def measured_runs(folder: Path, settings: TrendsConfig) -> list[MeasuredRun]:
@@ -137,7 +139,7 @@ def series_of(runs: Sequence[MeasuredRun], settings: TrendsConfig) -> Series:
         if (not settings.metrics or key.name in settings.metrics)
         and (not settings.segments or key.kind == "audit" or key.section in settings.segments)
     }
-    shown = {key: points for key, points in kept.items() if sum(has_value(point) for point in points) >= 2}
+    shown = {key: points for key, points in kept.items() if sum(value_of(point) is not None for point in points) >= 2}
     if not shown:
         raise InputError("no figure has a value in two of the runs: name runs of the same systems by trends.runs")
     if len(shown) < len(kept):
@@ -145,28 +147,28 @@ def series_of(runs: Sequence[MeasuredRun], settings: TrendsConfig) -> Series:
     return shown
 
 
-def has_value(figure: Mapping[str, Any] | None) -> bool:
-    """Whether a run has the figure, and it is defined."""
-    return figure is not None and figure["value"] is not None
+def value_of(figure: Figure | None) -> float | None:
+    """A run's value; None where it lacks the figure, or has it undefined."""
+    return None if figure is None else figure.value
 
 
-def audit_figures(audit: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Section, name and content of each figure of an ``audit.json``, wherever it stands in it."""
+def audit_figures(audit: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str, Figure]]:
+    """Section, name and figure of each one of an ``audit.json``, wherever it stands in it."""
     for name, entry in audit.items():
         if not isinstance(entry, dict):
             continue
         if {"value", "low", "high", "n"} <= entry.keys():
             if not name.endswith(BESIDE_A_FIGURE):
-                yield section, name, entry
+                yield section, name, Figure.read(entry)
         else:
             yield from audit_figures(entry, f"{section}/{name}" if section else name)
 
 
-def _figures(run: MeasuredRun) -> Iterator[tuple[FigureKey, dict[str, Any]]]:
+def _figures(run: MeasuredRun) -> Iterator[tuple[FigureKey, Figure]]:
     for system, evaluation in run.evaluations.items():
         for segment, cells in evaluation.metrics.get(SPLIT, {}).items():
             for metric, figure in cells.items():
-                if not metric.endswith("_chance"):
+                if not metric.endswith(CHANCE):
                     yield FigureKey("system", system, segment, metric), figure
     if run.audit is not None:
         for section, name, figure in audit_figures(run.audit):

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from index.trends.changes import LEVEL, Change, ways_in_words
-from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series, has_value, order_in_words
+from index.trends.changes import Change, ways_in_words
+from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series, order_in_words, value_of
 from prerank.evaluation.definitions import define, lower_is_better
+from prerank.evaluation.figure import Figure
+from prerank.evaluation.significance import LEVEL
 from prerank.pages import markdown
 from prerank.pages.render import render_page
 
@@ -168,7 +170,7 @@ def _verdict(
 def _cautions(runs: Sequence[MeasuredRun], series: Series, changes: Sequence[Change]) -> list[str]:
     """What besides the systems may have moved the figures, and what is missing."""
     sentences = []
-    missing = sum(not has_value(point) for points in series.values() for point in points)
+    missing = sum(value_of(point) is None for points in series.values() for point in points)
     if missing:
         sentences.append(f"{missing:,} figures are missing in one run or another: those are gaps, not zeros.")
     if len({run.data for run in runs}) > 1:
@@ -223,7 +225,7 @@ def _sentence(changes: Sequence[Change], runs: Sequence[MeasuredRun], series: Se
     others = ", ".join(f"{section} {_signed(value)}" for section, value in biggest[:MOST_SEGMENTS])
     more = f" and {len(biggest) - MOST_SEGMENTS} other segments" if len(biggest) > MOST_SEGMENTS else ""
     return (
-        f"{_named(_key(change.key))} {verb} by {abs(change.value):.4f} ({old['value']:.4f} to {new['value']:.4f}) from "
+        f"{_named(_key(change.key))} {verb} by {abs(change.value):.4f} ({old.value:.4f} to {new.value:.4f}) from "
         f"{runs[change.since].name} to {runs[change.until].name}{judged}; interval {_signed(change.low)} to "
         f"{_signed(change.high)}, {_p(change.p_holm)}" + (f"; also {others}{more}." if others else ".")
     )
@@ -264,7 +266,7 @@ def _cells(figure: Mapping[str, Any]) -> list[str]:
     """The points of a figure with the sign of the step that led to each."""
     signs = {step["until"]: SIGNS.get(step["state"], {}).get(step["value"] > 0, "") for step in figure["steps"]}
     return [
-        "–" if not has_value(point) else f"{point['value']:.4f} {signs.get(place, '')}".strip()
+        "–" if point is None or point["value"] is None else f"{point['value']:.4f} {signs.get(place, '')}".strip()
         for place, point in enumerate(figure["points"])
     ]
 
@@ -303,12 +305,11 @@ def _change(change: Change) -> dict[str, Any]:
     return made if change.reason is None else {**made, "reason": change.reason}
 
 
-def _point(point: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _point(point: Figure | None) -> dict[str, Any] | None:
     if point is None:
         return None
-    kept = {name: _short(point.get(name)) for name in ("value", "low", "high")}
-    made = {**kept, "n": point.get("n")}
-    return made if point.get("reason") is None else {**made, "reason": str(point["reason"])}
+    short = {"value": _short(point.value), "low": _short(point.low), "high": _short(point.high), "n": point.n}
+    return short if point.reason is None else {**short, "reason": point.reason}
 
 
 def _short(value: float | None, decimals: int = DECIMALS) -> float | None:

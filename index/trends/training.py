@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -14,6 +13,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 from configs.command import config_from, settings
 from configs.stages import Run, fingerprint, read_json
+from prerank.evaluation.figure import Difference
 
 MAKES_A_FIGURE = ("backend", "engine", "data", "graph", "pretrain", "model", "prerank", "evaluation")
 """Sections of a configuration that a system's figures depend on, besides the seed."""
@@ -93,26 +93,25 @@ def seed_noise(figures: Iterable[tuple[Training, float]]) -> SeedNoise | None:
     return SeedNoise(math.sqrt(squares / degrees), degrees)
 
 
-def with_noise(value: float, found: Mapping[str, Any], error: float, noise: SeedNoise, level: float) -> dict[str, Any]:
+def with_noise(difference: Difference, error: float, noise: SeedNoise, level: float) -> Difference:
     """A difference of two trainings, with the noise of both in its interval and its p-value.
 
     The half-widths of sampling (normal) and of training (Student's t, since few runs tell its spread) are added as
     squares; p is the level whose interval just reaches zero.
 
     Args:
-        value: the difference.
-        found: ``low``, ``high`` and ``p`` from sampling alone; returned as it is where nothing is random.
+        difference: with its interval and p from sampling alone; returned as it is where nothing is random.
         error: standard error from sampling alone.
         noise: of one training.
         level: of confidence.
     """
-    training = math.sqrt(2) * noise.deviation
-    if training == 0 or found["p"] is None:
-        return dict(found)
+    training, value = math.sqrt(2) * noise.deviation, difference.value
+    if training == 0 or difference.p is None or value is None:
+        return difference
 
     def reach(normal: float) -> float:
         return math.hypot(normal * error, float(stdtrit(noise.degrees, ndtr(-normal))) * training)
 
     half = reach(float(ndtri((1 + level) / 2)))
     normal = FARTHEST if reach(FARTHEST) < abs(value) else brentq(lambda at: reach(at) - abs(value), 0.0, FARTHEST)
-    return {**found, "low": value - half, "high": value + half, "p": 2 * float(ndtr(-normal))}
+    return replace(difference, low=value - half, high=value + half, p=2 * float(ndtr(-normal)), visible=None)

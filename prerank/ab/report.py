@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from configs.console import say, table
 from configs.schema import Config
 from graph.marketplace.replay import Bound
+from graph.resampling import Resampler
 from prerank.ab.replays import AGAIN, OTHER_LUCK, Replayed
-from prerank.evaluation.significance import Resampler
-from prerank.evaluation.uplift import METRICS, across, add_holm, compare, halves_test
+from prerank.evaluation.figure import Difference
+from prerank.evaluation.significance import estimate, holm
+from prerank.evaluation.uplift import METRICS, Uplift, compare, halves_test
 
 SPLITS_IN_HALVES = 200
 BOUNDS = (Bound.random.value, Bound.oracle.value)
@@ -24,21 +26,24 @@ DEFINITIONS = {
 }
 SEGMENTS = ("all", "tail", "cold")
 
+Place = tuple[str, str, str]
+"""Segment, metric and arm."""
 Figures = dict[str, dict[str, dict[str, dict[str, Any]]]]
-"""segment → metric → arm → figure."""
+"""segment → metric → arm → figure, as ``ab.json`` holds it."""
+Tested = TypeVar("Tested", bound=Difference)
 
 
-def report_of(found: Mapping[str, Replayed], config: Config) -> dict[str, Any]:
+def report_of(replays: Mapping[str, Replayed], config: Config) -> dict[str, Any]:
     """Every figure of ``ab.json``.
 
     Args:
-        found: run → its replay; all have the same arms.
+        replays: run → its replay; all have the same arms.
         config: ``ab`` and ``evaluation``.
 
     Returns:
         Strict JSON: ``runs`` (each with its totals, uplifts and A/A) and ``across`` (the uplifts over all of them).
     """
-    runs = {name: _run_report(made, config) for name, made in found.items()}
+    runs = {name: _run_report(replay, config) for name, replay in replays.items()}
     evaluation = config.evaluation
     return {
         "simulated": True,
@@ -59,29 +64,26 @@ def report_of(found: Mapping[str, Replayed], config: Config) -> dict[str, Any]:
     }
 
 
-def _run_report(made: Replayed, config: Config) -> dict[str, Any]:
+def _run_report(replay: Replayed, config: Config) -> dict[str, Any]:
     """One world: its arms against the control, and the control against itself."""
-    evaluation, control = config.evaluation, made.sums[config.ab.control]
+    evaluation, control = config.evaluation, replay.sums[config.ab.control]
     resampler = Resampler(len(control["all"]), config.ab.draws, evaluation.seed)
-    uplift: Figures = {}
-    luck: Figures = {}
-    for segment in SEGMENTS:
-        compared = {
-            arm: compare(sums[segment], control[segment], config.ab.quantile, evaluation.confidence, resampler)
-            for arm, sums in made.sums.items()
-            if arm not in (config.ab.control, AGAIN)
-        }
-        by_metric = {metric: {arm: figures[metric] for arm, figures in compared.items()} for metric in METRICS}
-        luck[segment] = {metric: {OTHER_LUCK: by_metric[metric].pop(OTHER_LUCK)} for metric in METRICS}
-        for figures in by_metric.values():
-            add_holm(_family(figures))
-        uplift[segment] = by_metric
+    uplifts: dict[Place, Uplift] = {
+        (segment, metric, arm): uplift
+        for segment in SEGMENTS
+        for arm, sums in replay.sums.items()
+        if arm not in (config.ab.control, AGAIN)
+        for metric, uplift in compare(
+            sums[segment], control[segment], config.ab.quantile, evaluation.confidence, resampler
+        ).items()
+    }
+    luck = {place: uplift for place, uplift in uplifts.items() if place[2] == OTHER_LUCK}
     level = 1 - evaluation.confidence
     return {
-        **made.facts,
-        "totals": {arm: {segment: sums.totals() for segment, sums in of.items()} for arm, of in made.sums.items()},
-        "uplift": uplift,
-        "other_luck": luck,
+        **replay.facts,
+        "totals": {arm: {segment: sums.totals() for segment, sums in of.items()} for arm, of in replay.sums.items()},
+        "uplift": _nested(_corrected({place: each for place, each in uplifts.items() if place not in luck})),
+        "other_luck": _nested(luck),
         "halves": {
             segment: halves_test(control[segment], config.ab.quantile, level, SPLITS_IN_HALVES, evaluation.seed)
             for segment in SEGMENTS
@@ -89,25 +91,35 @@ def _run_report(made: Replayed, config: Config) -> dict[str, Any]:
     }
 
 
-def _family(figures: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {arm: figure for arm, figure in figures.items() if arm not in BOUNDS}
+def _corrected(uplifts: Mapping[Place, Tested]) -> dict[Place, Tested]:
+    """With Holm's correction over the arms of one segment and metric; the bounds take no part."""
+    hypotheses = {place: uplift for place, uplift in uplifts.items() if place[2] not in BOUNDS}
+    return {**uplifts, **holm(hypotheses, family=lambda place: place[:2])}
+
+
+def _nested(uplifts: Mapping[Place, Difference]) -> Figures:
+    figures: Figures = {}
+    for (segment, metric, arm), uplift in uplifts.items():
+        figures.setdefault(segment, {}).setdefault(metric, {})[arm] = uplift.as_json()
+    return figures
 
 
 def _across(worlds: Sequence[Figures], confidence: float) -> Figures:
     """The uplifts over worlds; a world where too few users tell is left out. ``covered``: intervals that hold 0."""
-    made: Figures = {}
-    for segment, metrics in worlds[0].items():
-        made[segment] = {}
-        for metric, arms in metrics.items():
-            made[segment][metric] = {}
-            for arm in arms:
-                figures = [world[segment][metric][arm] for world in worlds]
-                told = [figure for figure in figures if figure["low"] is not None]
-                covered = sum(figure["low"] <= 0 <= figure["high"] for figure in told)
-                overall = across([figure["value"] for figure in told], confidence)
-                made[segment][metric][arm] = overall | {"worlds": len(worlds), "covered": covered}
-            add_holm(_family(made[segment][metric]))
-    return made
+    told = {
+        (segment, metric, arm): [
+            figure for figure in (world[segment][metric][arm] for world in worlds) if figure["low"] is not None
+        ]
+        for segment, metrics in worlds[0].items()
+        for metric, arms in metrics.items()
+        for arm in arms
+    }
+    overall = _corrected({place: estimate([f["value"] for f in of], confidence) for place, of in told.items()})
+    figures = _nested(overall)
+    for (segment, metric, arm), of in told.items():
+        covered = sum(figure["low"] <= 0 <= figure["high"] for figure in of)
+        figures[segment][metric][arm] |= {"worlds": len(worlds), "covered": covered}
+    return figures
 
 
 def _mean_halves(worlds: Sequence[dict[str, dict[str, dict[str, Any]]]]) -> dict[str, dict[str, dict[str, Any]]]:

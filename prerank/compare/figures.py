@@ -8,9 +8,12 @@ from typing import Any
 from configs.errors import InputError
 from configs.stages import read_json
 from prerank.compare.jobs import DataSet
-from prerank.compare.statistics import LEAST_SEEDS, BySeed, SeedFigure, add_holm, difference, summary
+from prerank.compare.statistics import LEAST_SEEDS, SeedFigure, difference, summary
+from prerank.evaluation.definitions import CHANCE
 from prerank.evaluation.evaluation import Evaluation, read_evaluation
+from prerank.evaluation.figure import Figure
 from prerank.evaluation.segments import SEGMENTS
+from prerank.evaluation.significance import holm
 from prerank.experiment.jobs import Fit
 
 SPLIT, WHOLE = "test", "all"
@@ -25,12 +28,11 @@ RECALLS = {
     False: "recall_at_k orders the ranked lists again (a log without whole recalled sets has no recall_full_at_k)",
 }
 ABOUT = ("rows", "requests", "clicks", "orders", "unit", "clusters", "longest_list", "whole_recalled_sets")
-CHANCE = "_chance"
 
 Evaluations = Mapping[str, Mapping[int, Evaluation]]
 """System → seed → evaluation."""
-Found = dict[str, dict[str, dict[str, dict[int, SeedFigure]]]]
-"""System → segment → metric → seed → figure."""
+Place = tuple[str, str, str]
+"""System, segment and metric."""
 
 
 def data_figures(data: DataSet, finished: Iterable[Fit], baseline: str, confidence: float) -> dict[str, Any]:
@@ -44,7 +46,6 @@ def data_figures(data: DataSet, finished: Iterable[Fit], baseline: str, confiden
     """
     there = set(finished)
     evaluations, left_out = _read(data, there)
-    made = figures_of(evaluations, data.market, baseline, confidence)
     seeds = {system: sorted(by_seed) for system, by_seed in evaluations.items()}
     return {
         "name": data.entry.name,
@@ -56,7 +57,7 @@ def data_figures(data: DataSet, finished: Iterable[Fit], baseline: str, confiden
         "claims": bool(seeds) and min(len(each) for each in seeds.values()) >= LEAST_SEEDS,
         "seeds": seeds,
         "left_out": left_out,
-        **made,
+        **figures_of(evaluations, data.market, baseline, confidence),
     }
 
 
@@ -69,34 +70,28 @@ def figures_of(evaluations: Evaluations, market: bool, baseline: str, confidence
         baseline: system that the others are subtracted from.
         confidence: of the intervals.
     """
-    found = {system: _by_cell(by_seed) for system, by_seed in evaluations.items() if by_seed}
+    cells = _cells(evaluations)
+    systems = [system for system, by_seed in evaluations.items() if by_seed]
+    others = [system for system in systems if system != baseline and baseline in systems]
     differences = {
-        system: _each_cell(
-            cells,
-            lambda segment, metric, figures: difference(
-                figures, found[baseline].get(segment, {}).get(metric, {}), market, confidence
-            ),
-        )
-        for system, cells in found.items()
-        if system != baseline and baseline in found
+        (system, segment, metric): difference(by_seed, cells.get((baseline, segment, metric), {}), market, confidence)
+        for (system, segment, metric), by_seed in cells.items()
+        if system in others
     }
-    metrics = [m for m in PRIMARY if any(m in cells.get(WHOLE, {}) for cells in differences.values())]
-    family = [cells[WHOLE][m] for cells in differences.values() for m in metrics if m in cells.get(WHOLE, {})]
+    metrics = [metric for metric in PRIMARY if any((system, WHOLE, metric) in differences for system in others)]
+    family = holm({place: each for place, each in differences.items() if place[1] == WHOLE and place[2] in metrics})
     protocol = next((each.protocol for by_seed in evaluations.values() for each in by_seed.values()), None)
     return {
-        "figures": {
-            system: _each_cell(cells, lambda _s, _m, figures: summary(figures, market, confidence))
-            for system, cells in found.items()
-        },
+        "figures": _nested({place: summary(by_seed, market, confidence) for place, by_seed in cells.items()}, systems),
         "undefined": _undefined(evaluations),
         "chance": _chances(evaluations),
-        "differences": differences,
+        "differences": _nested({**differences, **family}, others),
         "family": {
             "baseline": baseline,
             "segment": WHOLE,
             "metrics": metrics,
-            "systems": list(differences),
-            "tests": add_holm(family),
+            "systems": others,
+            "tests": sum(each.p is not None for each in family.values()),
         },
         **_protocol(protocol, market),
     }
@@ -104,11 +99,11 @@ def figures_of(evaluations: Evaluations, market: bool, baseline: str, confidence
 
 def _read(data: DataSet, finished: set[Fit]) -> tuple[dict[str, dict[int, Evaluation]], list[str]]:
     """Evaluations of finished fits; what was evaluated on other rows than the first one is named and left out."""
-    made: dict[str, dict[int, Evaluation]] = {}
+    evaluations: dict[str, dict[int, Evaluation]] = {}
     left_out: list[str] = []
     pairing: dict[int | None, Any] = {}
     for system, by_seed in data.fits.items():
-        made[system] = {}
+        evaluations[system] = {}
         for seed, fit in by_seed.items():
             if fit not in finished:
                 continue
@@ -121,57 +116,61 @@ def _read(data: DataSet, finished: set[Fit]) -> tuple[dict[str, dict[int, Evalua
             if rows is None or rows != pairing.setdefault(seed if data.market else None, rows):
                 left_out.append(f"{system}, seed {seed}: evaluated on other test rows than the others")
                 continue
-            made[system][seed] = evaluation
-    return made, left_out
+            evaluations[system][seed] = evaluation
+    return evaluations, left_out
 
 
-def _by_cell(by_seed: Mapping[int, Evaluation]) -> dict[str, dict[str, dict[int, SeedFigure]]]:
-    """Segment → metric → seed → figure, of what is defined on the test split."""
-    made: dict[str, dict[str, dict[int, SeedFigure]]] = {}
-    for seed, evaluation in by_seed.items():
-        for row, (split, segment, metric) in enumerate(evaluation.protocol["bootstrap"]):
-            if split != SPLIT or metric.endswith(CHANCE):
-                continue
-            cell = evaluation.metrics[split][segment][metric]
-            if cell["value"] is not None:
-                figure = SeedFigure(cell["value"], evaluation.draws[row], cell["n"])
-                made.setdefault(segment, {}).setdefault(metric, {})[seed] = figure
-    return {segment: made[segment] for segment in (*SEGMENTS, *made) if segment in made}
+def _cells(evaluations: Evaluations) -> dict[Place, dict[int, SeedFigure]]:
+    """The figures of each seed, of what is defined on the test split."""
+    cells: dict[Place, dict[int, SeedFigure]] = {}
+    for system, by_seed in evaluations.items():
+        for seed, evaluation in by_seed.items():
+            for (split, segment, metric), row in evaluation.places.items():
+                if split != SPLIT or metric.endswith(CHANCE):
+                    continue
+                figure = evaluation.metrics[split][segment][metric]
+                if figure.value is not None:
+                    of_seed = SeedFigure(figure.value, evaluation.draws[row], figure.n)
+                    cells.setdefault((system, segment, metric), {})[seed] = of_seed
+    return cells
 
 
-def _each_cell(cells: Mapping[str, Mapping[str, BySeed]], make: Any) -> dict[str, dict[str, Any]]:
-    return {
-        segment: {metric: make(segment, metric, figures) for metric, figures in by_metric.items()}
-        for segment, by_metric in cells.items()
-    }
+def _nested(cells: Mapping[Place, Figure], systems: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """System → segment → metric → what ``comparison.json`` holds, segments in the order in which tables show them."""
+    nested: dict[str, dict[str, dict[str, Any]]] = {system: {} for system in systems}
+    for (system, segment, metric), cell in sorted(cells.items(), key=lambda each: _order(each[0][1])):
+        nested[system].setdefault(segment, {})[metric] = cell.as_json()
+    return nested
+
+
+def _order(segment: str) -> int:
+    return SEGMENTS.index(segment) if segment in SEGMENTS else len(SEGMENTS)
 
 
 def _chances(evaluations: Evaluations) -> dict[str, dict[str, float]]:
     """Segment → metric → what a random order reaches; the same lists for all systems, so a mean over seeds."""
-    found: dict[str, dict[str, list[float]]] = {}
+    levels: dict[str, dict[str, list[float]]] = {}
     for by_seed in evaluations.values():
         for evaluation in by_seed.values():
             for segment, cells in evaluation.metrics[SPLIT].items():
-                for metric, cell in cells.items():
-                    of = metric.removesuffix(CHANCE)
-                    level = cell["value"] if of != metric else 0.5 if "auc_" in metric else None
-                    if level is not None and cells.get(of, {}).get("value") is not None:
-                        found.setdefault(segment, {}).setdefault(of, []).append(level)
+                for metric, figure in cells.items():
+                    if figure.chance is not None:
+                        levels.setdefault(segment, {}).setdefault(metric, []).append(figure.chance)
     return {
-        segment: {metric: sum(levels) / len(levels) for metric, levels in cells.items()}
-        for segment, cells in found.items()
+        segment: {metric: sum(of) / len(of) for metric, of in by_metric.items()}
+        for segment, by_metric in levels.items()
     }
 
 
 def _undefined(evaluations: Evaluations) -> dict[str, dict[str, str]]:
     """System → metric → why it has none over the whole split."""
-    made: dict[str, dict[str, str]] = {}
+    reasons: dict[str, dict[str, str]] = {}
     for system, by_seed in evaluations.items():
         for evaluation in by_seed.values():
-            for metric, cell in evaluation.metrics[SPLIT].get(WHOLE, {}).items():
-                if cell["value"] is None and not metric.endswith(CHANCE):
-                    made.setdefault(system, {})[metric] = str(cell.get("reason", "undefined"))
-    return made
+            for metric, figure in evaluation.metrics[SPLIT].get(WHOLE, {}).items():
+                if figure.value is None and not metric.endswith(CHANCE):
+                    reasons.setdefault(system, {})[metric] = figure.reason or "undefined"
+    return reasons
 
 
 def _protocol(protocol: Mapping[str, Any] | None, market: bool) -> dict[str, Any]:

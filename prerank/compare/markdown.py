@@ -7,7 +7,8 @@ from typing import Any
 
 from prerank.compare.figures import WHOLE, shown_systems
 from prerank.compare.statistics import LEAST_SEEDS
-from prerank.compare.verdict import LEVEL, NO_CLAIM, p_words, points
+from prerank.compare.verdict import NO_CLAIM, p_words, points
+from prerank.evaluation.significance import LEVEL
 from prerank.pages.markdown import head, plain, row
 
 FIGURES = (

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prerank.compare.statistics import LEAST_SEEDS
+from prerank.evaluation.significance import LEVEL
 
-LEVEL = 0.05
-"""Corrected p below which a difference is called shown."""
 WITHOUT = f"fewer than {LEAST_SEEDS} seeds"
 NO_CLAIM = f"no claim: {WITHOUT}"
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Shaped
 
+from graph.resampling import RatioOfSums, Resampler, percentile_interval
+from prerank.evaluation.bootstrap import figure_of
 from prerank.evaluation.metrics import Standing
-from prerank.evaluation.significance import NORMAL, RatioOfSums, Resampler, figure, interval
+from prerank.evaluation.significance import NORMAL
 
 BINS = 10
 """Of predictions, with equally many rows each; equal predictions share a bin."""
@@ -56,15 +58,15 @@ def calibration(
         sums = _sums(label[inside].astype(np.float64), cluster[inside], clusters)
         counts = _sums(np.ones(n), cluster[inside], clusters)
         observed = RatioOfSums(sums, counts, n)
-        cell = figure(observed, observed.draws(resampler), clusters, confidence)
-        bins.append([float(predicted[inside].mean()), cell["value"], cell["low"], cell["high"], n])
+        rate = figure_of(observed, observed.draws(resampler), clusters, confidence)
+        bins.append([float(predicted[inside].mean()), rate.value, rate.low, rate.high, n])
         residual = RatioOfSums(sums - _sums(predicted[inside], cluster[inside], clusters), everything, rows)
         drawn = residual.draws(resampler)
         error += abs(residual.value)
         gaps += np.abs(drawn)
         spread = float(np.nanstd(drawn)) if np.isfinite(drawn).any() else 0.0
         chance += spread * 2 * NORMAL.pdf(0.0)  # the mean of |x| of a normal x around 0 is 2 φ(0) σ
-    low, high = interval(error, gaps, confidence)
+    low, high = percentile_interval(error, gaps, confidence)
     return {"bins": bins, "ece": [error, low, high, rows], "by_chance": chance if low is not None else None}
 
 
@@ -98,8 +100,8 @@ def gain_curve(
     cells = []
     for share in GAIN_SHARES:
         left = RatioOfSums(_sums(_inclusion(kept, share), owners, resampler.clusters), total, n)
-        cell = figure(left, left.draws(resampler), resampler.clusters, confidence)
-        cells.append([cell["value"], cell["low"], cell["high"], n])
+        share_left = figure_of(left, left.draws(resampler), resampler.clusters, confidence)
+        cells.append([share_left.value, share_left.low, share_left.high, n])
     return cells
 
 

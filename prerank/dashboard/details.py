@@ -19,8 +19,11 @@ from prerank.dashboard.curves import GAIN_SHARES
 from prerank.dashboard.figures import DRAWS, Details, read_split, system_details
 from prerank.dashboard.requests import differing_requests
 from prerank.encoding.batches import EncodedLog
-from prerank.evaluation.evaluation import SPLITS, EvaluationContext, evaluation_context
+from prerank.evaluation.definitions import CHANCE
+from prerank.evaluation.evaluation import SPLITS
+from prerank.evaluation.figure import Difference
 from prerank.evaluation.measures import split_rows
+from prerank.evaluation.measuring import EvaluationContext, evaluation_context
 from prerank.evaluation.significance import difference_of_draws, holm
 from prerank.pages.render import rounded
 from pretrain.embeddings import EmbeddingTable
@@ -184,55 +187,47 @@ def _compared(baseline: str, found: Mapping[str, Details]) -> dict[str, Any]:
 
     The family is what the page shows at once: one metric of one split, all systems and all values of one attribute.
     """
-    made: dict[str, Any] = {}
-    families: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
-    for system, details in found.items():
-        if system == baseline:
-            continue
-        made[system] = {}
-        for split in details.content["splits"]:
-            differences = _differences(details, found[baseline], split)
-            if differences is None:
-                continue
-            made[system][split] = differences
-            for place, values in enumerate(differences):
-                for cells in values:
-                    for metric, cell in zip(details.content["splits"][split]["metrics"], cells, strict=True):
-                        if cell is not None and cell["p"] is not None:
-                            families.setdefault((split, place, metric), []).append(cell)
-    for family in families.values():
-        for cell, adjusted in zip(family, holm([cell["p"] for cell in family]), strict=True):
-            cell["p_holm"] = adjusted
-    return {
-        system: {split: [[[_short(c) for c in v] for v in values] for values in parts] for split, parts in each.items()}
-        for system, each in made.items()
-    }
+    compared: dict[str, Any] = {system: {} for system in found if system != baseline}
+    differences: dict[tuple[str, str, int, int, str], Difference] = {}
+    for system, by_split in compared.items():
+        for split, part in found[system].content["splits"].items():
+            cells = _differences(found[system], found[baseline], split)
+            if cells is not None:
+                by_split[split] = [[[None] * len(part["metrics"]) for _ in values] for values in part["cells"]]
+                differences |= {(system, split, *place): difference for place, difference in cells.items()}
+    for key, difference in holm(differences, family=lambda key: (key[1], key[2], key[4])).items():
+        system, split, attribute, value, metric = key
+        column = found[system].content["splits"][split]["metrics"].index(metric)
+        compared[system][split][attribute][value][column] = _short(difference)
+    return compared
 
 
-def _differences(of: Details, baseline: Details, split: str) -> list[Any] | None:
-    """System less baseline for each cell; None where the rows or draws are others."""
+def _differences(of: Details, baseline: Details, split: str) -> dict[tuple[int, int, str], Difference] | None:
+    """System less baseline by attribute, value and metric; None where the rows or draws are others."""
     ours, theirs = of.content["splits"][split], baseline.content["splits"].get(split)
     if theirs is None or ours["pairing"] != theirs["pairing"]:
         return None
     places = {metric: place for place, metric in enumerate(theirs["metrics"])}
-    made: list[Any] = []
+    differences = {}
     row = 0
-    for values_a, values_b in zip(ours["cells"], theirs["cells"], strict=True):
-        made.append([])
-        for cells_a, cells_b in zip(values_a, values_b, strict=True):
-            made[-1].append([])
+    for attribute, values in enumerate(ours["cells"]):
+        for value, cells in enumerate(values):
             for place, metric in enumerate(ours["metrics"]):
                 other = places.get(metric)
-                a, b = cells_a[place]["value"], None if other is None else cells_b[other]["value"]
-                if a is None or b is None or other is None or metric.endswith("_chance"):
-                    made[-1][-1].append(None)
+                if other is None or metric.endswith(CHANCE):
                     continue
-                draws = of.draws[split][row * len(ours["metrics"]) + place]
+                a, b = cells[place], theirs["cells"][attribute][value][other]
+                if a["value"] is None or b["value"] is None:
+                    continue
+                draws_a = of.draws[split][row * len(ours["metrics"]) + place]
                 draws_b = baseline.draws[split][row * len(places) + other]
-                made[-1][-1].append(difference_of_draws(a - b, draws, draws_b, of.content["confidence"]))
+                differences[attribute, value, metric] = difference_of_draws(
+                    a["value"] - b["value"], draws_a, draws_b, of.content["confidence"], min(a["n"], b["n"])
+                )
             row += 1
-    return made
+    return differences
 
 
-def _short(cell: Mapping[str, Any] | None) -> list[Any] | None:
-    return None if cell is None else [rounded(cell.get(key), DECIMALS) for key in ("value", "low", "high", "p_holm")]
+def _short(difference: Difference) -> list[Any]:
+    short: list[Any] = rounded([difference.value, difference.low, difference.high, difference.p_holm], DECIMALS)
+    return short

@@ -23,12 +23,14 @@ from configs.console import warn
 from configs.errors import InputError
 from configs.stages import Stage, read_json
 from graph.logs.log import read_table
+from graph.resampling import Resampler
 from prerank.dashboard.attributes import Attribute, describe
 from prerank.dashboard.curves import calibration, gain_curve
-from prerank.evaluation.evaluation import SPLITS, EvaluationContext
+from prerank.evaluation.bootstrap import figure_of
+from prerank.evaluation.evaluation import SPLITS
 from prerank.evaluation.measures import SplitMeasures, SplitRows, split_rows
+from prerank.evaluation.measuring import EvaluationContext
 from prerank.evaluation.segments import segments_of
-from prerank.evaluation.significance import Resampler, figure
 
 DRAWS = 200
 """Enough for an interval and, with the normal tail, a p-value; metrics.json has more."""
@@ -171,7 +173,7 @@ def _by_attribute(
             cells[-1].append([])
             for name in names:
                 drawn = made[name].draws(resampler)
-                cells[-1][-1].append(figure(made[name], drawn, resampler.clusters, confidence))
+                cells[-1][-1].append(figure_of(made[name], drawn, resampler.clusters, confidence).as_json())
                 draws.append(drawn.astype(np.float32))
     return names, cells, np.stack(draws) if draws else np.empty((0, resampler.draws), np.float32)
 

@@ -12,17 +12,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from configs.console import warn
 from configs.errors import InputError
 from configs.stages import Run, replacing
 from prerank.dashboard.budget import compact_json, within_budget
 from prerank.dashboard.details import details_content, run_details
-from prerank.evaluation.definitions import define, lower_is_better
-from prerank.evaluation.evaluation import SPLITS, Evaluation, is_paired, read_evaluation
+from prerank.evaluation.definitions import CHANCE, define, lower_is_better
+from prerank.evaluation.evaluation import (
+    SPLITS,
+    Evaluation,
+    is_paired,
+    metrics_as_json,
+    paired_difference,
+    read_evaluation,
+)
+from prerank.evaluation.figure import Difference
 from prerank.evaluation.segments import SEGMENTS
-from prerank.evaluation.significance import difference_of_draws, holm
+from prerank.evaluation.significance import holm
 from prerank.pages.render import render_page
 
 MINIMUM_N = 100
@@ -95,10 +101,10 @@ def dashboard_content(
         "metrics": [
             {"name": metric, "definition": define(metric), "lower_is_better": lower_is_better(metric)}
             for metric in metrics
-            if not metric.endswith("_chance")
+            if not metric.endswith(CHANCE)
         ],
         "minimum_n": MINIMUM_N,
-        "figures": {system: _rounded(evaluations[system].metrics) for system in systems},
+        "figures": {system: _rounded(metrics_as_json(evaluations[system].metrics)) for system in systems},
         "differences": {baseline: _compared(baseline, systems, evaluations) for baseline in systems[: len(BASELINES)]},
         "protocols": {
             system: {key: value for key, value in evaluations[system].protocol.items() if key not in NOT_SHOWN}
@@ -126,7 +132,7 @@ def _checked(evaluation: Evaluation, folder: Path) -> Evaluation:
         InputError: if they do not.
     """
     metrics, protocol = evaluation.metrics, evaluation.protocol
-    if not isinstance(metrics, dict) or not isinstance(protocol, dict) or PROTOCOL - protocol.keys():
+    if not isinstance(protocol, dict) or PROTOCOL - protocol.keys():
         raise InputError(f"{folder}: metrics.json and evaluation.json are not an evaluation's: evaluate it again")
     index = protocol["bootstrap"]
     if evaluation.draws.ndim != 2 or len(evaluation.draws) != len(index):
@@ -145,38 +151,29 @@ def _compared(baseline: str, systems: Sequence[str], evaluations: Mapping[str, E
 
     The family of a comparison is what the page shows at once: one metric of one split, all systems and segments.
     """
-    compared = {
-        system: _differences(evaluations[system], evaluations[baseline]) for system in systems if system != baseline
+    others = [system for system in systems if system != baseline]
+    differences = {
+        (system, *place): difference
+        for system in others
+        for place, difference in _differences(evaluations[system], evaluations[baseline]).items()
     }
-    families: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for figures in compared.values():
-        for split, segments in figures.items():
-            for cells in segments.values():
-                for metric, cell in cells.items():
-                    if cell["p"] is not None:
-                        families.setdefault((split, metric), []).append(cell)
-    for family in families.values():
-        for cell, adjusted in zip(family, holm([cell["p"] for cell in family]), strict=True):
-            cell["p_holm"] = adjusted
+    compared: dict[str, Figures] = {system: {} for system in others}
+    for key, difference in holm(differences, family=lambda key: (key[1], key[3])).items():
+        system, split, segment, metric = key
+        compared[system].setdefault(split, {}).setdefault(segment, {})[metric] = difference.as_json()
     return {system: _rounded(figures) for system, figures in compared.items()}
 
 
-def _differences(of: Evaluation, baseline: Evaluation) -> Figures:
+def _differences(of: Evaluation, baseline: Evaluation) -> dict[tuple[str, str, str], Difference]:
     """System less baseline where both were resampled alike; a split of other rows or other draws is left out."""
-    places = {tuple(key): row for row, key in enumerate(baseline.protocol["bootstrap"])}
-    made: Figures = {}
-    for row, (split, segment, metric) in enumerate(of.protocol["bootstrap"]):
-        place = places.get((split, segment, metric))
-        if place is None or metric.endswith("_chance") or not is_paired(of, baseline, split):
-            continue
-        value = of.metrics[split][segment][metric]["value"]
-        reference = baseline.metrics[split][segment][metric]["value"]
-        if value is None or reference is None:
-            continue
-        made.setdefault(split, {}).setdefault(segment, {})[metric] = difference_of_draws(
-            value - reference, np.asarray(of.draws[row]), np.asarray(baseline.draws[place]), of.protocol["confidence"]
-        )
-    return made
+    differences = {
+        (split, segment, metric): paired_difference(of, baseline, metric, split, segment)
+        for split, segment, metric in of.places
+        if (split, segment, metric) in baseline.places
+        and not metric.endswith(CHANCE)
+        and is_paired(of, baseline, split)
+    }
+    return {place: difference for place, difference in differences.items() if difference.value is not None}
 
 
 def _rounded(figures: Figures) -> Figures:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+CHANCE = "_chance"
+"""Ending of the name of a chance level that is measured beside its metric."""
+
 DEFINITIONS = (
     (
         r"auc_(click|order)",
@@ -59,3 +62,13 @@ def define(metric: str) -> str:
 
 def lower_is_better(metric: str) -> bool:
     return metric.startswith("log_loss")
+
+
+def unit_of(metric: str) -> str:
+    """The unit of a metric; empty for shares and areas."""
+    return "nats" if metric.startswith("log_loss") else ""
+
+
+def chance_of(metric: str) -> float | None:
+    """What any random order reaches, where that does not depend on the rows."""
+    return 0.5 if "auc_" in metric else None

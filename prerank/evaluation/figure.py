@@ -1,13 +1,13 @@
 """A number with all that a reader needs to judge it: interval, count, unit and chance level.
 
-Metrics, audits, comparisons and pages hand on this one type; files hold what :meth:`Figure.as_json` says.
+Metrics, audits, comparisons and pages hand on these types; files hold what ``as_json`` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,23 @@ class Figure:
     reason: str | None = None
 
     @classmethod
-    def exact(cls, value: float, n: int) -> Figure:
+    def exact(cls, value: float, n: int) -> Self:
         """A figure that is computed, not estimated: its interval is empty."""
         return cls(value, None, None, n)
 
     @classmethod
-    def undefined(cls, reason: str, n: int = 0) -> Figure:
+    def undefined(cls, reason: str, n: int = 0) -> Self:
         """A figure that cannot be told from these data."""
         return cls(None, None, None, n, reason=reason)
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Figure:
-        """What :meth:`as_json` wrote."""
-        return cls(
+        """What :meth:`as_json` wrote.
+
+        Raises:
+            KeyError: if value, low, high or n is missing.
+        """
+        return Figure(
             content["value"],
             content["low"],
             content["high"],
@@ -60,3 +64,23 @@ class Figure:
         figure: dict[str, Any] = {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
         optional = {"unit": self.unit or None, "chance": self.chance, "reason": self.reason}
         return figure | {name: value for name, value in optional.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Difference(Figure):
+    """One figure less another, and how sure it is that they differ at all.
+
+    Attributes:
+        p: two-sided, of no difference; None where nothing can be tested.
+        p_holm: p corrected for a family of tests (:func:`prerank.evaluation.significance.holm`); None outside of one.
+        visible: the smallest true difference that such data show with 80 % power, in the value's unit.
+    """
+
+    p: float | None = None
+    p_holm: float | None = None
+    visible: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As a figure, with ``p`` and ``visible``, and ``p_holm`` where it was corrected; strict JSON."""
+        corrected = {} if self.p_holm is None else {"p_holm": self.p_holm}
+        return {**super().as_json(), "p": self.p, "visible": self.visible, **corrected}

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from configs.errors import InputError
+from graph.resampling import RatioOfSums
+from prerank.evaluation.bootstrap import Statistic, Undefined, pooled_auc
 from prerank.evaluation.metrics import (
     RankedLists,
     RequestValues,
@@ -21,7 +23,6 @@ from prerank.evaluation.metrics import (
     sorted_request_auc,
     standing_among,
 )
-from prerank.evaluation.significance import RatioOfSums, Statistic, Undefined, pooled_auc
 
 REQUIRED = ("request", "request_id", "user_id", "query", "item_id", "item", "stage", "position", "clicked", "ordered")
 SURVIVORS = 10

@@ -1,222 +1,61 @@
-"""How sure a figure is: bootstrap intervals, paired differences, Holm's correction, the smallest visible difference.
+"""How sure a difference is: p-values, intervals over markets, Holm's correction, the smallest visible difference.
 
-Requests of one session or user are not independent (a third of trivago's click-outs repeat an earlier list), so whole
-clusters are drawn. A draw is a vector of multiplicities, one for each cluster. Pooled AUC is recomputed in full for
-every draw from one sorted order; every other metric is a ratio of sums over clusters. The same seed and clusters give
-the same draws, so figures of two systems over the same rows are paired.
+Draws of the bootstrap speak of other rows of one log, values of several markets of other markets of their kind. Both
+become a :class:`~prerank.evaluation.figure.Difference`, and :func:`holm` corrects families of these.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from statistics import NormalDist
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Shaped, UInt8
+from jaxtyping import Float, Float64
+from scipy import special
 
-from prerank.evaluation.resampling import auc_lanes, ratio_lanes
+from graph.resampling import percentile_interval
+from prerank.evaluation.figure import Difference, Figure
 
-LANES = 64
-"""Draws that one pass over the rows computes side by side, so that a cluster's multiplicities fill vector registers."""
+LEVEL = 0.05
+"""Corrected p below which a difference is called shown."""
 
-DEFINED_SHARE = 0.9
-"""An interval needs the metric defined in this share of the draws: about three clusters of the rarer class."""
+POWER = 0.8
+"""Probability with which a true difference of the size called visible is found."""
 
 FAR_DRAWS = 10
 """Draws beyond zero that a p-value needs to be counted from them."""
 
+ROUNDING = 1e-12
+"""Values nearer than this are the same but for the order of their sums."""
+
 NORMAL = NormalDist()
 
-
-class Resampler:
-    """Multiplicities of clusters in bootstrap draws; ``clusters * draws`` bytes, made at the first use.
-
-    Args:
-        clusters: number of units that are drawn with replacement.
-        draws: bootstrap draws.
-        seed: draw ``i`` depends on ``(seed, i)`` and the number of clusters only.
-    """
-
-    def __init__(self, clusters: int, draws: int, seed: int) -> None:
-        self.clusters, self.draws, self.seed = clusters, draws, seed
-
-    @cached_property
-    def blocks(self) -> UInt8[np.ndarray, "blocks clusters lanes"]:
-        """Multiplicities in blocks of ``LANES`` draws."""
-        blocks = np.zeros((-(-self.draws // LANES), self.clusters, LANES), dtype=np.uint8)
-        for draw in range(self.draws):
-            drawn = np.random.default_rng([self.seed, draw]).integers(self.clusters, size=self.clusters)
-            blocks[draw // LANES, :, draw % LANES] = np.bincount(drawn, minlength=self.clusters)
-        return blocks
-
-    def each_block(
-        self, kernel: Callable[[UInt8[np.ndarray, "clusters lanes"]], Float64[np.ndarray, " lanes"]]
-    ) -> Float64[np.ndarray, " draws"]:
-        """Run a kernel that releases the interpreter lock on every block, in threads; the order does not matter."""
-        if self.clusters < 2:
-            return np.full(self.draws, np.nan)  # one unit drawn again and again would look like certainty
-        # Threads, not OpenMP: a process that has used OpenMP cannot fork data-loading workers afterwards.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return np.concatenate(list(pool.map(kernel, self.blocks)))[: self.draws]
-
-
-@dataclass(frozen=True)
-class PooledAUC:
-    """The AUC over all rows of a segment, prepared for resampling: rows sorted by ascending score.
-
-    Attributes:
-        label: 1 for positives.
-        ends_tie: whether the next row has another score.
-        cluster: the cluster of each row.
-        clusters: how many there are.
-    """
-
-    label: UInt8[np.ndarray, " rows"]
-    ends_tie: Bool[np.ndarray, " rows"]
-    cluster: Int[np.ndarray, " rows"]
-    clusters: int
-
-    @property
-    def n(self) -> int:
-        return len(self.label)
-
-    @cached_property
-    def value(self) -> float:
-        return float(self._kernel(np.ones((self.clusters, 1), dtype=np.uint8))[0])
-
-    def draws(self, resampler: Resampler) -> Float64[np.ndarray, " draws"]:
-        """The AUC in each draw; NaN where the draw holds one class only."""
-        return resampler.each_block(self._kernel)
-
-    def _kernel(self, multiplicity: UInt8[np.ndarray, "clusters lanes"]) -> Float64[np.ndarray, " lanes"]:
-        result: Float64[np.ndarray, " lanes"] = auc_lanes(self.label, self.ends_tie, self.cluster, multiplicity)
-        return result
-
-
-@dataclass(frozen=True)
-class RatioOfSums:
-    """A weighted mean (of rows' losses, of requests' recalls) as sums over clusters.
-
-    Attributes:
-        numerator: sum of weight times value in each cluster.
-        denominator: sum of weights in each cluster.
-        n: rows or requests that count.
-    """
-
-    numerator: Float64[np.ndarray, " clusters"]
-    denominator: Float64[np.ndarray, " clusters"]
-    n: int
-
-    @property
-    def value(self) -> float:
-        return float(self.numerator.sum() / self.denominator.sum())
-
-    def draws(self, resampler: Resampler) -> Float64[np.ndarray, " draws"]:
-        """The mean in each draw; NaN where no row or request that counts was drawn."""
-        return resampler.each_block(self._kernel)
-
-    def _kernel(self, multiplicity: UInt8[np.ndarray, "clusters lanes"]) -> Float64[np.ndarray, " lanes"]:
-        result: Float64[np.ndarray, " lanes"] = ratio_lanes(self.numerator, self.denominator, multiplicity)
-        return result
-
-
-@dataclass(frozen=True)
-class Undefined:
-    """A metric that this log, segment or system cannot have."""
-
-    reason: str
-    n: int = 0
-
-    def draws(self, resampler: Resampler) -> Float64[np.ndarray, " draws"]:
-        return np.full(resampler.draws, np.nan)
-
-
-Statistic = PooledAUC | RatioOfSums | Undefined
-
-
-def pooled_auc(
-    labels: Shaped[np.ndarray, " rows"],
-    scores: Float[np.ndarray, " rows"],
-    cluster: Int[np.ndarray, " rows"],
-    clusters: int,
-    order: Int[np.ndarray, " selected"] | None = None,
-) -> PooledAUC | Undefined:
-    """Prepare a pooled AUC.
-
-    Args:
-        labels: true or 1 for positives.
-        scores: higher is better.
-        cluster: the cluster of each row, below ``clusters``.
-        clusters: how many clusters are resampled.
-        order: the rows to use, by ascending score; ``None``: all rows, sorted here.
-    """
-    order = np.argsort(scores, kind="stable") if order is None else order
-    label, ordered = np.asarray(labels)[order].astype(np.uint8), np.asarray(scores)[order]
-    positives = int(label.sum())
-    if not len(label):
-        return Undefined("no rows")
-    if positives in (0, len(label)):
-        return Undefined(f"one class only: {positives} positives among {len(label)} rows", len(label))
-    ends_tie = np.append(ordered[1:] != ordered[:-1], True)
-    return PooledAUC(label, ends_tie, np.asarray(cluster)[order].astype(np.int32), clusters)
-
-
-def figure(
-    statistic: Statistic, draws: Float64[np.ndarray, " draws"], clusters: int, confidence: float
-) -> dict[str, Any]:
-    """A metric as it stands in ``metrics.json``: value, percentile interval and n, with a reason for what is null."""
-    if isinstance(statistic, Undefined):
-        return {"value": None, "low": None, "high": None, "n": statistic.n, "reason": statistic.reason}
-    low, high = interval(statistic.value, draws, confidence)
-    made: dict[str, Any] = {"value": statistic.value, "low": low, "high": high, "n": statistic.n}
-    if low is None:
-        made["reason"] = "no interval: too few of the drawn units hold " + (
-            "both classes" if isinstance(statistic, PooledAUC) else "a case that counts"
-        )
-        if clusters < 2:
-            made["reason"] = "no interval: there is one unit to draw from"
-    return made
-
-
-def interval(
-    value: float, draws: Float64[np.ndarray, " draws"], confidence: float
-) -> tuple[float, float] | tuple[None, None]:
-    """Percentile interval of bootstrap draws, widened to hold the value where a skewed bootstrap misses it.
-
-    Returns:
-        Low and high, or ``None`` twice where the metric is defined in less than ``DEFINED_SHARE`` of the draws.
-    """
-    defined = draws[~np.isnan(draws)]
-    if not defined.size or defined.size < DEFINED_SHARE * draws.size:
-        return None, None
-    # Linear interpolation between order statistics, as np.quantile does, at a fifth of its cost for a thousand draws.
-    ends = np.array([(1 - confidence) / 2, (1 + confidence) / 2]) * (defined.size - 1)
-    low, high = np.interp(ends, np.arange(defined.size), np.sort(defined))
-    return min(float(low), value), max(float(high), value)
+Key = TypeVar("Key", bound=Hashable)
+Tested = TypeVar("Tested", bound=Difference)
 
 
 def difference_of_draws(
-    value: float, draws_a: Float[np.ndarray, " draws"], draws_b: Float[np.ndarray, " draws"], confidence: float
-) -> dict[str, Any]:
-    """How sure a difference is, from the paired draws of both systems.
+    value: float, draws_a: Float[np.ndarray, " draws"], draws_b: Float[np.ndarray, " draws"], confidence: float, n: int
+) -> Difference:
+    """How sure a difference of two figures is, from the paired draws of both.
 
-    Returns:
-        ``value``, ``low``, ``high``, two-sided ``p`` and ``visible``, the smallest true difference that such data show
-        with 80 % power.
+    Args:
+        value: the difference.
+        draws_a: of the first figure; ``draws_b`` of the second, NaN where a draw is undefined.
+        confidence: of the interval.
+        n: rows or requests that count.
     """
     gap = np.asarray(draws_a, dtype=np.float64) - np.asarray(draws_b, dtype=np.float64)
-    low, high = interval(value, gap, confidence)
+    low, high = percentile_interval(value, gap, confidence)
     if low is None:
         reason = "no interval: too few of the drawn units hold what the metric needs"
-        return {"value": value, "low": None, "high": None, "p": None, "visible": None, "reason": reason}
+        return Difference(value, None, None, n, reason=reason)
     defined = gap[~np.isnan(gap)]
     visible = smallest_visible_difference(float(defined.std(ddof=1)), 1 - confidence) if defined.size > 1 else None
-    return {"value": value, "low": low, "high": high, "p": two_sided_p(value, defined), "visible": visible}
+    return Difference(value, low, high, n, p=two_sided_p(value, defined), visible=visible)
 
 
 def two_sided_p(value: float, draws: Float[np.ndarray, " draws"]) -> float:
@@ -233,19 +72,100 @@ def two_sided_p(value: float, draws: Float[np.ndarray, " draws"]) -> float:
     deviation = float(draws.std(ddof=1))
     if far >= FAR_DRAWS or deviation == 0:
         return counted
-    return min(counted, 2 * NORMAL.cdf(-abs(value) / deviation))
+    return min(counted, normal_p(value, deviation))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: p-values adjusted for the whole family, in the order given (Holm 1979)."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for step, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - step) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted
+def normal_p(value: float, error: float) -> float:
+    """Two-sided p-value of a normal estimate with this standard error, above 0."""
+    return 2 * NORMAL.cdf(-abs(value) / error)
 
 
-def smallest_visible_difference(standard_error: float, level: float = 0.05, power: float = 0.8) -> float:
+def normal_reach(error: float, confidence: float) -> float:
+    """Half the width of the interval of a normal estimate with this standard error."""
+    return NORMAL.inv_cdf((1 + confidence) / 2) * error
+
+
+def smallest_visible_difference(standard_error: float, level: float = LEVEL, power: float = POWER) -> float:
     """The true difference that a two-sided test at ``level`` finds with probability ``power``; in the metric's unit."""
     return (NORMAL.inv_cdf(1 - level / 2) + NORMAL.inv_cdf(power)) * standard_error
+
+
+def estimate(values: Sequence[float], confidence: float = 1 - LEVEL) -> Difference:
+    """Mean of markets' differences (or figures) with Student's t interval, p-value and smallest visible difference.
+
+    A market (a world, a seed with its own log) is the unit, so the interval speaks of other markets of the kind.
+
+    Args:
+        values: one of each market.
+        confidence: of the interval.
+
+    Returns:
+        n is the number of markets. Undefined without one; without an interval for a single one, and where all have one
+        and the same value other than 0, which says nothing of others.
+    """
+    count = len(values)
+    if not count:
+        return Difference.undefined("undefined in every market")
+    mean = float(np.mean(values))
+    if count < 2:
+        return Difference(mean, None, None, count, reason="no interval: one market says nothing about others")
+    if any(values) and max(values) - min(values) < ROUNDING:
+        return Difference(mean, None, None, count, reason="no interval: the markets do not differ")
+    error = float(np.std(values, ddof=1)) / math.sqrt(count)
+    reach, power = (float(special.stdtrit(count - 1, share)) for share in ((1 + confidence) / 2, POWER))
+    p = float(2 * special.stdtr(count - 1, -abs(mean) / error)) if error > 0 else 1.0
+    return Difference(mean, mean - reach * error, mean + reach * error, count, p=p, visible=(reach + power) * error)
+
+
+def holm(differences: Mapping[Key, Tested], family: Callable[[Key], Hashable] = lambda _: None) -> dict[Key, Tested]:
+    """The same differences with ``p_holm``, step-down corrected within each family (Holm 1979).
+
+    Args:
+        differences: by name; those without a p-value take no part and stay as they are.
+        family: of a name; all are one family by default.
+    """
+    members: dict[Hashable, list[tuple[float, Key]]] = {}
+    for key, each in differences.items():
+        if each.p is not None:
+            members.setdefault(family(key), []).append((each.p, key))
+    corrected = dict(differences)
+    for tests in members.values():
+        highest = 0.0
+        for step, (p, key) in enumerate(sorted(tests, key=lambda test: test[0])):
+            highest = max(highest, min(1.0, (len(tests) - step) * p))
+            corrected[key] = replace(differences[key], p_holm=highest)
+    return corrected
+
+
+def jackknife(
+    blocks: Float64[np.ndarray, "blocks ..."],
+    statistics: Mapping[str, Callable[[np.ndarray], float]],
+    n: int,
+    confidence: float,
+) -> dict[str, Figure]:
+    """Statistics of summed moments, by the delete-a-group jackknife over random groups of items.
+
+    A resample that draws items twice makes every second moment look more alike than it is, so that the bootstrap's
+    interval of a squared statistic can miss the statistic itself; leaving groups out does not (Efron & Stein 1981).
+
+    Args:
+        blocks: the moments of each group, which add up to those of all items.
+        statistics: name → function of the summed moments; NaN where it is undefined.
+        n: the number of items in all groups.
+        confidence: of the intervals.
+    """
+    whole, groups = blocks.sum(axis=0), len(blocks)
+    figures = {}
+    for name, statistic in statistics.items():
+        value = statistic(whole)
+        if not math.isfinite(value):
+            figures[name] = Figure.undefined("the vectors do not vary", n)
+            continue
+        without = np.array([statistic(whole - block) for block in blocks]) if groups > 1 else np.empty(0)
+        if groups < 2 or not np.isfinite(without).all():
+            figures[name] = Figure(value, None, None, n)
+            continue
+        error = math.sqrt((groups - 1) / groups * np.square(without - without.mean()).sum())
+        reach = normal_reach(error, confidence)
+        figures[name] = Figure(value, value - reach, value + reach, n)
+    return figures

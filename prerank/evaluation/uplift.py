@@ -8,15 +8,15 @@ bootstrapped. How sure a claim about a *method* is follows from the spread of it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy import stats
 
-from prerank.evaluation.significance import DEFINED_SHARE, NORMAL, RatioOfSums, Resampler, holm, interval, two_sided_p
+from graph.resampling import DEFINED_SHARE, RatioOfSums, Resampler
+from prerank.evaluation.figure import Difference
+from prerank.evaluation.significance import difference_of_draws, normal_p, normal_reach, smallest_visible_difference
 
 METRICS = {
     "ctr": ("clicks", "exposed"),
@@ -97,9 +97,31 @@ def ratio_of(sums: UserSums, metric: str) -> Ratio | None:
     return Ratio(value, (numerator - value * denominator) / denominator.mean(), int((numerator > 0).sum()))
 
 
+@dataclass(frozen=True)
+class Uplift(Difference):
+    """What an arm gains over the control, relative to the control (0.02 is 2 % more), with its interval.
+
+    Attributes:
+        p: of the absolute difference.
+        arm, control: the metric's value of each; None where there is nothing to divide by.
+        absolute: arm less control, in the metric's unit.
+        cap: GMV to which users are cut; None for metrics that are not winsorised.
+    """
+
+    arm: float | None = None
+    control: float | None = None
+    absolute: float | None = None
+    cap: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As a difference, with ``arm``, ``control`` and ``difference``, and ``cap`` where there is one."""
+        values = {"arm": self.arm, "control": self.control, "difference": self.absolute}
+        return {**super().as_json(), **values, **({} if self.cap is None else {"cap": self.cap})}
+
+
 def compare(
     arm: UserSums, control: UserSums, quantile: float, confidence: float, resampler: Resampler
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Uplift]:
     """Every metric of an arm against the control's, user by user.
 
     Args:
@@ -110,39 +132,39 @@ def compare(
         resampler: over the users; the same for all arms.
 
     Returns:
-        Metric → ``arm`` and ``control`` (values), ``difference`` with ``p``, and the relative uplift as ``value`` with
-        ``low`` and ``high`` (0.02 is 2 % more); null with a ``reason`` where undefined.
+        Metric → uplift; undefined, with a reason, where there is nothing to compare with.
     """
-    made = {}
-    for metric in METRICS:
-        if metric == BOOTSTRAPPED:
-            made[metric] = bootstrapped_uplift(arm.gmv, control.gmv, quantile, confidence, resampler)
-        else:
-            made[metric] = ratio_uplift(ratio_of(arm, metric), ratio_of(control, metric), confidence)
-    return made
+    return {
+        metric: bootstrapped_uplift(arm.gmv, control.gmv, quantile, confidence, resampler)
+        if metric == BOOTSTRAPPED
+        else ratio_uplift(ratio_of(arm, metric), ratio_of(control, metric), confidence)
+        for metric in METRICS
+    }
 
 
-def ratio_uplift(arm: Ratio | None, control: Ratio | None, confidence: float) -> dict[str, Any]:
-    r"""Difference and relative uplift of paired ratios.
+def ratio_uplift(arm: Ratio | None, control: Ratio | None, confidence: float) -> Uplift:
+    r"""Relative uplift of paired ratios, tested by their difference.
 
     .. math:: \mathrm{Var}(R_a - R_c) = \mathrm{Var}_u(z_{a,u} - z_{c,u}) / U, \qquad
         \mathrm{Var}(R_a / R_c) = \mathrm{Var}_u((z_{a,u} - \tfrac{R_a}{R_c} z_{c,u}) / R_c) / U
-
-    The p-value is that of the difference.
     """
     if arm is None or control is None:
-        return _undefined("an arm has nothing to divide by", arm, control)
+        values = [None if each is None else each.value for each in (arm, control)]
+        return replace(Uplift.undefined("an arm has nothing to divide by"), arm=values[0], control=values[1])
+    users, absolute = len(arm.influence), arm.value - control.value
     if control.value == 0:
-        return _undefined("the control's value is 0", arm, control) | {"difference": arm.value}
+        undefined = Uplift.undefined("the control's value is 0", users)
+        return replace(undefined, arm=arm.value, control=control.value, absolute=absolute)
     quotient, fewest = arm.value / control.value, min(arm.with_event, control.with_event)
-    difference = Ratio(arm.value - control.value, arm.influence - control.influence, fewest)
+    difference = Ratio(absolute, arm.influence - control.influence, fewest)
     relative = Ratio(quotient - 1, (arm.influence - quotient * control.influence) / control.value, fewest)
-    p = normal_p(difference)
-    made = {"arm": arm.value, "control": control.value, "difference": difference.value, "value": relative.value, "p": p}
+    uplift = Uplift(relative.value, None, None, users, arm=arm.value, control=control.value, absolute=absolute)
+    p = p_of(difference)
     if p is None:
-        return made | {"low": None, "high": None, "reason": TOO_FEW if fewest < LEAST_USERS else NO_VARIANCE}
-    reach = NORMAL.inv_cdf((1 + confidence) / 2) * float(np.sqrt(relative.variance))
-    return made | {"low": relative.value - reach, "high": relative.value + reach}
+        return replace(uplift, reason=TOO_FEW if fewest < LEAST_USERS else NO_VARIANCE)
+    error = float(np.sqrt(relative.variance))
+    reach, visible = normal_reach(error, confidence), smallest_visible_difference(error, 1 - confidence)
+    return replace(uplift, low=relative.value - reach, high=relative.value + reach, p=p, visible=visible)
 
 
 def bootstrapped_uplift(
@@ -151,25 +173,24 @@ def bootstrapped_uplift(
     quantile: float,
     confidence: float,
     resampler: Resampler,
-) -> dict[str, Any]:
+) -> Uplift:
     """Winsorised mean per user: relative uplift with a percentile interval over paired draws of users."""
-    cap = winsorising_cap(control, quantile)
-    means = [RatioOfSums(np.minimum(each, cap), np.ones(len(each)), len(each)) for each in (arm, control)]
+    users, cap = len(arm), winsorising_cap(control, quantile)
+    means = [RatioOfSums(np.minimum(each, cap), np.ones(users), users) for each in (arm, control)]
     a, c = (mean.value for mean in means)
-    made: dict[str, Any] = {"arm": a, "control": c, "difference": a - c, "cap": cap}
-    nothing = {"low": None, "high": None, "p": None}
+    uplift = Uplift(None, None, None, users, arm=a, control=c, absolute=a - c, cap=cap)
     if cap == 0:
         reason = f"less than {1 - quantile:.2%} of the users order anything: their GMV is winsorised to 0"
-        return made | nothing | {"difference": None, "value": None, "reason": reason}
-    made["value"] = a / c - 1
+        return replace(uplift, absolute=None, reason=reason)
+    uplift = replace(uplift, value=a / c - 1)
     if min((arm > 0).sum(), (control > 0).sum()) < LEAST_USERS:
-        return made | nothing | {"reason": TOO_FEW}
+        return replace(uplift, reason=TOO_FEW)
     of_arm, of_control = (mean.draws(resampler) for mean in means)
-    drawn = of_arm / np.where(of_control > 0, of_control, np.nan) - 1
-    low, high = interval(made["value"], drawn, confidence)
-    if low is None:
-        return made | nothing | {"reason": "no interval: too many draws hold no order of the control"}
-    return made | {"low": low, "high": high, "p": two_sided_p(made["value"], drawn[~np.isnan(drawn)])}
+    relative = of_arm / np.where(of_control > 0, of_control, np.nan)
+    found = difference_of_draws(a / c - 1, relative, np.ones(len(relative)), confidence, users)
+    if found.low is None:
+        return replace(uplift, reason="no interval: too many draws hold no order of the control")
+    return replace(uplift, low=found.low, high=found.high, p=found.p, visible=found.visible)
 
 
 def winsorising_cap(gmv: Float64[np.ndarray, " users"], quantile: float) -> float:
@@ -177,16 +198,14 @@ def winsorising_cap(gmv: Float64[np.ndarray, " users"], quantile: float) -> floa
     return float(np.quantile(gmv, quantile, method="higher"))
 
 
-def normal_p(difference: Ratio) -> float | None:
+def p_of(difference: Ratio) -> float | None:
     """Two-sided p-value by the normal tail; 1 for arms that agree on every user, None where it cannot be told."""
     variance = difference.variance
     if difference.with_event < LEAST_USERS:
         return None
     if difference.value == 0 and not difference.influence.any():
         return 1.0
-    if not variance > 0:
-        return None
-    return 2 * NORMAL.cdf(-abs(difference.value) / float(np.sqrt(variance)))
+    return normal_p(difference.value, float(np.sqrt(variance))) if variance > 0 else None
 
 
 def halves_test(sums: UserSums, quantile: float, level: float, times: int, seed: int) -> dict[str, dict[str, Any]]:
@@ -201,20 +220,20 @@ def halves_test(sums: UserSums, quantile: float, level: float, times: int, seed:
     """
     cut = UserSums(sums.exposed, sums.clicks, sums.orders, np.minimum(sums.gmv, winsorising_cap(sums.gmv, quantile)))
     random = np.random.default_rng(seed)
-    found: dict[str, list[float]] = {metric: [] for metric in METRICS}
+    p_values: dict[str, list[float]] = {metric: [] for metric in METRICS}
     for _ in range(times):
         shuffled = random.permutation(len(cut))
         halves = [cut.take(part) for part in np.array_split(shuffled, 2)]
-        for metric, p_values in found.items():
+        for metric, of_metric in p_values.items():
             first, second = (ratio_of(half, metric) for half in halves)
             if first is not None and second is not None:
-                p_values.extend(_unpaired_p(first, second))
+                of_metric.extend(_unpaired_p(first, second))
     return {
         metric: {
             "share": float(np.mean(np.array(p) < level)) if len(p) >= DEFINED_SHARE * times else None,
             "splits": len(p),
         }
-        for metric, p in found.items()
+        for metric, p in p_values.items()
     }
 
 
@@ -223,43 +242,4 @@ def _unpaired_p(first: Ratio, second: Ratio) -> list[float]:
     variance = first.variance + second.variance
     if min(first.with_event, second.with_event) < LEAST_USERS or not variance > 0:
         return []
-    return [2 * NORMAL.cdf(-abs(first.value - second.value) / float(np.sqrt(variance)))]
-
-
-def across(uplifts: Sequence[float | None], confidence: float) -> dict[str, Any]:
-    """Mean of relative uplifts over worlds and seeds, with the t interval and test of independent figures.
-
-    Args:
-        uplifts: one a world; None where it is undefined there.
-        confidence: of the interval.
-
-    Returns:
-        ``value``, ``low``, ``high``, ``p`` and ``n``, the worlds that count.
-    """
-    there = np.array([uplift for uplift in uplifts if uplift is not None])
-    made: dict[str, Any] = {"value": None, "low": None, "high": None, "p": None, "n": len(there)}
-    if not len(there):
-        return made | {"reason": "undefined in every world"}
-    made["value"] = float(there.mean())
-    if len(there) == 1:
-        return made | {"reason": "no interval: one world says nothing about others"}
-    if not there.any():
-        return made | {"low": 0.0, "high": 0.0, "p": 1.0}
-    error = float(there.std(ddof=1) / np.sqrt(len(there)))
-    if error == 0:
-        return made | {"reason": "no interval: the worlds do not differ"}
-    reach = float(stats.t.ppf((1 + confidence) / 2, len(there) - 1)) * error
-    p = 2 * float(stats.t.sf(abs(made["value"]) / error, len(there) - 1))
-    return made | {"low": made["value"] - reach, "high": made["value"] + reach, "p": p}
-
-
-def add_holm(figures: Mapping[str, dict[str, Any]]) -> None:
-    """Add ``p_holm`` to the figures of one metric: p corrected for the family of arms (Holm 1979)."""
-    family = [figure for figure in figures.values() if figure["p"] is not None]
-    for figure, corrected in zip(family, holm([figure["p"] for figure in family]), strict=True):
-        figure["p_holm"] = corrected
-
-
-def _undefined(reason: str, arm: Ratio | None, control: Ratio | None) -> dict[str, Any]:
-    values = {name: None if each is None else each.value for name, each in (("arm", arm), ("control", control))}
-    return values | {"difference": None, "value": None, "low": None, "high": None, "p": None, "reason": reason}
+    return [normal_p(first.value - second.value, float(np.sqrt(variance)))]

@@ -60,9 +60,9 @@ def print_gains(plan: MechanismPlan, gains: Sequence[Gain]) -> None:
         [
             f"{gain.module}: {plan.conditions[gain.condition].title}",
             str(gain.measure),
-            f"{points(gain.estimate.mean)}\n{interval(gain)}",
+            f"{points(gain.difference.value)}\n{interval(gain)}",
             len(gain.by_seed),
-            "–" if gain.p_holm is None else f"{gain.p_holm:.3f}",
+            "–" if gain.difference.p_holm is None else f"{gain.difference.p_holm:.3f}",
             f"{gain.expected}\n{gain.verdict}",
         ]
         for gain in in_module_order(plan, gains)

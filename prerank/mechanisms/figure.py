@@ -57,7 +57,7 @@ class Scale:
         """Holds 0, every market, and the intervals as far as ``FAR`` allows."""
         markets = [0.0, *(100 * value for gain in gains for value in gain.by_seed.values())]
         limit = FAR * max(*(abs(value) for value in markets), 1e-3)
-        ends = [100 * end for gain in gains for end in (gain.estimate.low, gain.estimate.high) if end is not None]
+        ends = [100 * end for gain in gains for end in (gain.difference.low, gain.difference.high) if end is not None]
         reached = [*markets, *(min(max(end, -limit), limit) for end in ends)]
         margin = 0.06 * (max(reached) - min(reached) or 1.0)
         return cls(min(reached) - margin, max(reached) + margin, start, stop)
@@ -84,7 +84,7 @@ def draw(plan: MechanismPlan, gains: Sequence[Gain]) -> str:
     """
     parts, y = _heading(gains), 112.0
     for name, module in plan.modules.items():
-        rows = [gain for gain in gains if gain.module == name and gain.primary and gain.estimate.mean is not None]
+        rows = [gain for gain in gains if gain.module == name and gain.primary and gain.difference.value is not None]
         if rows:
             parts.append(_module(plan, module.title, rows, y))
             y += HEAD + ROW * len(rows) + FOOT
@@ -141,7 +141,7 @@ def _module(plan: MechanismPlan, title: str, rows: Sequence[Gain], y: float) -> 
 
 
 def _row(title: str, gain: Gain, scale: Scale, y: float) -> Markup:
-    expected, mean = gain.expected or Expectation.open, gain.estimate.mean
+    expected, mean = gain.expected or Expectation.open, gain.difference.value
     assert mean is not None
     told = _told(gain)
     parts = [
@@ -167,7 +167,7 @@ def _curve(plan: MechanismPlan, axis: Axis, points: Sequence[tuple[float, Gain]]
         y = scale(tick / 100)
         parts.append(_line("zero" if tick == 0 else "grid", left + PANEL_LEFT, y, right, y))
         parts.append(_text(left + PANEL_LEFT - 6, y + 4, _tick(tick), "quiet end"))
-    means = [(across(dose), scale(gain.estimate.mean)) for dose, gain in points if gain.estimate.mean is not None]
+    means = [(across(dose), scale(gain.difference.value)) for dose, gain in points if gain.difference.value is not None]
     joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in means)
     parts.append(Markup('<polyline class="curve" points="{}"/>').format(joined))
     for dose, gain in points:
@@ -178,7 +178,7 @@ def _curve(plan: MechanismPlan, axis: Axis, points: Sequence[tuple[float, Gain]]
 
 
 def _point(title: str, gain: Gain, scale: Scale, x: float) -> Markup:
-    expected, mean = gain.expected or Expectation.open, gain.estimate.mean
+    expected, mean = gain.expected or Expectation.open, gain.difference.value
     if mean is None:
         return Markup("")
     markets = [_market(COLOUR[expected], x + 9, scale(value)) for value in gain.by_seed.values()]
@@ -195,7 +195,7 @@ def _doses(axis: Axis, doses: Sequence[float], start: float, stop: float) -> Pla
 
 def _whisker(gain: Gain, scale: Scale, at: Callable[[float], tuple[float, float]]) -> Markup:
     """The interval, with an arrow where it goes on beyond the axis; ``at`` puts a place of the scale on the picture."""
-    low, high = gain.estimate.low, gain.estimate.high
+    low, high = gain.difference.low, gain.difference.high
     if low is None or high is None:
         return Markup("")
     style = COLOUR[gain.expected or Expectation.open]
@@ -238,9 +238,10 @@ def _text(x: float, y: float, words: str, style: str) -> Markup:
 
 def _told(gain: Gain) -> str:
     """Mean and interval in points."""
-    found = gain.estimate
-    span = "" if found.low is None or found.high is None else f"  ({100 * found.low:+.2f} … {100 * found.high:+.2f})"
-    return f"{100 * (found.mean or 0.0):+.2f}{span}"
+    difference = gain.difference
+    low, high = difference.low, difference.high
+    span = "" if low is None or high is None else f"  ({100 * low:+.2f} … {100 * high:+.2f})"
+    return f"{100 * (difference.value or 0.0):+.2f}{span}"
 
 
 def _shortened(words: str, length: int) -> str:

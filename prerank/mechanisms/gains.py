@@ -6,28 +6,26 @@ Student's t over the markets' differences, so it speaks of markets of that kind,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from configs.errors import InputError
-from configs.stages import read_json
-from prerank.evaluation.definitions import lower_is_better
-from prerank.evaluation.significance import holm
+from prerank.evaluation.definitions import CHANCE, lower_is_better
+from prerank.evaluation.evaluation import Cells, read_metrics
+from prerank.evaluation.figure import Difference
+from prerank.evaluation.significance import estimate, holm
 from prerank.experiment.jobs import Fit
 from prerank.mechanisms.jobs import FitPairs
 from prerank.mechanisms.plan import Axis, Claim, Expectation, Measure, MechanismPlan
 
-CONFIDENCE, POWER = 0.95, 0.8
 SPLIT = "test"
 
-Figures = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""segment → metric → figure, of one fit."""
+BySegment = Mapping[str, Cells]
+"""Segment → metric → figure, of one fit."""
 
 
 class Verdict(StrEnum):
@@ -43,24 +41,6 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What markets' differences say of the mean difference of such markets.
-
-    Attributes:
-        mean: of the differences; ``None`` where there is none.
-        low, high: t-interval; ``None`` below two markets.
-        p: two-sided t-test of no difference.
-        visible: the smallest true gain that so many markets show with 80 % power.
-    """
-
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    visible: float | None = None
-
-
-@dataclass(frozen=True)
 class Gain:
     """System with the module less system without it, on one figure in one condition; positive is better.
 
@@ -68,10 +48,9 @@ class Gain:
         expected: what was claimed of this figure; ``None`` where the plan says nothing of it.
         primary: whether it is the one figure of its condition and module that enters the family of tests.
         by_seed: market → its difference.
-        estimate: from these.
+        difference: their mean with its interval; ``p_holm`` is corrected for the family of primary figures.
         without: mean figure of the system without the module, to see the gain against.
         n: rows or requests that a market's figure is made of, on average.
-        p_holm: the estimate's ``p``, corrected for the family of primary figures; ``None`` for the others.
     """
 
     condition: str
@@ -80,14 +59,13 @@ class Gain:
     expected: Expectation | None
     primary: bool
     by_seed: Mapping[int, float]
-    estimate: Estimate
+    difference: Difference
     without: float | None
     n: float | None
-    p_holm: float | None = None
 
     @property
     def verdict(self) -> Verdict:
-        low, high = self.estimate.low, self.estimate.high
+        low, high = self.difference.low, self.difference.high
         if low is None or high is None:
             return Verdict.too_few
         if high < 0:
@@ -103,8 +81,12 @@ class Gain:
             "expected": self.expected,
             "verdict": self.verdict,
             "primary": self.primary,
-            **asdict(self.estimate),
-            "p_holm": self.p_holm,
+            "mean": self.difference.value,
+            "low": self.difference.low,
+            "high": self.difference.high,
+            "p": self.difference.p,
+            "visible": self.difference.visible,
+            "p_holm": self.difference.p_holm,
             "without": self.without,
             "n": self.n,
             "markets": len(self.by_seed),
@@ -112,30 +94,13 @@ class Gain:
         }
 
 
-def estimate(differences: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
-    """Mean, t-interval, p-value and smallest visible gain of markets' differences.
-
-    Differences that are all the same (all zero, where a module changes nothing) have an interval of no width.
-    """
-    count = len(differences)
-    if not count:
-        return Estimate()
-    mean = float(np.mean(differences))
-    if count < 2:
-        return Estimate(mean)
-    error = float(np.std(differences, ddof=1)) / math.sqrt(count)
-    reach, power = (float(special.stdtrit(count - 1, share)) for share in ((1 + confidence) / 2, POWER))
-    p = float(2 * special.stdtr(count - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
-    return Estimate(mean, mean - reach * error, mean + reach * error, p, (reach + power) * error)
-
-
 def gains_of(plan: MechanismPlan, pairs: FitPairs, finished: set[Fit]) -> list[Gain]:
     """Every gain that the finished fits tell: each condition and module, each metric in each segment.
 
     Primary figures are corrected together (Holm): one for each condition and module.
     """
-    figures = {fit: read_json(fit.metrics)[SPLIT] for fit in finished}
-    found: list[Gain] = []
+    figures = {fit: read_metrics(fit.metrics)[SPLIT] for fit in finished}
+    gains: list[Gain] = []
     for condition in plan.conditions.values():
         for claim in condition.claims:
             compared = {
@@ -144,20 +109,20 @@ def gains_of(plan: MechanismPlan, pairs: FitPairs, finished: set[Fit]) -> list[G
                 if (name, module) == (condition.name, claim.module) and finished.issuperset(pair)
             }
             if compared:
-                found += _gains(condition.name, claim, compared)
-    return _corrected(found)
+                gains += _gains(condition.name, claim, compared)
+    return _corrected(gains)
 
 
-def _gains(condition: str, claim: Claim, compared: Mapping[int, tuple[Figures, Figures]]) -> list[Gain]:
+def _gains(condition: str, claim: Claim, compared: Mapping[int, tuple[BySegment, BySegment]]) -> list[Gain]:
     """The claimed figures first, in the claim's order, then the others."""
     with_it = next(iter(compared.values()))[0]
     others = [Measure(metric, segment) for segment, cells in with_it.items() for metric in cells]
-    measures = dict.fromkeys([*claim.measures, *(one for one in others if not one.metric.endswith("_chance"))])
-    made = []
+    measures = dict.fromkeys([*claim.measures, *(one for one in others if not one.metric.endswith(CHANCE))])
+    gains = []
     for measure in measures:
         expected = claim.expected if measure in claim.measures else None
         by_seed, without, counts = _differences(measure, compared, f"{condition}, {claim.module}")
-        made.append(
+        gains.append(
             Gain(
                 condition=condition,
                 module=claim.module,
@@ -165,51 +130,49 @@ def _gains(condition: str, claim: Claim, compared: Mapping[int, tuple[Figures, F
                 expected=expected,
                 primary=measure == claim.measures[0],
                 by_seed=by_seed,
-                estimate=estimate(list(by_seed.values())),
+                difference=estimate(list(by_seed.values())),
                 without=float(np.mean(without)) if without else None,
                 n=float(np.mean(counts)) if counts else None,
             )
         )
-    return made
+    return gains
 
 
 def _differences(
-    measure: Measure, compared: Mapping[int, tuple[Figures, Figures]], where: str
+    measure: Measure, compared: Mapping[int, tuple[BySegment, BySegment]], where: str
 ) -> tuple[dict[int, float], list[float], list[int]]:
     """Each market's difference, figure without the module, and n; markets in which one side is undefined are absent."""
     sign = -1 if lower_is_better(measure.metric) else 1
     by_seed, without, counts = {}, [], []
     for seed, sides in sorted(compared.items()):
-        cells = [side.get(measure.segment, {}).get(measure.metric, {"value": None}) for side in sides]
-        if any(cell["value"] is None for cell in cells):
+        with_it, without_it = (side.get(measure.segment, {}).get(measure.metric) for side in sides)
+        if with_it is None or without_it is None or with_it.value is None or without_it.value is None:
             continue
-        if cells[0]["n"] != cells[1]["n"]:
+        if with_it.n != without_it.n:
             raise InputError(
-                f"{where}, market {seed}: {measure} is about {cells[0]['n']:,} cases with the module and "
-                f"{cells[1]['n']:,} without it: delete the condition's folder and run the command again"
+                f"{where}, market {seed}: {measure} is about {with_it.n:,} cases with the module and "
+                f"{without_it.n:,} without it: delete the condition's folder and run the command again"
             )
-        by_seed[seed] = sign * (cells[0]["value"] - cells[1]["value"])
-        without.append(cells[1]["value"])
-        counts.append(cells[1]["n"])
+        by_seed[seed] = sign * (with_it.value - without_it.value)
+        without.append(without_it.value)
+        counts.append(without_it.n)
     return by_seed, without, counts
 
 
 def _corrected(gains: list[Gain]) -> list[Gain]:
-    family = [place for place, gain in enumerate(gains) if gain.primary and gain.estimate.p is not None]
-    p_values = [gains[place].estimate.p for place in family]
-    made = list(gains)
-    for place, p in zip(family, holm([p for p in p_values if p is not None]), strict=True):
-        made[place] = replace(gains[place], p_holm=p)
-    return made
+    corrected = holm({place: gain.difference for place, gain in enumerate(gains) if gain.primary})
+    return [
+        replace(gain, difference=corrected[place]) if place in corrected else gain for place, gain in enumerate(gains)
+    ]
 
 
 def along(axis: Axis, plan: MechanismPlan, gains: Sequence[Gain]) -> list[tuple[float, Gain]]:
     """A dose-response curve: each dose with its gain, ascending."""
-    found = [
+    points = [
         (plan.conditions[gain.condition].doses[axis.name], gain)
         for gain in gains
         if gain.module == axis.module
         and gain.measure == axis.measure
         and axis.name in plan.conditions[gain.condition].doses
     ]
-    return sorted(found, key=lambda point: point[0])
+    return sorted(points, key=lambda point: point[0])

@@ -8,8 +8,9 @@ from typing import Any
 
 from configs.stages import replacing, write_json
 from prerank.evaluation.definitions import define
+from prerank.evaluation.significance import LEVEL, POWER
 from prerank.mechanisms.figure import draw
-from prerank.mechanisms.gains import CONFIDENCE, POWER, Gain, along
+from prerank.mechanisms.gains import Gain, along
 from prerank.mechanisms.plan import Expectation, Measure, MechanismPlan
 from prerank.pages.markdown import head, row
 
@@ -52,8 +53,8 @@ def as_json(plan: MechanismPlan, gains: Sequence[Gain], asked: int) -> dict[str,
         "simulated": True,
         "split": "test",
         "markets_asked": asked,
-        "interval": f"{CONFIDENCE:.0%} t-interval of the mean over markets",
-        "visible": f"smallest true gain that is shown with {POWER:.0%} power at the {1 - CONFIDENCE:.0%} level",
+        "interval": f"{1 - LEVEL:.0%} t-interval of the mean over markets",
+        "visible": f"smallest true gain that is shown with {POWER:.0%} power at the {LEVEL:.0%} level",
         "family": "p_holm: the primary figure of every condition and module, corrected together (Holm)",
         "definitions": {metric: define(metric) for metric in dict.fromkeys(gain.measure.metric for gain in gains)},
         "overrides": dict(plan.overrides),
@@ -77,7 +78,7 @@ def as_markdown(plan: MechanismPlan, gains: Sequence[Gain], asked: int) -> str:
         "# What each module of GRACE gains (simulated markets)",
         "",
         "Gain: the system with the module less the system without it, on the test days, in points; positive is better. "
-        f"{CONFIDENCE:.0%} t-intervals over markets, each with its own shoppers, items, log, graph, ψ and training; "
+        f"{1 - LEVEL:.0%} t-intervals over markets, each with its own shoppers, items, log, graph, ψ and training; "
         f"up to {asked} markets of each kind. *Expected* was written down before anything was fitted. *Visible*: the "
         f"smallest true gain that so many markets show with {POWER:.0%} power. p is corrected (Holm) for all rows of "
         "the first table together.",
@@ -110,11 +111,11 @@ def points(value: float | None) -> str:
 
 
 def interval(gain: Gain) -> str:
-    return "–" if gain.estimate.low is None else f"{points(gain.estimate.low)} … {points(gain.estimate.high)}"
+    return "–" if gain.difference.low is None else f"{points(gain.difference.low)} … {points(gain.difference.high)}"
 
 
 def _primary_line(plan: MechanismPlan, gain: Gain) -> str:
-    p = "–" if gain.p_holm is None else f"{gain.p_holm:.3f}"
+    p = "–" if gain.difference.p_holm is None else f"{gain.difference.p_holm:.3f}"
     return row([*_cells(plan, gain), p, str(gain.verdict)])
 
 
@@ -124,13 +125,13 @@ def _claimed_line(plan: MechanismPlan, gain: Gain) -> str:
 
 def _cells(plan: MechanismPlan, gain: Gain) -> list[str]:
     without = "–" if gain.without is None else f"{gain.without:.3f}"
-    visible = "–" if gain.estimate.visible is None else f"{100 * gain.estimate.visible:.2f}"
+    visible = "–" if gain.difference.visible is None else f"{100 * gain.difference.visible:.2f}"
     return [
         plan.modules[gain.module].title,
         plan.conditions[gain.condition].title,
         EXPECTED[gain.expected or Expectation.open],
         str(gain.measure),
-        points(gain.estimate.mean),
+        points(gain.difference.value),
         interval(gain),
         without,
         visible,
@@ -144,10 +145,10 @@ def _segment_lines(plan: MechanismPlan, gains: Sequence[Gain], metric: str) -> l
     lines = []
     for module, condition in rows:
         cells = [found.get((module, condition, Measure(metric, segment))) for segment in SEGMENTS]
-        texts = ["–" if cell is None or cell.estimate.mean is None else _short(cell) for cell in cells]
+        texts = ["–" if cell is None or cell.difference.value is None else _short(cell) for cell in cells]
         lines.append(row([plan.modules[module].title, plan.conditions[condition].title, *texts]))
     return lines
 
 
 def _short(gain: Gain) -> str:
-    return points(gain.estimate.mean) + ("" if gain.estimate.low is None else f" ({interval(gain)})")
+    return points(gain.difference.value) + ("" if gain.difference.low is None else f" ({interval(gain)})")

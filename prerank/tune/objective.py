@@ -10,9 +10,9 @@ import pyarrow as pa
 from configs.errors import InputError
 from configs.schema import EvaluationConfig
 from prerank.encoding.batches import EncodedLog
+from prerank.evaluation.bootstrap import Statistic, Undefined
 from prerank.evaluation.fusion import FusionWeights
 from prerank.evaluation.measures import SplitMeasures, split_rows
-from prerank.evaluation.significance import Statistic, Undefined
 from prerank.training.contracts import Predictions
 from prerank.training.scoring import prediction_table
 

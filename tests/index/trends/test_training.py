@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from configs.stages import Run, write_json
 from index.trends.command import Trends, trends
 from index.trends.training import SeedNoise, Training, audit_training, seed_noise, training_of, with_noise
 from prerank.evaluation.evaluation import Evaluation
+from prerank.evaluation.figure import Difference, Figure
 
 DRAWS = 200
 RUNS = ("monday", "tuesday", "wednesday", "thursday")
@@ -40,17 +42,19 @@ def test_one_seed_twice_says_nothing_of_noise() -> None:
 
 
 def test_noise_alone_is_students_t_and_none_leaves_the_difference_alone() -> None:
-    sampled = {"low": -1.0, "high": 1.0, "p": 0.9}
-    found = with_noise(2.0, sampled, 0.0, SeedNoise(0.5, 3), 0.95)
+    sampled = Difference(2.0, -1.0, 1.0, 9, p=0.9)
+    noisy = with_noise(sampled, 0.0, SeedNoise(0.5, 3), 0.95)
     spread = math.sqrt(2) * 0.5
-    assert found["high"] - 2.0 == pytest.approx(t.ppf(0.975, 3) * spread)
-    assert found["p"] == pytest.approx(2 * t.sf(2.0 / spread, 3))
-    assert with_noise(2.0, sampled, 0.4, SeedNoise(0.0, 3), 0.95) == sampled
-    nothing = {"low": None, "high": None, "p": None}
-    assert with_noise(2.0, nothing, 0.0, SeedNoise(0.5, 3), 0.95) == nothing
-    assert with_noise(50.0, sampled, 0.001, SeedNoise(0.001, 10**6), 0.95)["p"] < 1e-200
-    many = with_noise(2.0, sampled, 0.5, SeedNoise(0.5, 10**6), 0.95)
-    assert many["p"] == pytest.approx(2 * norm.sf(2.0 / math.sqrt(0.75)), rel=1e-3)
+    assert noisy.high == pytest.approx(2.0 + t.ppf(0.975, 3) * spread)
+    assert noisy.p == pytest.approx(2 * t.sf(2.0 / spread, 3))
+    assert with_noise(sampled, 0.4, SeedNoise(0.0, 3), 0.95) == sampled
+    nothing = Difference(2.0, None, None, 9)
+    assert with_noise(nothing, 0.0, SeedNoise(0.5, 3), 0.95) == nothing
+    far = with_noise(replace(sampled, value=50.0), 0.001, SeedNoise(0.001, 10**6), 0.95).p
+    assert far is not None
+    assert far < 1e-200
+    many = with_noise(sampled, 0.5, SeedNoise(0.5, 10**6), 0.95)
+    assert many.p == pytest.approx(2 * norm.sf(2.0 / math.sqrt(0.75)), rel=1e-3)
 
 
 def test_runs_that_differ_in_their_seed_alone_move_as_seldom_as_promised() -> None:
@@ -60,7 +64,8 @@ def test_runs_that_differ_in_their_seed_alone_move_as_seldom_as_promised() -> No
         repeats = random.normal(scale=deviation, size=3)
         noise = SeedNoise(float(repeats.std(ddof=1)), 2)
         gap = random.normal(scale=error) + random.normal(scale=deviation * math.sqrt(2))
-        found += with_noise(gap, {"low": 0.0, "high": 0.0, "p": 0.5}, error, noise, 0.95)["p"] < 0.05
+        p = with_noise(Difference(gap, 0.0, 0.0, 9, p=0.5), error, noise, 0.95).p
+        found += p is not None and p < 0.05
     assert 0.02 < found / 2000 < 0.055
 
 
@@ -88,7 +93,7 @@ def measured(value: float, log: str) -> Evaluation:
     """One figure; runs of one log have the same test rows and draws."""
     rows = np.random.default_rng([7, len(log)]).normal(scale=0.002, size=DRAWS)
     own = np.random.default_rng(int(value * 1e6)).normal(scale=0.001, size=DRAWS)
-    cells = {"gauc_click": {"value": value, "low": value - 0.004, "high": value + 0.004, "n": 500}}
+    cells = {"gauc_click": Figure(value, value - 0.004, value + 0.004, 500)}
     protocol = {
         "draws": DRAWS, "confidence": 0.95, "splits": {"test": {"pairing": log}},
         "bootstrap": [["test", "all", "gauc_click"]],

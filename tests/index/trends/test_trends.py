@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -19,6 +20,7 @@ from index.trends.command import trends
 from index.trends.read import audit_figures
 from index.trends.report import page, report_content
 from prerank.evaluation.evaluation import Evaluation
+from prerank.evaluation.figure import Difference, Figure
 from prerank.evaluation.significance import holm
 
 DRAWS = 400
@@ -35,8 +37,7 @@ def evaluation(
     """Figures whose draws share the noise of the rows and have a little of their own."""
     rows = np.random.default_rng([7, len(pairing)]).normal(scale=0.02, size=DRAWS)
     own = np.random.default_rng([1, noise]).normal(scale=0.002, size=DRAWS) if noise else np.zeros(DRAWS)
-    cell = {"value": value, "low": value - 0.04, "high": value + 0.04, "n": 500}
-    undefined = {"value": None, "low": None, "high": None, "n": 0, "reason": "one class only"}
+    cell, undefined = Figure(value, value - 0.04, value + 0.04, 500), Figure.undefined("one class only")
     cells = {**dict.fromkeys(metrics, cell), "auc_order": undefined, "recall_at_10_chance": cell}
     index = [["test", segment, name] for name in cells]
     protocol = {
@@ -163,7 +164,8 @@ def test_holm_is_over_every_tested_change_of_the_report(make: Make, tmp_path: Pa
     content = found(tmp_path)
     changes = [c for f in content["figures"] for c in (*f["steps"], f["overall"]) if c["p"] is not None]
     assert len(changes) == content["family"]["tests"] == 4 * 4
-    expected = holm([change["p"] for change in changes])
+    family = {place: Difference(0.0, 0.0, 0.0, 1, p=change["p"]) for place, change in enumerate(changes)}
+    expected = [corrected.p_holm for corrected in holm(family).values()]
     assert [change["p_holm"] for change in changes] == pytest.approx(expected, abs=2e-5)
 
 
@@ -231,7 +233,8 @@ def hostile_runs(make: Make, tmp_path: Path) -> Path:
         audit = {**audit_of(0.4 + 0.1 * number), "system": HOSTILE, HOSTILE: audit_of(0.4)["overlap"]}
         make(name, day="2024-01-01", audit=audit, **{bad: made})
     third = evaluation(0.7, segment=HOSTILE, metrics=(HOSTILE, "gauc_click"))
-    third.metrics["test"][HOSTILE]["gauc_click"] = {"value": None, "low": None, "high": None, "n": 0, "reason": HOSTILE}
+    cells = {**third.metrics["test"][HOSTILE], "gauc_click": Figure.undefined(HOSTILE)}
+    third = replace(third, metrics={"test": {HOSTILE: cells}})
     make(f"{bad}3", day=HOSTILE, **{bad: third})
     return trends(parse([f"runs_folder={tmp_path}", "run=report"])).files[0]
 

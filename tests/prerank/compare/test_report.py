@@ -18,7 +18,8 @@ from prerank.compare.report import _cost
 from prerank.compare.tuned import TunedKeys, tuning_words
 from prerank.compare.verdict import NO_CLAIM, verdict
 from prerank.evaluation.definitions import define, lower_is_better
-from prerank.evaluation.evaluation import Evaluation
+from prerank.evaluation.evaluation import Evaluation, annotated
+from prerank.evaluation.figure import Figure
 from prerank.experiment.jobs import Fit
 
 ATTACKS = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "{{ 7 * 7 }}", "<!--<script>")
@@ -28,13 +29,15 @@ COST = {"scoring_ms": 1.5, "network_ms": None, "flops": None, "cpu": "a processo
 
 def evaluation(gauc, key, segment="all", clusters=300, unit="session"):
     """One seed's figures, with the draws that its rows' resampling would give."""
-    cells = {
-        "gauc_click": {"value": gauc, "low": gauc - 0.02, "high": gauc + 0.02, "n": 500},
-        "log_loss_click": {"value": 1 - gauc, "low": 0.1, "high": 0.9, "n": 500},
-        "recall_at_10": {"value": gauc / 2, "low": 0.1, "high": 0.9, "n": 200},
-        CHANCE: {"value": 0.25, "low": 0.2, "high": 0.3, "n": 200},
-        "auc_order": {"value": None, "low": None, "high": None, "n": 0, "reason": "no orders"},
-    }
+    cells = annotated(
+        {
+            "gauc_click": Figure(gauc, gauc - 0.02, gauc + 0.02, 500),
+            "log_loss_click": Figure(1 - gauc, 0.1, 0.9, 500),
+            "recall_at_10": Figure(gauc / 2, 0.1, 0.9, 200),
+            CHANCE: Figure(0.25, 0.2, 0.3, 200),
+            "auc_order": Figure.undefined("no orders"),
+        }
+    )
     common = np.random.default_rng(0).normal(scale=0.02, size=500)
     own = np.random.default_rng([1, key]).normal(scale=0.004, size=(3, 500))
     draws = np.vstack([common + own[:1] + gauc, common + own[1:] + gauc, np.full((2, 500), np.nan)])

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.schema import EvaluationConfig
+from graph.resampling import Resampler
 from prerank.dashboard import figures as dashboard_figures
 from prerank.dashboard.attributes import MOST_VALUES, attributes_of
 from prerank.dashboard.budget import CUTS, MOST_BYTES, compact_json, within_budget
@@ -18,11 +19,12 @@ from prerank.dashboard.details import details_content
 from prerank.dashboard.figures import measure, read_split, system_details
 from prerank.dashboard.page import dashboard_content, render
 from prerank.dashboard.requests import FIRST, differing_requests
-from prerank.evaluation.evaluation import Evaluation, EvaluationContext
+from prerank.evaluation.evaluation import Evaluation
+from prerank.evaluation.figure import Figure
 from prerank.evaluation.measures import split_rows
+from prerank.evaluation.measuring import EvaluationContext
 from prerank.evaluation.metrics import gauc, standing
 from prerank.evaluation.segments import SegmentSources
-from prerank.evaluation.significance import Resampler
 
 ATTACKS = (
     "</script><script>document.title = 'broken'</script>",
@@ -283,8 +285,7 @@ def attacked_page(measured) -> str:
     scores = {name: details.scores["test"] for name, details in names.items()}
     requests = differing_requests(part, split_rows(part), scores, list(names), items, "test")
     details = details_content(names, list(names), {ATTACKS[3]: ATTACKS[0]}, {ATTACKS[2]: ATTACKS[1]}, requests)
-    cell = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 500}
-    none = {"value": None, "low": None, "high": None, "n": 0, "reason": ATTACKS[0]}
+    cell, none = Figure(0.5, 0.4, 0.6, 500), Figure.undefined(ATTACKS[0])
     segments = {"all": {"gauc_click": cell, "auc_click": none}, ATTACKS[1]: {"gauc_click": cell, "auc_click": none}}
     facts = {
         "rows": 1,

@@ -13,6 +13,7 @@ from configs.errors import InputError
 from configs.stages import Run
 from prerank.dashboard.page import dashboard_content, render, write_dashboard
 from prerank.evaluation.evaluation import Evaluation
+from prerank.evaluation.figure import Figure
 
 ATTACKS = (
     "</script><script>alert(1)</script>",
@@ -25,8 +26,8 @@ ATTACKS = (
 
 def evaluation(value=0.7, seed=0, segment="all", reason="why", metric="gauc_click", n=500, pairing="same"):
     cells = {
-        metric: {"value": value, "low": value - 0.02, "high": value + 0.02, "n": n},
-        "auc_order": {"value": None, "low": None, "high": None, "n": 0, "reason": reason},
+        metric: Figure(value, value - 0.02, value + 0.02, n),
+        "auc_order": Figure.undefined(reason),
     }
     common = np.random.default_rng(0).normal(scale=0.02, size=400)
     draws = np.stack(
@@ -140,7 +141,7 @@ def test_every_evaluated_system_of_a_run_is_on_the_page(tmp_path, capsys):
 def test_twenty_systems_stay_under_five_megabytes():
     metrics = [f"recall_at_{k}" for k in range(25)]
     big = evaluation()
-    cell = {"value": 0.123456789, "low": 0.112345678, "high": 0.134567891, "n": 123456}
+    cell = Figure(0.123456789, 0.112345678, 0.134567891, 123456)
     segments = [f"segment_{number}" for number in range(9)]
     figures = {split: {s: dict.fromkeys(metrics, cell) for s in segments} for split in ("test", "validation")}
     index = [[split, s, m] for split in figures for s in segments for m in metrics]

@@ -17,15 +17,16 @@ from configs.schema import EvaluationConfig, Hashing, ItemNetworkConfig
 from prerank.encoding.batches import EncodedLog
 from prerank.evaluation.definitions import define
 from prerank.evaluation.evaluation import (
-    EvaluationContext,
-    evaluate_predictions,
-    evaluation_context,
     made_with,
     measured_with,
+    metrics_as_json,
     paired_difference,
     read_evaluation,
+    read_metrics,
 )
+from prerank.evaluation.figure import Figure
 from prerank.evaluation.measures import split_rows
+from prerank.evaluation.measuring import EvaluationContext, evaluate_predictions, evaluation_context
 from prerank.evaluation.metrics import RankedLists, auc, gauc, hit_rate_at_k, log_loss, recall_at_k, standing
 from prerank.evaluation.segments import SegmentSources
 
@@ -125,10 +126,10 @@ def test_every_metric_is_measured_on_its_own_rows():
         "log_loss_click": log_loss(clicked[exposed], probability[exposed]),
     }
     for name, value in expected.items():
-        assert found[name]["value"] == pytest.approx(value), name
-    assert found["auc_click"]["n"] == 240
-    assert found["auc_click_with_random"]["n"] == 320
-    assert found["recall_at_3"]["n"] == 40
+        assert found[name].value == pytest.approx(value), name
+    assert found["auc_click"].n == 240
+    assert found["auc_click_with_random"].n == 320
+    assert found["recall_at_3"].n == 40
     assert all(define(name) for name in found)
 
 
@@ -143,8 +144,8 @@ def test_an_item_segment_counts_its_own_rows_only():
     seen = sources().training_impressions[item]
     rows = (seen > 0) & (seen <= 2)
     assert tail["rows"] == rows.sum()
-    assert found["auc_click"]["value"] == pytest.approx(auc(clicked[rows], probability[rows]))
-    assert found["gauc_click"]["value"] == pytest.approx(gauc(clicked[rows], score[rows], request[rows]))
+    assert found["auc_click"].value == pytest.approx(auc(clicked[rows], probability[rows]))
+    assert found["gauc_click"].value == pytest.approx(gauc(clicked[rows], score[rows], request[rows]))
     shares = []
     for one in range(40):
         place = np.flatnonzero(request == one)
@@ -152,22 +153,22 @@ def test_an_item_segment_counts_its_own_rows_only():
         wanted = [row for row in place if rows[row] and position[row] <= 3]
         if wanted:
             shares.append(np.mean([row in first for row in wanted]))
-    assert found["recall_at_3"]["value"] == pytest.approx(np.mean(shares))
-    assert found["recall_at_3"]["n"] == len(shares)
+    assert found["recall_at_3"].value == pytest.approx(np.mean(shares))
+    assert found["recall_at_3"].n == len(shares)
 
 
 def test_a_value_lies_in_its_interval_and_the_json_is_strict():
     evaluation = evaluate_predictions(pa.concat_tables([predictions("validation", 12), predictions()]), context())
-    text = json.dumps([evaluation.metrics, evaluation.protocol], allow_nan=False)
+    text = json.dumps([metrics_as_json(evaluation.metrics), evaluation.protocol], allow_nan=False)
     assert set(json.loads(text)[0]) == {"validation", "test"}
     cells = [cell for split in evaluation.metrics.values() for found in split.values() for cell in found.values()]
-    assert any(cell["low"] is not None for cell in cells)
+    assert any(cell.low is not None for cell in cells)
     for cell in cells:
-        assert {"value", "low", "high", "n"} <= set(cell)
-        if cell["low"] is None:
-            assert cell["reason"]
+        assert {"value", "low", "high", "n"} <= set(cell.as_json())
+        if cell.low is None:
+            assert cell.reason
         else:
-            assert cell["low"] <= cell["value"] <= cell["high"]
+            assert cell.low <= cell.value <= cell.high
     assert evaluation.draws.shape == (len(evaluation.protocol["bootstrap"]), SETTINGS.draws)
 
 
@@ -177,7 +178,7 @@ def test_k_that_no_list_can_tell_is_left_out_and_said():
     assert facts["recall_left_out"] == [20]
     recalled = replaced(predictions(), stage=["recalled"] * 320)
     found = evaluate_predictions(recalled, context())
-    assert found.metrics["test"]["all"]["auc_click"]["reason"] == "no row was exposed"
+    assert found.metrics["test"]["all"]["auc_click"].reason == "no row was exposed"
 
 
 def test_recall_on_whole_recalled_sets_agrees_with_a_loop():
@@ -200,20 +201,18 @@ def test_recall_on_whole_recalled_sets_agrees_with_a_loop():
         rows = np.flatnonzero(request == one)
         best = rows[np.argsort(-rank_score[rows])][:3]
         shares.append(np.isin(best, rows[np.argsort(-score[rows])][:3]).mean())
-    assert found["recall_full_at_3"]["value"] == pytest.approx(np.mean(shares))
-    assert found["recall_full_at_3"]["n"] == 10
-    assert found["recall_full_at_3_chance"]["value"] == pytest.approx(3 / 8)
-    assert found["recall_at_3"]["n"] == 40
+    assert found["recall_full_at_3"].value == pytest.approx(np.mean(shares))
+    assert found["recall_full_at_3"].n == 10
+    assert found["recall_full_at_3_chance"].value == pytest.approx(3 / 8)
+    assert found["recall_at_3"].n == 40
     assert all(define(name) for name in found)
 
 
 def test_a_single_class_task_is_undefined_and_warned_about(capsys):
     table = replaced(predictions(), ordered=np.zeros(320, dtype=bool))
     found = evaluate_predictions(table, context()).metrics["test"]["all"]
-    assert found["auc_order"] == {
-        "value": None, "low": None, "high": None, "n": 320, "reason": "one class only: 0 positives among 320 rows",
-    }  # fmt: skip
-    assert found["gauc_order"]["reason"] == "no request has both classes"
+    assert found["auc_order"] == Figure.undefined("one class only: 0 positives among 320 rows", 320)
+    assert found["gauc_order"].reason == "no request has both classes"
     assert "auc_order is undefined" in capsys.readouterr().out
 
 
@@ -222,26 +221,26 @@ def test_tasks_that_are_off_have_reasons_and_no_values(capsys):
     table = replaced(predictions(), position=np.full(320, np.nan, dtype=np.float32))
     found = evaluate_predictions(table, context(tasks_off=off, cutoffs=[3])).metrics["test"]["all"]
     for name in ("auc_order", "gauc_order", "log_loss_order", "score_auc_order", "hit_rate_order_at_3"):
-        assert found[name]["reason"] == off["order"]
+        assert found[name].reason == off["order"]
     for name in ("auc_top3", "recall_at_3", "recall_at_3_chance"):
-        assert found[name]["reason"] == off["rank"]
-    assert found["auc_click"]["value"] is not None
+        assert found[name].reason == off["rank"]
+    assert found["auc_click"].value is not None
     assert "task order is off: no order in the log" in capsys.readouterr().out
 
 
 def test_a_head_that_a_system_lacks_and_one_head_for_each_k():
     table = replaced(predictions(), p_rank=pa.nulls(320, pa.float32()))
     found = evaluate_predictions(table, context()).metrics["test"]["all"]
-    assert found["auc_top3"]["reason"] == "the system has no rank head"
+    assert found["auc_top3"].reason == "the system has no rank head"
     position = table["position"].to_numpy()
     own = table.append_column("p_top3", pa.array(-position))
-    assert evaluate_predictions(own, context()).metrics["test"]["all"]["auc_top3"]["value"] == 1.0
+    assert evaluate_predictions(own, context()).metrics["test"]["all"]["auc_top3"].value == 1.0
 
 
 def test_an_empty_segment_is_undefined():
     table = replaced(predictions(), item=np.zeros(320, dtype=np.int32))
     cold = evaluate_predictions(table, context()).metrics["test"]["cold"]
-    assert all(cell["value"] is None and cell["n"] == 0 for cell in cold.values())
+    assert all(cell.value is None and cell.n == 0 for cell in cold.values())
 
 
 def test_whole_sessions_are_drawn_else_users_else_requests():
@@ -296,25 +295,52 @@ def test_what_was_written_is_read_back(tmp_path):
         read_evaluation(tmp_path)
 
 
+def test_figures_know_their_unit_and_chance_level_also_from_files_that_do_not(tmp_path):
+    evaluation = evaluate_predictions(predictions(), context())
+    cells = evaluation.metrics["test"]["all"]
+    assert (cells["auc_click"].chance, cells["gauc_order"].chance) == (0.5, 0.5)
+    assert cells["recall_at_3"].chance == cells["recall_at_3_chance"].value == pytest.approx(3 / 8)
+    assert (cells["log_loss_click"].chance, cells["log_loss_click"].unit) == (None, "nats")
+    assert (cells["hit_rate_order_at_3"].chance, cells["recall_at_3_chance"].chance) == (None, None)
+    evaluation.write(tmp_path)
+    path = tmp_path / "metrics.json"
+    content = json.loads(path.read_text())
+    assert content == metrics_as_json(evaluation.metrics)
+    for segments in content.values():
+        for written in segments.values():
+            for cell in written.values():
+                cell.pop("unit", None)
+                cell.pop("chance", None)
+    path.write_text(json.dumps(content))
+    assert read_metrics(path) == evaluation.metrics
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '{"test": {"all": {"auc_click": {"value": 1}}}}', '{"test": 3}'])
+def test_metrics_that_are_none_are_refused(tmp_path, content):
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(InputError, match="holds no figures of an evaluation"):
+        read_metrics(tmp_path / "metrics.json")
+
+
 def measured(table, **changes):
     return evaluate_predictions(table, context(**changes))
 
 
 def test_paired_difference_is_null_for_a_system_against_itself():
     found = paired_difference(measured(predictions()), measured(predictions()), "gauc_click")
-    assert (found["value"], found["low"], found["high"], found["p"]) == (0.0, 0.0, 0.0, 1.0)
-    assert found["n"] > 0
+    assert (found.value, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+    assert found.n > 0
 
 
 def test_paired_difference_finds_the_better_system():
     better = measured(replaced(predictions(), score=predictions()["position"].to_numpy() * -1.0))
     for metric in ("recall_at_3", "gauc_click", "score_auc_click"):
         found = paired_difference(better, measured(predictions()), metric)
-        values = [each.metrics["test"]["all"][metric]["value"] for each in (better, measured(predictions()))]
-        assert found["value"] == values[0] - values[1]
-        assert found["low"] > 0, metric
-        assert found["p"] < 0.05
-        assert found["visible"] > 0
+        values = [each.metrics["test"]["all"][metric].value for each in (better, measured(predictions()))]
+        assert found.value == values[0] - values[1]
+        assert found.low > 0, metric
+        assert found.p < 0.05
+        assert found.visible > 0
 
 
 def test_paired_difference_refuses_other_rows_other_draws_and_unknown_names():
@@ -335,8 +361,8 @@ def test_a_paired_difference_of_what_one_system_cannot_have_says_why():
     ours = measured(predictions())
     without = measured(replaced(predictions(), p_rank=np.full(320, None)))
     found = paired_difference(ours, without, "auc_top3")
-    assert (found["value"], found["p"]) == (None, None)
-    assert found["reason"]
+    assert (found.value, found.p) == (None, None)
+    assert found.reason
 
 
 def test_the_context_of_a_run_comes_from_its_encoded_training_split():

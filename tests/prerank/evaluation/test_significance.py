@@ -1,25 +1,24 @@
-"""Bootstrap, paired differences, Holm and power: against naive resampling and known answers."""
+"""Differences and how sure they are: p-values, Holm, power, Student's t and the jackknife, against known answers."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from prerank.evaluation.metrics import auc
+from graph.resampling import Resampler, percentile_interval
+from prerank.evaluation.bootstrap import pooled_auc
+from prerank.evaluation.figure import Difference
 from prerank.evaluation.significance import (
-    LANES,
-    PooledAUC,
-    RatioOfSums,
-    Resampler,
-    Undefined,
     difference_of_draws,
-    figure,
+    estimate,
     holm,
-    interval,
-    pooled_auc,
+    jackknife,
+    normal_p,
+    normal_reach,
     smallest_visible_difference,
     two_sided_p,
 )
@@ -33,111 +32,12 @@ def clustered(seed=0, clusters=60, rows=600, ties=True, skill=1.0):
     return labels, (np.round(scores, 1) if ties else scores), cluster
 
 
-def multiplicities(resampler, draw):
-    return resampler.blocks[draw // LANES, :, draw % LANES].astype(int)
-
-
-@pytest.mark.parametrize("ties", [True, False])
-def test_pooled_auc_is_recomputed_in_full_for_every_draw(ties):
-    labels, scores, cluster = clustered(ties=ties)
-    statistic = pooled_auc(labels, scores, cluster, 60)
-    assert isinstance(statistic, PooledAUC)
-    assert statistic.value == pytest.approx(auc(labels, scores))
-    resampler = Resampler(60, LANES + 7, seed=3)
-    draws = statistic.draws(resampler)
-    assert draws.shape == (LANES + 7,)
-    for draw in (0, 1, LANES - 1, LANES, LANES + 6):
-        copies = np.repeat(np.arange(600), multiplicities(resampler, draw)[cluster])
-        assert draws[draw] == pytest.approx(auc(labels[copies], scores[copies]))
-
-
-def test_ratio_of_sums_is_the_mean_of_the_drawn_cases():
-    rng = np.random.default_rng(1)
-    owners, values, weights = rng.integers(20, size=50), rng.random(50), rng.integers(1, 9, size=50).astype(float)
-    statistic = RatioOfSums(np.bincount(owners, values * weights, 20), np.bincount(owners, weights, 20), 50)
-    resampler = Resampler(20, 30, seed=0)
-    draws = statistic.draws(resampler)
-    for draw in range(30):
-        copies = np.repeat(np.arange(50), multiplicities(resampler, draw)[owners])
-        assert draws[draw] == pytest.approx(np.average(values[copies], weights=weights[copies]))
-
-
-def test_draws_are_reproducible_and_extend():
-    few, many = Resampler(40, 10, seed=7), Resampler(40, 100, seed=7)
-    assert all((multiplicities(few, draw) == multiplicities(many, draw)).all() for draw in range(10))
-    assert all(multiplicities(many, draw).sum() == 40 for draw in range(100))
-    assert (multiplicities(Resampler(40, 10, seed=8), 0) != multiplicities(few, 0)).any()
-
-
-def test_draws_without_both_classes_are_undefined():
-    labels, scores, cluster = np.array([1, 0, 0, 0]), np.arange(4.0), np.arange(4)
-    statistic = pooled_auc(labels, scores, cluster, 4)
-    resampler = Resampler(4, 200, seed=0)
-    drawn = np.array([multiplicities(resampler, draw) for draw in range(200)])
-    one_class = (drawn[:, 0] == 0) | (drawn[:, 0] == 4)
-    assert (np.isnan(statistic.draws(resampler)) == one_class).all()
-    made = figure(statistic, statistic.draws(resampler), 4, 0.95)
-    assert made["value"] == 0.0
-    assert made["low"] is None
-    assert "both classes" in made["reason"]
-
-
-def test_one_cluster_has_a_value_and_no_interval():
-    statistic = pooled_auc(np.array([1, 0]), np.array([1.0, 0.0]), np.zeros(2, dtype=int), 1)
-    made = figure(statistic, statistic.draws(Resampler(1, 50, 0)), 1, 0.95)
-    assert (made["value"], made["low"], made["high"]) == (1.0, None, None)
-    assert "one unit" in made["reason"]
-
-
-@pytest.mark.parametrize(("labels", "reason"), [([], "no rows"), ([1, 1], "one class"), ([0], "one class")])
-def test_an_undefined_auc_says_why_in_strict_json(labels, reason):
-    statistic = pooled_auc(np.array(labels), np.arange(float(len(labels))), np.zeros(len(labels), dtype=int), 1)
-    assert isinstance(statistic, Undefined)
-    made = figure(statistic, statistic.draws(Resampler(1, 5, 0)), 1, 0.95)
-    assert made["value"] is None
-    assert made["n"] == len(labels)
-    assert reason in json.loads(json.dumps(made, allow_nan=False))["reason"]
-
-
-def test_interval_holds_the_value_and_most_of_the_draws():
-    draws = np.random.default_rng(0).normal(size=4000)
-    low, high = interval(0.0, draws, 0.95)
-    assert low == pytest.approx(-1.96, abs=0.1)
-    assert high == pytest.approx(1.96, abs=0.1)
-    assert interval(5.0, draws, 0.95)[1] == 5.0
-    assert interval(-5.0, draws, 0.95)[0] == -5.0
-
-
-def test_intervals_cover_the_true_value():
-    """AUC of two normals one standard deviation apart is Φ(1/√2) = 0.760; labels are clustered on purpose."""
-    truth, covered = 0.7602, 0
-    for seed in range(100):
-        rng = np.random.default_rng([5, seed])
-        cluster = np.repeat(np.arange(80), 10)
-        labels = rng.random(800) < np.repeat(rng.uniform(0.05, 0.6, size=80), 10)
-        statistic = pooled_auc(labels, rng.standard_normal(800) + labels, cluster, 80)
-        low, high = interval(statistic.value, statistic.draws(Resampler(80, 200, seed)), 0.95)
-        covered += low <= truth <= high
-    assert 88 <= covered <= 100
-
-
-def test_clusters_widen_the_interval_where_requests_repeat():
-    labels, scores, _ = clustered(rows=200, ties=False)
-    copies = np.tile(np.arange(200), 5)
-    widths = []
-    for cluster, clusters in ((np.arange(1000), 1000), (copies, 200)):
-        statistic = pooled_auc(labels[copies], scores[copies], cluster, clusters)
-        low, high = interval(statistic.value, statistic.draws(Resampler(clusters, 300, 0)), 0.95)
-        widths.append(high - low)
-    assert widths[1] > 1.7 * widths[0]  # √5 = 2.2 in the limit
-
-
 def test_a_system_against_itself_is_null():
     labels, scores, cluster = clustered()
     statistic = pooled_auc(labels, scores, cluster, 60)
     draws = statistic.draws(Resampler(60, 100, 0))
-    nothing = {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "visible": 0.0}
-    assert difference_of_draws(0.0, draws, draws, 0.95) == nothing
+    nothing = Difference(0.0, 0.0, 0.0, 600, p=1.0, visible=0.0)
+    assert difference_of_draws(0.0, draws, draws, 0.95, 600) == nothing
 
 
 def test_equally_good_systems_are_rarely_told_apart():
@@ -149,7 +49,7 @@ def test_equally_good_systems_are_rarely_told_apart():
         both = [pooled_auc(labels, labels + rng.standard_normal(600), cluster, 60) for _ in range(2)]
         resampler = Resampler(60, 200, seed)
         gap = both[0].value - both[1].value
-        found += difference_of_draws(gap, *(one.draws(resampler) for one in both), 0.95)["p"] < 0.05
+        found += difference_of_draws(gap, *(one.draws(resampler) for one in both), 0.95, 600).p < 0.05
     assert found <= 14
 
 
@@ -159,10 +59,10 @@ def test_pairing_sees_what_separate_intervals_hide():
     a, b = (pooled_auc(labels, values, cluster, 300) for values in (scores, worse))
     resampler = Resampler(300, 500, 0)
     draws = [one.draws(resampler) for one in (a, b)]
-    separate = [interval(one.value, drawn, 0.95) for one, drawn in zip((a, b), draws, strict=True)]
-    paired = difference_of_draws(a.value - b.value, *draws, 0.95)
+    separate = [percentile_interval(one.value, drawn, 0.95) for one, drawn in zip((a, b), draws, strict=True)]
+    paired = difference_of_draws(a.value - b.value, *draws, 0.95, 3000)
     assert separate[0][0] < separate[1][1]
-    assert paired["high"] - paired["low"] < 0.6 * (separate[0][1] - separate[0][0])
+    assert paired.high - paired.low < 0.6 * (separate[0][1] - separate[0][0])
 
 
 def test_p_values_are_counted_where_possible_and_fine_enough_for_holm():
@@ -173,10 +73,58 @@ def test_p_values_are_counted_where_possible_and_fine_enough_for_holm():
     assert two_sided_p(0.0, np.zeros(50)) == 1.0
 
 
-def test_holm_known_answer():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
+def differences_with(*p_values):
+    return {place: Difference(0.1, 0.0, 0.2, 9, p=p) for place, p in enumerate(p_values)}
+
+
+def holm_by_hand(p_values):
+    """Reject the smallest first, each against what is left; an adjusted p never falls below an earlier one."""
+    left, adjusted, highest = sorted(range(len(p_values)), key=lambda place: p_values[place]), {}, 0.0
+    while left:
+        highest = max(highest, min(1.0, len(left) * p_values[left[0]]))
+        adjusted[left.pop(0)] = highest
+    return [adjusted[place] for place in range(len(p_values))]
+
+
+@pytest.mark.parametrize(
+    ("p_values", "expected"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.9, 0.8], [1.0, 1.0]),
+        ([0.02], [0.02]),
+        ([0.02, 0.02, 0.02], [0.06, 0.06, 0.06]),  # ties share the largest of their steps
+        ([0.01, 0.3, 0.3], [0.03, 0.6, 0.6]),
+        ([], []),
+    ],
+)
+def test_holm_known_answers(p_values, expected):
+    corrected = holm(differences_with(*p_values))
+    assert [each.p_holm for each in corrected.values()] == pytest.approx(expected)
+    assert holm_by_hand(p_values) == pytest.approx(expected)
+
+
+def test_holm_is_over_the_tested_ones_and_changes_nothing_else():
+    family = differences_with(0.01, None, 0.04, 0.03)
+    corrected = holm(family)
+    assert [each.p_holm for each in corrected.values()] == pytest.approx([0.03, None, 0.06, 0.06])
+    assert [each.p for each in corrected.values()] == [0.01, None, 0.04, 0.03]
+    assert corrected[1] == family[1]
+    assert family[0].p_holm is None
+
+
+def test_families_are_corrected_apart():
+    tests = {(name, place): Difference(0, 0, 0, 1, p=p) for name in "ab" for place, p in enumerate((0.01, 0.04))}
+    tests["c", 0] = Difference(0, 0, 0, 1, p=0.5)
+    corrected = holm(tests, family=lambda key: key[0])
+    assert list(corrected) == list(tests)
+    assert [each.p_holm for each in corrected.values()] == pytest.approx([0.02, 0.04, 0.02, 0.04, 0.5])
+
+
+def test_holm_keeps_the_type():
+    class Special(Difference):
+        pass
+
+    assert isinstance(holm({"a": Special(0.1, 0.0, 0.2, 9, p=0.5)})["a"], Special)
 
 
 def test_smallest_visible_difference_has_the_stated_power():
@@ -186,9 +134,65 @@ def test_smallest_visible_difference_has_the_stated_power():
     assert (observed > 1.96).mean() == pytest.approx(0.8, abs=0.01)
 
 
-def test_the_kernel_keeps_ties_apart_from_neighbours():
-    statistic = pooled_auc(np.array([1, 0, 1, 0, 0]), np.array([1.0, 1.0, 2.0, 2.0, 0.0]), np.arange(5), 5)
-    assert statistic.ends_tie.tolist() == [True, False, True, False, True]
-    assert statistic.value == pytest.approx((1 + 0.5 + 0 + 1 + 1 + 0.5) / 6)
-    untied = replace(statistic, ends_tie=np.ones(5, dtype=bool))
-    assert untied.value != statistic.value
+def test_the_normal_interval_and_p_are_of_one_test():
+    assert normal_reach(2.0, 0.95) == pytest.approx(2 * stats.norm.ppf(0.975))
+    assert normal_p(-normal_reach(2.0, 0.95), 2.0) == pytest.approx(0.05)
+
+
+def test_the_estimate_is_students():
+    values = [0.01, 0.02, 0.04, 0.00, 0.03]
+    found = estimate(values)
+    expected = stats.ttest_1samp(values, 0)
+    low, high = expected.confidence_interval(0.95)
+    np.testing.assert_allclose([found.value, found.low, found.high, found.p], [0.02, low, high, expected.pvalue])
+    error = np.std(values, ddof=1) / math.sqrt(5)
+    assert found.visible == pytest.approx((2.7764451 + 0.9409646) * error)  # t(4) at 97.5 % and 80 %
+    assert found.n == 5
+    narrower = estimate(values, 0.9)
+    assert (narrower.low, narrower.high) == pytest.approx(tuple(expected.confidence_interval(0.9)))
+
+
+@pytest.mark.parametrize(
+    ("values", "value", "low", "p", "n", "reason"),
+    [
+        ([], None, None, None, 0, "undefined in every market"),
+        ([0.3], 0.3, None, None, 1, "one market"),
+        ([0.0, 0.0, 0.0], 0.0, 0.0, 1.0, 3, None),
+        ([0.5, 0.5], 0.5, None, None, 2, "do not differ"),
+        ([0.25, 0.25 + 1e-16], 0.25, None, None, 2, "do not differ"),
+    ],
+)
+def test_edges_of_the_estimate(values, value, low, p, n, reason):
+    found = estimate(values)
+    assert (found.low, found.high, found.p, found.n) == (low, low, p, n)
+    assert found.value == pytest.approx(value)
+    assert found.reason is None if reason is None else reason in found.reason
+    assert json.dumps(found.as_json(), allow_nan=False)
+
+
+def test_what_the_estimate_calls_visible_is_seen_in_four_of_five_experiments():
+    """Six markets whose differences are normal; the true one is as large as is called visible on average."""
+    random = np.random.default_rng(4)
+    noise = random.normal(size=(4000, 6))
+    true = np.mean([estimate(list(each)).visible for each in noise[:1000]])
+    seen = [estimate(list(each + true)).p < 0.05 for each in noise]
+    assert np.mean(seen) == pytest.approx(0.8, abs=0.06)
+
+
+def test_the_estimate_of_nothing_is_significant_as_often_as_it_should_be():
+    noise = np.random.default_rng(5).normal(size=(3000, 4))
+    assert np.mean([estimate(list(each)).p < 0.05 for each in noise]) == pytest.approx(0.05, abs=0.015)
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    values = np.random.default_rng(0).normal(size=500)
+    blocks = np.stack([np.ones(500), values], axis=1)
+    figure = jackknife(blocks, {"mean": lambda sums: float(sums[1] / sums[0])}, 500, 0.95)["mean"]
+    assert figure.high - figure.value == pytest.approx(1.96 * values.std(ddof=1) / np.sqrt(500), rel=1e-3)
+    assert figure.value - figure.low == pytest.approx(figure.high - figure.value)
+
+
+def test_an_undefined_statistic_is_no_number():
+    figure = jackknife(np.ones((4, 2)), {"x": lambda _sums: float("nan")}, 4, 0.95)["x"]
+    assert figure.value is None
+    assert figure.reason == "the vectors do not vary"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 
-import numpy as np
 import pytest
-from scipy import stats
 
 from configs.errors import InputError
-from prerank.mechanisms.gains import Estimate, Gain, Verdict, along, estimate, gains_of
+from prerank.evaluation.figure import Figure
+from prerank.evaluation.significance import estimate
+from prerank.mechanisms.gains import Gain, Verdict, along, gains_of
 from prerank.mechanisms.jobs import Fit
 from prerank.mechanisms.plan import Axis, Claim, Condition, Expectation, Measure, MechanismPlan, Module, SystemVariant
 
@@ -18,8 +17,9 @@ GAUC, LOSS = Measure("gauc_click", "all"), Measure("log_loss_click", "all")
 
 
 def figures(gauc, loss=0.5, n=100, **others):
-    cells = {"gauc_click": {"value": gauc, "n": n}, "log_loss_click": {"value": loss, "n": n}}
-    return {"all": {**cells, "gauc_click_chance": {"value": 0.5, "n": n}, **others}}
+    values = {"gauc_click": gauc, "log_loss_click": loss, "gauc_click_chance": 0.5}
+    cells = {name: Figure(value, None, None, n).as_json() for name, value in values.items()}
+    return {"all": {**cells, **others}}
 
 
 def plan_of(*claims: tuple[str, Claim]) -> MechanismPlan:
@@ -59,29 +59,6 @@ def pairs(tmp_path):
     return make
 
 
-def test_the_interval_is_students():
-    values = [0.01, 0.02, 0.04, 0.00, 0.03]
-    found = estimate(values)
-    expected = stats.ttest_1samp(values, 0)
-    low, high = expected.confidence_interval(0.95)
-    np.testing.assert_allclose([found.mean, found.low, found.high, found.p], [0.02, low, high, expected.pvalue])
-    error = np.std(values, ddof=1) / math.sqrt(5)
-    assert found.visible == pytest.approx((2.7764451 + 0.9409646) * error)  # t(4) at 97.5 % and 80 %
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([], Estimate()),
-        ([0.3], Estimate(mean=0.3)),
-        ([0.0, 0.0, 0.0], Estimate(0.0, 0.0, 0.0, 1.0, 0.0)),
-        ([0.5, 0.5], Estimate(0.5, 0.5, 0.5, 0.0, 0.0)),
-    ],
-)
-def test_edges_of_the_estimate(values, expected):
-    assert estimate(values) == expected
-
-
 @pytest.mark.parametrize(
     ("expected", "values", "verdict"),
     [
@@ -111,7 +88,7 @@ def test_gains_are_with_less_without_market_by_market_and_a_loss_counts_downward
     assert gains[GAUC].by_seed == pytest.approx({0: 0.1, 1: 0.15})
     assert gains[LOSS].by_seed == pytest.approx({0: 0.1, 1: 0.2})
     assert (gains[GAUC].without, gains[GAUC].n, gains[GAUC].primary) == (pytest.approx(0.6), 100, True)
-    assert (gains[LOSS].expected, gains[LOSS].primary, gains[LOSS].p_holm) == (None, False, None)
+    assert (gains[LOSS].expected, gains[LOSS].primary, gains[LOSS].difference.p_holm) == (None, False, None)
 
 
 def test_markets_that_lack_a_side_or_a_figure_do_not_count(pairs):
@@ -123,7 +100,7 @@ def test_markets_that_lack_a_side_or_a_figure_do_not_count(pairs):
     gains = gains_of(plan_of(("c", claim)), made, finished)
     assert gains[0].by_seed == pytest.approx({0: 0.1})
     assert gains[0].verdict is Verdict.too_few
-    assert (gains[1].measure.segment, gains[1].by_seed, gains[1].estimate) == ("cold", {}, Estimate())
+    assert (gains[1].measure.segment, gains[1].by_seed, gains[1].difference) == ("cold", {}, estimate([]))
     assert gains_of(plan_of(("c", claim)), made, set()) == []
 
 
@@ -140,9 +117,9 @@ def test_holm_corrects_the_primary_figures_together(pairs):
     claim = Claim("m", Expectation.helps, (GAUC, LOSS))
     made, finished = pairs({"a": markets(0.1, 0.11, 0.12), "b": markets(0.1, -0.1, 0.05)})
     gains = [gain for gain in gains_of(plan_of(("a", claim), ("b", claim)), made, finished) if gain.primary]
-    p = [gain.estimate.p for gain in gains]
+    p = [gain.difference.p for gain in gains]
     assert p[0] < p[1]
-    assert [gain.p_holm for gain in gains] == [2 * p[0], max(2 * p[0], p[1])]
+    assert [gain.difference.p_holm for gain in gains] == [2 * p[0], max(2 * p[0], p[1])]
 
 
 def test_a_curve_is_in_the_order_of_its_doses(pairs):

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from prerank.mechanisms.gains import Gain, estimate
+from prerank.evaluation.significance import estimate
+from prerank.mechanisms.gains import Gain
 from prerank.mechanisms.plan import Axis, Condition, Expectation, Measure, MechanismPlan, Module, SystemVariant
 from prerank.mechanisms.report import write_report
 
@@ -87,7 +88,8 @@ def test_shapes_and_colours_tell_what_was_expected(plan, tmp_path):
 
 
 def test_the_json_is_strict_and_says_that_it_is_simulated(plan, tmp_path):
-    gains = [replace(gain, p_holm=0.5) for gain in gains_on(plan, [0.01])]
+    gains = gains_on(plan, [0.01])
+    gains = [replace(gain, difference=replace(gain.difference, p_holm=0.5)) for gain in gains]
     text = write_report(plan, gains, 5, tmp_path)[0].read_text()
     read = json.loads(text, parse_constant=lambda found: pytest.fail(f"{found} is not strict JSON"))
     assert read["simulated"] is True

@@ -27,9 +27,9 @@ from configs.command import config_from, parse, run_config, save, settings
 from configs.console import say
 from configs.stages import Run, read_json, replacing
 from prerank.compare.cost import measure
+from prerank.compare.statistics import SeedFigure, SeedMean, difference, summary
 from prerank.encoding.features import encode_log
 from prerank.evaluation.evaluation import read_evaluation
-from prerank.evaluation.significance import difference_of_draws, interval
 from prerank.experiment.fits import share
 from prerank.experiment.jobs import STAGES, argument
 from prerank.fitting import fit, open_log, open_work, system_stage
@@ -37,8 +37,6 @@ from prerank.systems.cold import RANKING
 
 METRICS = ("gauc_click", "recall_at_10")
 CONFIDENCE = 0.95
-Quality = tuple[float, float, float, list[float], np.ndarray]
-"""Mean over runs, its interval, each run's value, and the draws of the mean."""
 ROUNDS = 5
 """Measurements of a system's time, all systems in turns; the lowest is taken, since other work only ever adds."""
 
@@ -85,17 +83,19 @@ class Row:
     scoring_ms: float = 0.0
     network_ms: float = 0.0
 
-    def quality(self, split: str, metric: str) -> Quality:
-        """Mean over runs, its interval, each run's value, and the draws of the mean."""
-        evaluations = [read_evaluation(folder) for folder in self.found.values()]
-        values = [each.metrics[split]["all"][metric]["value"] for each in evaluations]
-        key = [split, "all", metric]
-        drawn = [each.draws[each.protocol["bootstrap"].index(key)] for each in evaluations]
-        draws = np.mean(np.stack(drawn).astype(np.float64), axis=0)
-        low, high = interval(float(np.mean(values)), draws, CONFIDENCE)
-        assert low is not None
-        assert high is not None
-        return float(np.mean(values)), low, high, values, draws
+    def by_run(self, split: str, metric: str) -> dict[int, SeedFigure]:
+        """The figure of each run, with its draws."""
+        figures = {}
+        for place, folder in enumerate(self.found.values()):
+            evaluation = read_evaluation(folder)
+            figure = evaluation.metrics[split]["all"][metric]
+            assert figure.value is not None
+            figures[place] = SeedFigure(figure.value, evaluation.draws_of(split, "all", metric), figure.n)
+        return figures
+
+    def quality(self, split: str, metric: str) -> SeedMean:
+        """Mean over runs with its interval."""
+        return summary(self.by_run(split, metric), market=False, confidence=CONFIDENCE)
 
 
 def fit_variant(variant: Variant, run: Run, ranked: Path | None, overrides: Sequence[str]) -> None:
@@ -162,17 +162,17 @@ def table(rows: Sequence[Row], every: Row) -> str:
 
 
 def _quality(row: Row, split: str, metric: str) -> str:
-    mean, low, high, values, _ = row.quality(split, metric)
-    return f"{mean:.4f} ({low:.3f}–{high:.3f}) [{min(values):.3f}…{max(values):.3f}]"
+    mean = row.quality(split, metric)
+    values = mean.by_seed.values()
+    return f"{mean.value:.4f} ({mean.low:.3f}–{mean.high:.3f}) [{min(values):.3f}…{max(values):.3f}]"
 
 
 def _difference(row: Row, every: Row) -> str:
     if row is every:
         return "–"
-    mean, _, _, _, draws = row.quality("test", "gauc_click")
-    whole, _, _, _, whole_draws = every.quality("test", "gauc_click")
-    gap = difference_of_draws(mean - whole, draws, whole_draws, CONFIDENCE)
-    return f"{gap['value']:+.4f} ({gap['low']:+.4f} … {gap['high']:+.4f})"
+    ours, whole = (each.by_run("test", "gauc_click") for each in (row, every))
+    gap = difference(ours, whole, market=False, confidence=CONFIDENCE)
+    return f"{gap.value:+.4f} ({gap.low:+.4f} … {gap.high:+.4f})"
 
 
 def choices(rows: Sequence[Row]) -> str:
@@ -214,7 +214,7 @@ def picture(rows: Sequence[Row], seeds: int) -> str:
         "ms for 1,000 candidates, network alone": lambda row: row.network_ms,
     }
     quality = {row.variant.label: row.quality("test", "gauc_click") for row in rows}
-    ends = [end for _, low, high, _, _ in quality.values() for end in (low, high)]
+    ends = [end for mean in quality.values() for end in (mean.low, mean.high) if end is not None]
     step = 0.02 if max(ends) - min(ends) < 0.15 else 0.05
     low, high = np.floor(min(ends) / step) * step, np.ceil(max(ends) / step) * step
     vertical = Scale(low, high, [(value, f"{value:.2f}") for value in np.arange(low, high + step / 2, step)])
@@ -229,13 +229,13 @@ def picture(rows: Sequence[Row], seeds: int) -> str:
     return panels("COLD: quality against operations and measured time", drawn, note)
 
 
-def _lines(rows: Sequence[Row], quality: Mapping[str, Quality], of_row: Callable[[Row], float]) -> list[Line]:
+def _lines(rows: Sequence[Row], quality: Mapping[str, SeedMean], of_row: Callable[[Row], float]) -> list[Line]:
     lines = []
     for system, colour in (("cold", "simulated"), ("ple", "trivago"), ("grace", "expedia")):
         chosen = [row for row in rows if row.variant.system == system]
-        found = [quality[row.variant.label] for row in chosen]
-        spans = [(low, high) for _, low, high, _, _ in found]
-        x, y = [of_row(row) for row in chosen], [mean for mean, *_ in found]
+        means = [quality[row.variant.label] for row in chosen]
+        spans = [(mean.low, mean.high) for mean in means]
+        x, y = [of_row(row) for row in chosen], [mean.value for mean in means]
         if chosen:
             lines.append(Line(system.upper(), COLOURS[colour], x, y, marks=True, spans=spans))
     return lines

@@ -48,8 +48,8 @@ class Command:
         return within(key, self.reads) and not within(key, self.but)
 
     def uses(self, key: str) -> bool:
-        """Whether the key decides what the command does, told or inherited."""
-        return self.takes(key) or within(key, self.inherits)
+        """Whether the key decides what the command makes, told or inherited."""
+        return key != "overwrite" and (self.takes(key) or within(key, self.inherits))
 
     def load(self) -> Callable[..., Any]:
         """The story, imported."""

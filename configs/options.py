@@ -75,7 +75,7 @@ def _options(schema: type, prefix: str) -> Iterator[Option]:
         if is_dataclass(kind):
             yield from _options(kind, f"{prefix}{entry.name}.")  # type: ignore[arg-type]
             continue
-        limits = " and ".join(condition.text for condition in entry.metadata["conditions"])
+        limits = " and ".join(limit.text for limit in entry.metadata["limits"])
         if isinstance(default, Enum):
             shown, default = "|".join(member.value for member in type(default)), default.value
         else:

@@ -19,7 +19,7 @@ LARGEST_PORT = 2**16 - 1
 
 
 @dataclass(frozen=True)
-class Condition:
+class Limit:
     """What a key's value must be.
 
     Attributes:
@@ -35,14 +35,14 @@ class Condition:
         """Refuse another value.
 
         Raises:
-            InputError: naming the key, the condition and the value.
+            InputError: naming the key, the limit and the value.
         """
         each = value if isinstance(value, list) and not self.whole else [value]
         if not all(self.holds(entry) for entry in each):
             raise InputError(f"{name} must be {self.text}, found {value}")
 
 
-def conditions(
+def limits(
     above: float | None = None,
     at_least: float | None = None,
     at_most: float | None = None,
@@ -50,7 +50,7 @@ def conditions(
     share: bool = False,
     ascending: bool = False,
     choices: Sequence[str] = (),
-) -> tuple[Condition, ...]:
+) -> tuple[Limit, ...]:
     """What the limits of a key say.
 
     Args:
@@ -61,23 +61,23 @@ def conditions(
         ascending: a list, not empty, of ascending numbers from 1.
         choices: the only values.
     """
-    limits = []
+    stated = []
     if above is not None:
-        limits.append(Condition(f"above {above}", lambda value: value > above))
+        stated.append(Limit(f"above {above}", lambda value: value > above))
     if at_least is not None:
-        limits.append(Condition(f"at least {at_least}", lambda value: value >= at_least))
+        stated.append(Limit(f"at least {at_least}", lambda value: value >= at_least))
     if at_most is not None:
-        limits.append(Condition(f"at most {at_most}", lambda value: value <= at_most))
+        stated.append(Limit(f"at most {at_most}", lambda value: value <= at_most))
     if between is not None:
         low, high = between
-        limits.append(Condition(f"from {low} to {high}", lambda value: low <= value <= high))
+        stated.append(Limit(f"from {low} to {high}", lambda value: low <= value <= high))
     if share:
-        limits.append(Condition("above 0 and below 1", lambda value: 0 < value < 1))
+        stated.append(Limit("above 0 and below 1", lambda value: 0 < value < 1))
     if ascending:
-        limits.append(Condition("ascending and at least 1", _ascends, whole=True))
+        stated.append(Limit("ascending and at least 1", _ascends, whole=True))
     if choices:
-        limits.append(Condition(" or ".join(choices), lambda value: value in choices))
-    return tuple(limits)
+        stated.append(Limit(" or ".join(choices), lambda value: value in choices))
+    return tuple(stated)
 
 
 def _ascends(values: Sequence[int]) -> bool:
@@ -102,8 +102,8 @@ def check_section(section: Any, prefix: str = "") -> None:
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):
                 raise InputError(f"{name} must be a finite number, found {number}")
-        for condition in entry.metadata["conditions"]:
-            condition.check(name, value)
+        for limit in entry.metadata["limits"]:
+            limit.check(name, value)
 
 
 def check_ranges(config: Config) -> None:

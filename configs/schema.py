@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from configs.ranges import LARGEST_PORT, LARGEST_SEED, conditions
+from configs.ranges import LARGEST_PORT, LARGEST_SEED, limits
 
 
-def key(default: Any, help: str, **limits: Any) -> Any:
+def key(default: Any, help: str, **bounds: Any) -> Any:
     """A configuration key; mutable defaults are copied for each instance.
 
     Args:
         default: its value where nobody says another, or the class of a section.
         help: its meaning and unit.
-        limits: which values it takes, as in :func:`configs.ranges.conditions`.
+        bounds: which values it takes, as in :func:`configs.ranges.limits`.
     """
-    metadata = {"help": help, "conditions": conditions(**limits)}
+    metadata = {"help": help, "limits": limits(**bounds)}
     if isinstance(default, type):
         return field(default_factory=default, metadata=metadata)
     if isinstance(default, (list, dict)):

@@ -194,6 +194,10 @@ def test_a_saved_configuration_holds_what_was_used(run):
     assert "threads" not in saved_keys(told("prerank.compare", run))["prerank"]  # type: ignore[operator]
 
 
+def test_permission_to_overwrite_is_given_once(run):
+    assert "overwrite" not in saved_keys(told("pretrain.run", run, "overwrite=true"))
+
+
 def test_a_near_key_of_the_command_is_suggested(tmp_path):
     for name, key in (("pretrain.run", "pretrain.batch_size"), ("prerank.fit", "prerank.batch_size")):
         with pytest.raises(InputError, match=f"unknown key 'batch_size': did you mean '{key}'"):

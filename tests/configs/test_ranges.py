@@ -9,7 +9,7 @@ import pytest
 from configs.command import parse
 from configs.errors import InputError
 from configs.options import options
-from configs.ranges import check_ranges, check_section, conditions
+from configs.ranges import check_ranges, check_section, limits
 from configs.schema import Config, key
 
 NUMBERS = ("int", "float", "list[int]", "list[float]")
@@ -70,7 +70,7 @@ def test_no_key_is_bounded_twice_from_one_side():
 
 
 @pytest.mark.parametrize(
-    ("limits", "inside", "outside"),
+    ("bounds", "inside", "outside"),
     [
         ({"above": 0}, [1, [1, 2]], [0, [1, 0]]),
         ({"at_least": 2}, [2], [1]),
@@ -81,13 +81,13 @@ def test_no_key_is_bounded_twice_from_one_side():
         ({"choices": ("a", "b")}, ["a"], ["c"]),
     ],
 )
-def test_what_limits_mean(limits, inside, outside):
-    (condition,) = conditions(**limits)
+def test_what_limits_mean(bounds, inside, outside):
+    (limit,) = limits(**bounds)
     for value in inside:
-        condition.check("k", value)
+        limit.check("k", value)
     for value in outside:
-        with pytest.raises(InputError, match=f"k must be {condition.text}, found "):
-            condition.check("k", value)
+        with pytest.raises(InputError, match=f"k must be {limit.text}, found "):
+            limit.check("k", value)
 
 
 def test_sections_are_checked_within_sections():

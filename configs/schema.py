@@ -34,7 +34,7 @@ class Backend(StrEnum):
     dgl = "dgl"
 
 
-class Engine(StrEnum):
+class GraphEngine(StrEnum):
     duckdb = "duckdb"
     spark = "spark"
 
@@ -548,7 +548,7 @@ class Config:
     experiment: str | None = key(None, "a file of configs/experiment, merged over data and model; paper: GRACE 3.1.4")
     seed: int = key(0, "of everything random", at_least=0, at_most=LARGEST_SEED)
     backend: Backend = key(Backend.pyg, "graph library that trains psi: pyg or dgl")
-    engine: Engine = key(Engine.duckdb, "engine that turns logs into edges: duckdb or spark")
+    engine: GraphEngine = key(GraphEngine.duckdb, "engine that turns logs into edges: duckdb or spark")
     data: DataConfig = key(DataConfig, "the log")
     graph: GraphConfig = key(GraphConfig, "the co-engagement graph")
     pretrain: PretrainConfig = key(PretrainConfig, "psi")

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.errors import InputError
-from configs.schema import Engine
+from configs.schema import GraphEngine
 from graph.logs.log import impressions_pattern
 
 
@@ -27,13 +27,13 @@ from graph.logs.log import impressions_pattern
 class Workbench:
     """A connected engine and the scratch folder where its intermediate tables lie."""
 
-    engine: Engine
+    engine: GraphEngine
     backend: Any
     scratch: Path
 
     def impressions(self, folder: Path) -> Any:
         """The checked log's impressions as a table expression; ``day`` comes from the folders' names."""
-        if self.engine is Engine.duckdb:
+        if self.engine is GraphEngine.duckdb:
             return self.backend.read_parquet(impressions_pattern(folder.parent), hive_partitioning=True)
         return self.backend.read_parquet(str(folder))
 
@@ -74,7 +74,7 @@ class Workbench:
 
 
 @contextmanager
-def workbench(engine: Engine, scratch: Path, memory_limit_gb: float) -> Iterator[Workbench]:
+def workbench(engine: GraphEngine, scratch: Path, memory_limit_gb: float) -> Iterator[Workbench]:
     """Connect an engine; the scratch folder and everything in it is removed at the end.
 
     Args:
@@ -88,7 +88,7 @@ def workbench(engine: Engine, scratch: Path, memory_limit_gb: float) -> Iterator
     """
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / "spill").mkdir(parents=True)
-    backend = _duckdb(scratch, memory_limit_gb) if engine is Engine.duckdb else _spark(scratch, memory_limit_gb)
+    backend = _duckdb(scratch, memory_limit_gb) if engine is GraphEngine.duckdb else _spark(scratch, memory_limit_gb)
     try:
         yield Workbench(engine, backend, scratch)
     except duckdb.OutOfMemoryException as error:

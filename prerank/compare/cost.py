@@ -7,8 +7,7 @@ its batch ready (:mod:`prerank.training.cost`).
 from __future__ import annotations
 
 import platform
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from prerank.encoding.batches import EncodedLog, EncodedSplit, SideArrays
 from prerank.experiment.jobs import OUTPUT, Fit
 from prerank.experiment.pool import Answer, Task, carry_out
 from prerank.fitting import open_work
-from prerank.training.cost import CANDIDATES, PASSES, serving_cost
+from prerank.training.cost import CANDIDATES, PASSES, median_ms, serving_cost
 from prerank.training.trainer import FittedNetwork
 
 COSTS = "_cost"
@@ -124,16 +123,6 @@ def in_memory(split: EncodedSplit, rows: Int64[np.ndarray, " rows"]) -> EncodedS
             {name: values.take(rows, axis=0) for name, values in pair.lists.items()},
         ),
     )
-
-
-def median_ms(score: Callable[[], object]) -> float:
-    """Median milliseconds of some calls, after a few to warm up; other work on the machine only ever adds."""
-    seconds = []
-    for _ in range(PASSES + 3):
-        started = time.perf_counter()
-        score()
-        seconds.append(time.perf_counter() - started)
-    return float(np.median(seconds[3:]) * 1e3)
 
 
 def cpu_model() -> str:

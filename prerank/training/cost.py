@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,13 +44,19 @@ def serving_cost(network: nn.Module, split: EncodedSplit) -> ServingCost:
     batch = split.batch(np.resize(np.arange(split.rows, dtype=np.int64), CANDIDATES))
     was_training = network.training
     network.eval()
-    seconds = []
     with torch.no_grad():
         with FlopCounterMode(display=False) as counter:
             network(batch)
-        for _ in range(PASSES + 3):
-            started = time.perf_counter()
-            network(batch)
-            seconds.append(time.perf_counter() - started)
+        latency = median_ms(lambda: network(batch))
     network.train(was_training)
-    return ServingCost(round(counter.get_total_flops() / CANDIDATES), float(np.median(seconds[3:]) * 1e3))
+    return ServingCost(round(counter.get_total_flops() / CANDIDATES), latency)
+
+
+def median_ms(score: Callable[[], object]) -> float:
+    """Median milliseconds of :data:`PASSES` calls, after a few to warm up."""
+    seconds = []
+    for _ in range(PASSES + 3):
+        started = time.perf_counter()
+        score()
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds[3:]) * 1e3)

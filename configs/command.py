@@ -36,12 +36,14 @@ class Invocation:
         config: the configuration.
         run: the run that it names.
         asked: the keys that the command line, its files and its experiment set themselves.
+        told: those of a command, without its experiment, which is about other systems and commands too.
         command: what they were parsed for.
     """
 
     config: Config
     run: Run
     asked: frozenset[str]
+    told: frozenset[str] = frozenset()
     command: Command = ANYTHING
 
     def save(self, path: Path) -> None:
@@ -68,6 +70,7 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
     run = Run(Path(naming.runs_folder) / naming.run)
     settled = layers.remembered(run) if remember else None
     asked = [layers.taken(layer, command, run, settled) for layer in everything]
+    told = _keys_of(asked) if command is not ANYTHING else frozenset()
     data, model, experiment = (_last(asked, key) for key in GROUPS.values())
 
     contents = [schema] if settled is None else [schema, settled]
@@ -83,8 +86,7 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
     config = OmegaConf.to_object(merged)
     assert isinstance(config, Config)
     check_ranges(config)
-    keys = frozenset(key for layer in asked if not layer.group for key in layer.keys)
-    return Invocation(config, run, keys, command)
+    return Invocation(config, run, _keys_of(asked), told, command)
 
 
 def main(name: str | Command, arguments: Sequence[str] | None = None) -> int:
@@ -151,6 +153,10 @@ def run_config(run: Run) -> Config:
 def settings(section: Any) -> Any:
     """A configuration section as plain JSON-like values, for a stage's identity."""
     return OmegaConf.to_container(OmegaConf.structured(section), resolve=True, enum_to_str=True)
+
+
+def _keys_of(asked: Sequence[Layer]) -> frozenset[str]:
+    return frozenset(key for layer in asked if not layer.group for key in layer.keys)
 
 
 def _last(asked: Sequence[Layer], key: str) -> str | None:

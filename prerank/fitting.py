@@ -15,6 +15,8 @@ import pytorch_lightning as lightning
 from configs.command import Invocation, run_config, settings
 from configs.console import say
 from configs.errors import InputError
+from configs.layers import group_names
+from configs.options import within
 from configs.schema import Config
 from configs.stages import Run, Stage, identity_of
 from graph.logs.log import SearchLog
@@ -40,6 +42,7 @@ def fit(invocation: Invocation) -> Path:
         InputError: if the run has no log or ψ, or belongs to other data.
     """
     config, run, name = invocation.config, invocation.run, invocation.config.model.name
+    refuse_unread(invocation)
     log = open_log(invocation)
     encoded = encode_log(invocation, log)
     work = open_work(config, run, encoded)
@@ -146,3 +149,21 @@ def context_of(config: Config, run: Run, encoded: EncodedLog, trained: EncodedLo
     """What evaluation needs besides predictions; ``trained`` is the run's own log where ``encoded`` is a new one."""
     in_p = EmbeddingTable.load(run.psi).rows_of(encoded.item_ids) >= 0 if run.psi.exists() else None
     return evaluation_context(encoded, config.evaluation, in_p, config.model.item, trained)
+
+
+def refuse_unread(invocation: Invocation) -> None:
+    """Refuse a key of ``model`` that the command was told and its system does not read.
+
+    Keys of ``prerank`` are let pass, so that one command line fits networks and others with the same training.
+
+    Raises:
+        InputError: naming the systems that read it.
+    """
+    system = invocation.config.model.name
+    read = ("model.name", *systems.find(system).KEYS)
+    for key in sorted(invocation.told):
+        if within(key, ("model",)) and not within(key, read):
+            readers = [name for name in group_names("model") if within(key, systems.find(name).KEYS)]
+            raise InputError(
+                f"{key} is not read by model={system}, but by {', '.join(readers) or 'no system'}: leave it out"
+            )

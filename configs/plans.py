@@ -28,14 +28,14 @@ Plan = TypeVar("Plan")
 
 
 @dataclass(frozen=True)
-class Place:
+class PlanPlace:
     """Where a value stands, for the message: a file, and the keys above the value."""
 
     file: str
     keys: tuple[str, ...] = ()
 
-    def below(self, key: str) -> Place:
-        return Place(self.file, (*self.keys, key))
+    def below(self, key: str) -> PlanPlace:
+        return PlanPlace(self.file, (*self.keys, key))
 
     def __str__(self) -> str:
         return f"{self.file}: {'.'.join(self.keys)}" if self.keys else self.file
@@ -52,7 +52,7 @@ def load_plan(schema: type[Plan], path: Path, key: str) -> Plan:
     Raises:
         InputError: if the file is missing, is not YAML, or does not fit the schema.
     """
-    plan: Plan = checked(schema, load_yaml(path, key), Place(str(path)))
+    plan: Plan = checked(schema, load_yaml(path, key), PlanPlace(str(path)))
     return plan
 
 
@@ -70,7 +70,7 @@ def load_yaml(path: Path, key: str) -> Any:
         raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
 
 
-def checked(kind: Any, value: Any, place: Place) -> Any:
+def checked(kind: Any, value: Any, place: PlanPlace) -> Any:
     """A value as its type says.
 
     Args:
@@ -121,7 +121,7 @@ def require_known(name: Any, known: Iterable[str], place: object) -> str:
     return str(name)
 
 
-def _dataclass(kind: Any, content: Mapping[str, Any], place: Place) -> Any:
+def _dataclass(kind: Any, content: Mapping[str, Any], place: PlanPlace) -> Any:
     hints = get_type_hints(kind, include_extras=True)
     by_key = {each.name.removesuffix("_"): each for each in fields(kind) if hints[each.name] != EntryName}
     for key in content:
@@ -136,7 +136,7 @@ def _dataclass(kind: Any, content: Mapping[str, Any], place: Place) -> Any:
     return kind(**values)
 
 
-def _mapping_of(names: Any, kind: Any, content: Mapping[str, Any], place: Place) -> dict[Any, Any]:
+def _mapping_of(names: Any, kind: Any, content: Mapping[str, Any], place: PlanPlace) -> dict[Any, Any]:
     plain = is_dataclass(kind) and EntryName in get_type_hints(kind, include_extras=True).values()
     for name in content:
         if plain and not NAME.fullmatch(name):
@@ -144,7 +144,7 @@ def _mapping_of(names: Any, kind: Any, content: Mapping[str, Any], place: Place)
     return {checked(names, name, place): checked(kind, value, place.below(name)) for name, value in content.items()}
 
 
-def _simple(kind: Any, value: Any, place: Place) -> Any:
+def _simple(kind: Any, value: Any, place: PlanPlace) -> Any:
     accepted = isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
     if not accepted or (kind is str and not value.strip()) or (kind is float and not math.isfinite(value)):
         raise InputError(f"{place} must be {SIMPLE[kind]}, found {value!r}")

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from configs.errors import InputError
-from configs.plans import Place, checked, load_yaml, mapping, require_known
+from configs.plans import PlanPlace, checked, load_yaml, mapping, require_known
 from configs.ranges import check_section
 from configs.schema import key
 
@@ -154,7 +154,7 @@ def make_world(content: object, where: str) -> WorldConfig:
     Raises:
         InputError: for an unknown key, an ill-typed value or one out of its range.
     """
-    world: WorldConfig = checked(WorldConfig, content, Place(where))
+    world: WorldConfig = checked(WorldConfig, content, PlanPlace(where))
     check_section(world, f"{where}: ")
     _check(world, where)
     return world

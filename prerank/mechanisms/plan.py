@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from configs.command import CONFIGS
 from configs.errors import InputError
-from configs.plans import EntryName, Place, checked, load_plan, mapping, require_known
+from configs.plans import EntryName, PlanPlace, checked, load_plan, mapping, require_known
 from prerank.evaluation.definitions import define
 from prerank.evaluation.segments import SEGMENTS
 
@@ -50,7 +50,7 @@ class SystemVariant:
     overrides: Mapping[str, Any]
 
 
-def _measure(value: object, place: Place) -> Measure:
+def _measure(value: object, place: PlanPlace) -> Measure:
     """``metric segment``, e.g. ``gauc_click tail``."""
     words = checked(str, value, place).split()
     if len(words) != 2:
@@ -61,7 +61,7 @@ def _measure(value: object, place: Place) -> Measure:
     return Measure(metric, require_known(segment, SEGMENTS, place))
 
 
-def _variant(value: object, place: Place) -> SystemVariant:
+def _variant(value: object, place: PlanPlace) -> SystemVariant:
     """``model`` beside the keys that differ."""
     overrides = mapping(value, place)
     if "model" not in overrides:

@@ -16,7 +16,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from configs.command import CONFIGS, settings
 from configs.errors import InputError
 from configs.options import within
-from configs.plans import Place, checked, load_plan, mapping, require_known
+from configs.plans import PlanPlace, checked, load_plan, mapping, require_known
 from configs.ranges import check_ranges
 from configs.schema import Config
 from prerank import systems
@@ -103,15 +103,15 @@ class Choices:
         """Choices have no edge."""
 
 
-def _searched_key(value: str, place: Place) -> str:
+def _searched_key(value: str, place: PlanPlace) -> str:
     return require_known(value, _defaults(), place)
 
 
-def _system(value: str, place: Place) -> str:
+def _system(value: str, place: PlanPlace) -> str:
     return require_known(value, sorted(file.stem for file in (CONFIGS / "model").glob("*.yaml")), place)
 
 
-def _searched(value: object, place: Place) -> Range | Choices:
+def _searched(value: object, place: PlanPlace) -> Range | Choices:
     content = mapping(value, place)
     if "choices" not in content:
         return _checked_range(checked(Range, content, place), place)
@@ -218,7 +218,7 @@ def _defaults() -> dict[str, Any]:
     return dict(leaves(Config()))
 
 
-def _checked_range(numbers: Range, place: Place) -> Range:
+def _checked_range(numbers: Range, place: PlanPlace) -> Range:
     default = _defaults()[place.keys[-1]]
     ends = f"{numbers.low:g} and {numbers.high:g}"
     if isinstance(default, bool) or not isinstance(default, int | float):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pytest
 
 from configs.errors import InputError
-from configs.plans import EntryName, Place, checked, load_plan
+from configs.plans import EntryName, PlanPlace, checked, load_plan
 
 
 class Colour(StrEnum):
@@ -19,7 +19,7 @@ class Colour(StrEnum):
     null = "null"
 
 
-def twice(value: Any, place: Place) -> int:
+def twice(value: Any, place: PlanPlace) -> int:
     return 2 * checked(int, value, place)
 
 
@@ -59,7 +59,7 @@ def test_a_plan_is_read(tmp_path):
 
 
 def test_what_is_left_out_has_its_default_and_nothing_is_an_empty_mapping():
-    assert checked(Garden, {"entries": None}, Place("f")) == Garden({})
+    assert checked(Garden, {"entries": None}, PlanPlace("f")) == Garden({})
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_what_is_left_out_has_its_default_and_nothing_is_an_empty_mapping():
 )
 def test_a_slip_is_named(change, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        checked(Garden, {**FULL, **change}, Place("f"))
+        checked(Garden, {**FULL, **change}, PlanPlace("f"))
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

@@ -34,7 +34,8 @@ def fit_all(
     for number, each in enumerate(fits):
         started = time.monotonic()
         try:
-            invocation = parse(each["arguments"], remember=False)
+            # The folder is the experiment's own: what a plan of before, or a donor, left there may be replaced.
+            invocation = parse([*each["arguments"], "overwrite=true"], remember=False)
             if each["root"] not in prepared:
                 share(invocation.run, [Run(Path(donor)) for donor in donors], stages)
                 pretrain(invocation)
@@ -54,7 +55,7 @@ def share(run: Run, donors: Sequence[Run], stages: Sequence[str]) -> None:
     """Give a new run finished stages (log, graph, ψ, encoding) of other runs of the same log, as hard links.
 
     Whether they are what this run needs is for the stages to say: each compares its identity with the manifest's and
-    starts over where they differ. That never changes the donor's files: stages write under temporary names and rename,
+    is made anew where they differ. That never changes the donor's files: stages write under temporary names and rename,
     and starting over removes links, so no file is ever written to in place.
     """
     for stage in stages:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pictures import COLOURS, Line, Panel, Scale, panels
+from pictures import Curve, Panel, panels
 
 from configs.command import config_from, parse, run_config, save, settings
 from configs.console import say
@@ -33,6 +33,7 @@ from prerank.evaluation.evaluation import read_evaluation
 from prerank.experiment.fits import share
 from prerank.experiment.jobs import STAGES, argument
 from prerank.fitting import fit, open_log, open_work, system_stage
+from prerank.pages.plot import PlotAxis
 from prerank.systems.cold import RANKING
 
 METRICS = ("gauc_click", "recall_at_10")
@@ -217,11 +218,11 @@ def picture(rows: Sequence[Row], seeds: int) -> str:
     ends = [end for mean in quality.values() for end in (mean.low, mean.high) if end is not None]
     step = 0.02 if max(ends) - min(ends) < 0.15 else 0.05
     low, high = np.floor(min(ends) / step) * step, np.ceil(max(ends) / step) * step
-    vertical = Scale(low, high, [(value, f"{value:.2f}") for value in np.arange(low, high + step / 2, step)])
+    vertical = PlotAxis(low, high, [(value, f"{value:.2f}") for value in np.arange(low, high + step / 2, step)])
     drawn = []
     for name, of_row in axes.items():
         places = [of_row(row) for row in rows]
-        across = Scale(0.0, 1.1 * max(places), _ticks(1.1 * max(places)))
+        across = PlotAxis(0.0, 1.1 * max(places), _ticks(1.1 * max(places)))
         title = "Quality against operations" if "FLOPs" in name else "Quality against measured time"
         drawn.append(Panel(title, across, vertical, name, "GAUC of clicks, test", _lines(rows, quality, of_row)))
     budgets = ", ".join(str(row.variant.groups) for row in rows if row.variant.groups)
@@ -229,7 +230,7 @@ def picture(rows: Sequence[Row], seeds: int) -> str:
     return panels("COLD: quality against operations and measured time", drawn, note)
 
 
-def _lines(rows: Sequence[Row], quality: Mapping[str, SeedMean], of_row: Callable[[Row], float]) -> list[Line]:
+def _lines(rows: Sequence[Row], quality: Mapping[str, SeedMean], of_row: Callable[[Row], float]) -> list[Curve]:
     lines = []
     for system, colour in (("cold", "simulated"), ("ple", "trivago"), ("grace", "expedia")):
         chosen = [row for row in rows if row.variant.system == system]
@@ -237,7 +238,7 @@ def _lines(rows: Sequence[Row], quality: Mapping[str, SeedMean], of_row: Callabl
         spans = [(mean.low, mean.high) for mean in means]
         x, y = [of_row(row) for row in chosen], [mean.value for mean in means]
         if chosen:
-            lines.append(Line(system.upper(), COLOURS[colour], x, y, marks=True, spans=spans))
+            lines.append(Curve(system.upper(), colour, x, y, marks=True, spans=spans))
     return lines
 
 

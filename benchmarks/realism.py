@@ -36,7 +36,7 @@ from marginals import (
     statistic_of,
     zipf_slope,
 )
-from pictures import COLOURS, Column, Dot, Line, Panel, Scale, dots, panels
+from pictures import COLOURS, Curve, Dot, DotColumn, Panel, dots, panels
 
 from configs.console import say, warn
 from configs.schema import DataConfig
@@ -45,6 +45,7 @@ from configs.worlds import WorldConfig, load_world
 from graph.logs.contract import RawLog
 from graph.logs.readers import reader
 from graph.marketplace.simulate import simulate
+from prerank.pages.plot import PlotAxis
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {"trivago": "trivago_recsys2019/train.parquet", "expedia": "expedia_icdm2013/train.csv.gz"}
@@ -256,8 +257,8 @@ def popularity_picture(pairs: dict[str, tuple[Market, Market]]) -> str:
                 tops = np.geomspace(0.001, 1, 60)
                 held = [ordered[: max(1, round(top * len(ordered)))].sum() / ordered.sum() for top in tops]
                 label = f"{NAMES[shown]}: {int(ordered.sum()):,} {what}, {len(ordered):,} items"
-                lines.append(Line(label, COLOURS[shown], list(tops), held, dashed=name == "expedia"))
-        x = Scale(0.001, 1, [(0.001, "0.1 %"), (0.01, "1 %"), (0.1, "10 %"), (1, "100 %")], logarithmic=True)
+                lines.append(Curve(label, shown, list(tops), held, dashed=name == "expedia"))
+        x = PlotAxis(0.001, 1, [(0.001, "0.1 %"), (0.01, "1 %"), (0.1, "10 %"), (1, "100 %")], logarithmic=True)
         drawn.append(Panel(f"Who gets the {what}", x, SHARES, f"top share of {among} items", f"share of {what}", lines))
     return panels("share of impressions and clicks held by the most popular items", drawn)
 
@@ -270,9 +271,9 @@ def price_picture(simulated: Market, public: dict[str, Market]) -> str:
         for values, lines in zip(price_spread(market), (spread, ratio), strict=True):
             at = np.quantile(values, np.linspace(0, 1, 101))
             label = f"{NAMES[name]}, {len(values):,} lists"
-            lines.append(Line(label, COLOURS[name], list(at), list(np.linspace(0, 1, 101))))
-    first = Scale(0, 1.2, [(v, f"{v:g}") for v in (0, 0.2, 0.4, 0.6, 0.8, 1, 1.2)])
-    second = Scale(1, 100, [(v, f"{v}") for v in (1, 2, 5, 10, 20, 50, 100)], logarithmic=True)
+            lines.append(Curve(label, name, list(at), list(np.linspace(0, 1, 101))))
+    first = PlotAxis(0, 1.2, [(v, f"{v:g}") for v in (0, 0.2, 0.4, 0.6, 0.8, 1, 1.2)])
+    second = PlotAxis(1, 100, [(v, f"{v}") for v in (1, 2, 5, 10, 20, 50, 100)], logarithmic=True)
     y_name = "share of lists at or below"
     return panels(
         "price spread within a list",
@@ -300,9 +301,9 @@ def position_picture(simulated: Market, explored: Market, public: dict[str, Mark
             random.append(_curve(f"{NAMES[name]}, random order", name, position_curve(market, market.random)))
     places = np.arange(1, PLACES + 1)
     law = f"looked at with probability place^-{world.position_bias:g}"
-    random.append(Line(law, COLOURS["reference"], list(places), list(places**-world.position_bias), dashed=True))
-    x = Scale(1, PLACES, [(v, str(v)) for v in (1, 5, 10, 15, 20, 25)])
-    y = Scale(0, 1.4, [(v, f"{v:g}") for v in (0, 0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.4)])
+    random.append(Curve(law, "reference", list(places), list(places**-world.position_bias), dashed=True))
+    x = PlotAxis(1, PLACES, [(v, str(v)) for v in (1, 5, 10, 15, 20, 25)])
+    y = PlotAxis(0, 1.4, [(v, f"{v:g}") for v in (0, 0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.4)])
     y_name = "click rate / that at place 1"
     return panels(
         "click rate by position",
@@ -314,10 +315,10 @@ def position_picture(simulated: Market, explored: Market, public: dict[str, Mark
     )
 
 
-def _curve(label: str, name: str, curve: PositionCurve) -> Line:
+def _curve(label: str, name: str, curve: PositionCurve) -> Curve:
     there = np.flatnonzero(np.isfinite(curve.relative))
     spans = [(float(curve.low[p]), float(curve.high[p])) for p in there]
-    return Line(label, COLOURS[name], list(there + 1), list(curve.relative[there]), marks=True, spans=spans)
+    return Curve(label, name, list(there + 1), list(curve.relative[there]), marks=True, spans=spans)
 
 
 def frequency_picture(pairs: dict[str, tuple[Market, Market]]) -> str:
@@ -332,11 +333,9 @@ def frequency_picture(pairs: dict[str, tuple[Market, Market]]) -> str:
                 ordered = np.sort(counts)[::-1]
                 ranks = np.unique(np.geomspace(1, len(ordered), 80).astype(int))
                 label = f"{NAMES[shown]}: {int(ordered.sum()):,} {y_name}"
-                lines.append(
-                    Line(label, COLOURS[shown], list(ranks), list(ordered[ranks - 1]), dashed=name == "expedia")
-                )
+                lines.append(Curve(label, shown, list(ranks), list(ordered[ranks - 1]), dashed=name == "expedia"))
                 most, last = max(most, ordered[0]), max(last, len(ordered))
-        x, y = (Scale(1, 10 ** math.ceil(math.log10(top)), _decades(top), logarithmic=True) for top in (last, most))
+        x, y = (PlotAxis(1, 10 ** math.ceil(math.log10(top)), _decades(top), logarithmic=True) for top in (last, most))
         drawn.append(Panel(title, x, y, "rank", y_name, lines))
     return panels("frequencies by rank", drawn)
 
@@ -345,8 +344,8 @@ def _decades(top: float) -> list[tuple[float, str]]:
     return [(10**power, f"{10**power:,}") for power in range(math.ceil(math.log10(top)) + 1)]
 
 
-SHARES = Scale(0, 1, [(v / 5, f"{20 * v} %") for v in range(6)])
-RATIOS = Scale(
+SHARES = PlotAxis(0, 1, [(v / 5, f"{20 * v} %") for v in range(6)])
+RATIOS = PlotAxis(
     1 / 64,
     64,
     [(1 / 64, "≤ 1/64"), *((2.0**p, f"{2**p}" if p >= 0 else f"1/{2**-p}") for p in range(-5, 7))],
@@ -357,11 +356,16 @@ RATIOS = Scale(
 def overview(found: Sequence[Comparison]) -> str:
     """All ratios on one axis."""
     rows = [
-        Dot(each.marginal, NAMES[each.public_set], COLOURS.get(each.public_set, COLOURS["reference"]), *each.ratio)
+        Dot(
+            each.marginal,
+            NAMES[each.public_set],
+            each.public_set if each.public_set in COLOURS else "reference",
+            *each.ratio,
+        )
         for each in found
     ]
     axis = "ratio and 95 % interval; in the shaded band it is a match"
-    return dots("Simulated over public", [Column(rows, RATIOS, BAND, axis)])
+    return dots("Simulated over public", [DotColumn(rows, RATIOS, BAND, axis)])
 
 
 def as_json(found: Sequence[Comparison], world: str, seed: int) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pictures import COLOURS, Column, Dot, Scale, dots
+from pictures import Dot, DotColumn, dots
+
+from prerank.pages.plot import PlotAxis
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "tables"
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "results.svg"
@@ -22,7 +24,7 @@ SYSTEMS = {
 }
 MARKETS, TRIVAGO, EXPEDIA = "simulated", "trivago", "expedia"
 ROW = re.compile(
-    r"^\| (\w+) \| (\w+) \| (\S+) \| (\S+) … (\S+) \|.*\| (\d+) \| (shown|not told apart) \|$", re.MULTILINE
+    r"^\| (\w+) \| (\w+) \| (\S+) \| (\S+) (?:…|to) (\S+) \|.*\| (\d+) \| (shown|not told apart) \|$", re.MULTILINE
 )
 
 
@@ -43,21 +45,21 @@ def rows(metric_in_markets: str, metric: str) -> list[Dot]:
     for system, name in SYSTEMS.items():
         key = (system, metric_in_markets)
         value, low, high, seeds, shown = ten.get(key) or five[key]
-        drawn.append(Dot(name, f"{seeds} markets", COLOURS[MARKETS], value, low, high, faint=not shown))
+        drawn.append(Dot(name, f"{seeds} markets", MARKETS, value, low, high, faint=not shown))
         for place, log in logs.items():
             value, low, high, _, shown = log[system, metric]
             label = "trivago" if place == TRIVAGO else "Expedia"
-            drawn.append(Dot(name, label, COLOURS[place], value, low, high, faint=not shown))
+            drawn.append(Dot(name, label, place, value, low, high, faint=not shown))
     return drawn
 
 
 def main() -> None:
     """Write the picture."""
-    clicks = Scale(-6, 4, [(v, f"{v:+d}" if v else "PLE") for v in (-6, -4, -2, 0, 2, 4)])
-    agreement = Scale(-2, 15, [(v, f"{v:+d}" if v else "PLE") for v in (0, 5, 10, 15)])
+    clicks = PlotAxis(-6, 4, [(v, f"{v:+d}" if v else "PLE") for v in (-6, -4, -2, 0, 2, 4)])
+    agreement = PlotAxis(-2, 15, [(v, f"{v:+d}" if v else "PLE") for v in (0, 5, 10, 15)])
     columns = [
-        Column(rows("gauc_click", "gauc_click"), clicks, (0, 0), "clicks: GAUC, points"),
-        Column(rows("recall_full_at_10", "recall_at_10"), agreement, (0, 0), "agreement: Recall@10, points"),
+        DotColumn(rows("gauc_click", "gauc_click"), clicks, (0, 0), "clicks: GAUC, points"),
+        DotColumn(rows("recall_full_at_10", "recall_at_10"), agreement, (0, 0), "agreement: Recall@10, points"),
     ]
     note = (
         "Less PLE, 95 % intervals; faint: not shown after Holm's correction. Markets are simulated; their Recall@10 "

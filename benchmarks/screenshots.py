@@ -76,16 +76,16 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="run folders; a page is taken from the first that has it")
     runs = parser.parse_args().runs
     path = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+        (place for name in ("chromium", "chromium-browser", "google-chrome") if (place := shutil.which(name))), None
     )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         for shot in SHOTS:
-            found = next((page for run in runs if (page := run / "reports" / shot.page).is_file()), None)
-            if found is None:
+            place = next((page for run in runs if (page := run / "reports" / shot.page).is_file()), None)
+            if place is None:
                 print(f"{shot.name}: none of the runs has reports/{shot.page}")
             else:
-                take(browser, shot, found)
+                take(browser, shot, place)
         browser.close()
 
 

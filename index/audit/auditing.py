@@ -33,9 +33,10 @@ from index.measures.approximate import approximate_figures
 from index.measures.cold_start import Held, Vectors, cold_start, hold_out, stage_of
 from index.measures.collisions import collision_figures, no_collisions
 from index.measures.sources import Rows, Sources, open_sources, rows_to_audit, subject_of
-from index.report.browser import browser_content
+from index.report.figures import read_figure
+from index.report.neighbour_browser import browser_content
 from index.report.page import write_report
-from index.report.verdict import findings, read_figure
+from index.report.verdict import findings
 from prerank.dashboard.page import write_dashboard
 from prerank.evaluation.figure import Figure
 from pretrain.psi import train_psi

@@ -39,22 +39,24 @@ class Surroundings:
             edges have ``weight``. The graph's own ``of`` says how many neighbours of each type the item has in all.
         """
         picture = nx.Graph(of={})
-        found: dict[str, list[Node]] = {}
+        neighbours: dict[str, list[Node]] = {}
         for node_type, relation in self._to_item.items():
             sources, weights = _row(relation, item)
             picture.graph["of"][node_type] = len(sources)
             strongest = np.argsort(-weights, kind="stable")[: MOST_OF_A_TYPE.get(node_type, MOST_VALUES)]
-            found[node_type] = [(node_type, int(sources[place])) for place in strongest]
-        attributes = [node for node_type, nodes in found.items() if node_type not in MOST_OF_A_TYPE for node in nodes]
+            neighbours[node_type] = [(node_type, int(sources[place])) for place in strongest]
+        attributes = [
+            node for node_type, nodes in neighbours.items() if node_type not in MOST_OF_A_TYPE for node in nodes
+        ]
         half = len(attributes) // 2
         layers = (
-            found.get("query", []),
+            neighbours.get("query", []),
             [*attributes[:half], ("item", item), *attributes[half:]],
-            found.get("item", []),
+            neighbours.get("item", []),
         )
         for layer, nodes in enumerate(layers):
             picture.add_nodes_from(nodes, layer=layer)
-        for target in [("item", item), *found.get("item", [])]:
+        for target in [("item", item), *neighbours.get("item", [])]:
             self._join(picture, target)
         return picture
 

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from configs.stages import replacing, write_json
-from index.report import charts
-from index.report.browser import embedded
-from index.report.charts import Bar, Place, Series, count, interval, percent
-from index.report.verdict import WORDS, findings, read_figure
+from index.report.figures import read_figure
+from index.report.verdict import WORDS, findings
 from prerank.evaluation.figure import Figure
-from prerank.pages.render import TEMPLATES
+from prerank.pages import plot
+from prerank.pages.numbers import interval, number, percent, short_count
+from prerank.pages.plot import CIRCLE, SHAPES, SQUARE, Bar, Box, Line, PlotAxis, Point
+from prerank.pages.render import render_page
+from prerank.pages.table import Table
 
 PLAIN_UNITS = ("k_occurrence_skew", "effective_rank", "uniformity", "mean_cosine", "alignment", "linear_cka", "cosine")
 """Measures that are no shares and are shown as numbers."""
-OWN_TEMPLATES = Path(__file__).parents[1] / "templates"
-CURVE = "Recall of approximate search against its time"
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of the table of all figures."""
-
-    section: str
-    name: str
-    figure: Figure
-    chance: Figure | None
-
-    @property
-    def is_share(self) -> bool:
-        return not any(unit in self.name for unit in PLAIN_UNITS)
+DASH = 7
+"""The shape that marks chance."""
 
 
 def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -> Path:
@@ -44,7 +31,7 @@ def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -
     Args:
         folder: ``runs/<run>/reports``.
         audit: as in ``audit.json``.
-        browser: from :func:`index.report.browser.browser_content`.
+        browser: from :func:`index.report.neighbour_browser.browser_content`.
 
     Returns:
         The page's path.
@@ -58,72 +45,83 @@ def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -
 
 def render(audit: dict[str, Any], browser: dict[str, Any]) -> str:
     """The page. Titles and names are untrusted: autoescape is on, and data are embedded as escaped JSON."""
-    environment = Environment(
-        loader=FileSystemLoader([OWN_TEMPLATES, TEMPLATES]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, interval=interval, shown=_shown, span=_span)
     curve = _curve(audit)
-    places = [Place(point["index"], point["setting"], point["milliseconds"], point["recall"]) for point in curve]
-    names = dict.fromkeys(place.name for place in places)
-    return environment.get_template("embeddings.html.jinja").render(
+    return render_page(
+        "embeddings.html",
+        Path(__file__).parent,
         audit=audit,
+        content=browser,
         browser={"shown": [], "map": None, "groups": []} | browser,
         findings=findings(audit),
-        pictures=_pictures(audit) | ({"curve": charts.recall_by_time(CURVE, places)} if places else {}),
-        curve=curve,
-        curve_indexes=[
-            dict(zip(("name", "style", "shape"), (name, *charts.shape_of(name, places)), strict=True)) for name in names
-        ],
-        lines=list(_lines(audit)),
-        embedded=embedded(browser),
+        plots=_plots(audit, curve),
+        curve=_curve_table(curve),
+        curve_indexes=[*dict.fromkeys(point["index"] for point in curve)],
+        figures=Table(("figure", "value", "chance", "interval", "n"), [*_rows(audit)], "All figures", "figures"),
     )
 
 
-def _pictures(audit: dict[str, Any]) -> dict[str, Markup]:
+def _plots(audit: dict[str, Any], curve: list[dict[str, Any]]) -> dict[str, Markup]:
     rows = audit["popularity"]
-    pictures = {"hubness": _hubness(audit["occurrence"])}
+    plots = {"hubness": _hubness(audit["occurrence"])}
     if len(rows) > 1:
-        pictures |= _by_popularity(audit, rows)
+        plots |= _by_popularity(audit, rows)
     if audit.get("cold_start"):
-        pictures["cold_start"] = charts.bars("Overlap on held-out items", _cold_start_bars(audit["cold_start"]))
+        plots["cold_start"] = plot.bars("Overlap on held-out items", _cold_start_bars(audit["cold_start"]))
     if audit.get("collisions") and audit["collisions"]["rows"]:
-        pictures["collisions"] = _collisions(audit["collisions"])
-    return pictures
+        plots["collisions"] = _collisions(audit["collisions"]["rows"])
+    if curve:
+        plots["curve"] = _recall_by_time(curve)
+    return plots
 
 
 def _by_popularity(audit: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Markup]:
     """Overlap and purity over groups of items; of a single group there is nothing to draw."""
-    k = audit["neighbours"][0]
-    groups = [f"≥{count(row['fewest_impressions'])}" for row in rows]
+    k, attribute = audit["neighbours"][0], audit["main_attribute"]
+    groups = [f"≥{short_count(row['fewest_impressions'])}" for row in rows]
     axis = "fewest training impressions in the group"
     chance = read_figure(audit["overlap"][f"overlap@{k}_chance"])
-    pictures = {
-        "overlap": charts.trend(
-            f"Overlap of φ with ψ at {k} by popularity",
-            axis,
-            groups,
-            [Series("overlap", "phi", _column(rows, "overlap")), Series("chance", "chance", [chance] * len(rows))],
-        )
-    }
-    if audit["main_attribute"] is not None:
+    overlap = ("overlap", "phi", CIRCLE, _column(rows, "overlap"))
+    series = [overlap, ("chance", "chance", DASH, [chance] * len(rows))]
+    plots = {"overlap": plot.lines_by_group(f"Overlap of φ with ψ at {k} by popularity", axis, groups, series)}
+    if attribute is not None:
         series = [
-            Series(name, style, _column(rows, f"purity_{style}"))
-            for name, style in (("ψ", "psi"), ("φ", "phi"), ("random", "chance"))
+            (name, style, shape, _column(rows, f"purity_{style}"))
+            for name, style, shape in (("ψ", "psi", SQUARE), ("φ", "phi", CIRCLE), ("random", "chance", DASH))
         ]
-        pictures["purity"] = charts.trend(f"Purity by {audit['main_attribute']} by popularity", axis, groups, series)
-    return pictures
+        plots["purity"] = plot.lines_by_group(f"Purity by {attribute} by popularity", axis, groups, series)
+    return plots
 
 
-def _collisions(collisions: dict[str, Any]) -> Markup:
-    rows = collisions["rows"]
+def _collisions(rows: list[dict[str, Any]]) -> Markup:
     name = next((name for name in rows[0] if name.startswith("overlap@")), "overlap")
-    labels = [str(row["mates"]) for row in rows]
-    series = Series(name, "phi", _column(rows, name))
-    return charts.trend(f"{name} by items in the same hash bucket", "other items in its hash bucket", labels, [series])
+    series = [(name, "phi", CIRCLE, _column(rows, name))]
+    mates = [str(row["mates"]) for row in rows]
+    return plot.lines_by_group(
+        f"{name} by items in the same hash bucket", "other items in its hash bucket", mates, series
+    )
+
+
+def _hubness(rows: list[dict[str, Any]]) -> Markup:
+    labels = []
+    for row in rows:
+        first, last = row["from"], row["to"]
+        labels.append(f"{first}+" if last is None else str(first) if first == last else f"{first}–{last}")
+    series = [
+        (name, style, [row[style] for row in rows])
+        for name, style in (("ψ", "psi"), ("φ", "phi"), ("random", "chance"))
+    ]
+    return plot.columns("Items by how many lists they are in", "lists that hold the item", labels, series)
+
+
+def _cold_start_bars(cold_start: dict[str, Any]) -> list[Bar]:
+    k, figures = cold_start["neighbours"][0], cold_start["figures"]
+    chance = figures[f"overlap@{k}_chance"]["value"]
+    styles = {"student_infonce": "phi", "retrained_psi": "psi"}
+    return [
+        Bar(words, styles.get(name, "other"), replace(read_figure(figures[f"{name}/overlap@{k}"]), chance=chance))
+        for name, words in WORDS.items()
+        if f"{name}/overlap@{k}" in figures
+    ]
 
 
 def _curve(audit: dict[str, Any]) -> list[dict[str, Any]]:
@@ -138,47 +136,75 @@ def _curve(audit: dict[str, Any]) -> list[dict[str, Any]]:
     return points
 
 
-def _cold_start_bars(cold_start: dict[str, Any]) -> list[Bar]:
-    k, found = cold_start["neighbours"][0], cold_start["figures"]
-    chance = found[f"overlap@{k}_chance"]["value"]
-    bars = []
-    for name, words in WORDS.items():
-        if f"{name}/overlap@{k}" in found:
-            style = "phi" if name == "student_infonce" else "psi" if name == "retrained_psi" else "other"
-            bars.append(Bar(words, style, read_figure(found[f"{name}/overlap@{k}"]), chance))
-    return bars
+def _recall_by_time(curve: list[dict[str, Any]]) -> Markup:
+    """A line for each index, its settings from quick to slow; time by powers of ten, recall from a round number up."""
+    times, least = [point["milliseconds"] for point in curve], min(point["recall"] for point in curve)
+    powers = plot.decades(min(times), max(times))
+    x = PlotAxis(powers[0], powers[-1], [(power, f"{power:g}") for power in powers], "milliseconds a query", True)
+    y = PlotAxis.shares([1.0], next(level for level in (0.9, 0.8, 0.6, 0.2, 0.0) if level <= least or level == 0.0))
+    lines = []
+    for place, name in enumerate(dict.fromkeys(point["index"] for point in curve)):
+        points = [
+            Point(
+                point["milliseconds"],
+                point["recall"],
+                title=f"{name}, {point['setting']}: {percent(point['recall'])} in {point['milliseconds']:.3g} ms",
+            )
+            for point in sorted(curve, key=lambda point: point["milliseconds"])
+            if point["index"] == name
+        ]
+        lines.append(Line(name, f"series-{place % len(SHAPES)}", points, place % len(SHAPES)))
+    box = Box()
+    title = "Recall of approximate search against its time"
+    return plot.svg(title, plot.WIDTH, box.bottom + 48, [plot.lines(x, y, lines, box)])
 
 
-def _hubness(rows: list[dict[str, Any]]) -> Markup:
-    labels = []
-    for row in rows:
-        first, last = row["from"], row["to"]
-        labels.append(f"{first}+" if last is None else str(first) if first == last else f"{first}–{last}")
-    series = [
-        Series(name, style, [Figure.exact(row[style], 0) for row in rows])
-        for name, style in (("ψ", "psi"), ("φ", "phi"), ("random", "chance"))
+def _curve_table(curve: list[dict[str, Any]]) -> Table:
+    rows = [
+        (
+            point["index"],
+            point["setting"],
+            percent(point["recall"]),
+            f"{point['milliseconds']:.3g}",
+            "" if point["bytes_per_item"] is None else number(point["bytes_per_item"], ",.0f"),
+        )
+        for point in curve
     ]
-    return charts.columns("Items by how many lists they are in", "lists that hold the item", labels, series)
+    columns = ("index", "setting", "recall", "ms a query", "bytes an item")
+    return Table(columns, rows, "Recall and time of the indexes", "curve")
 
 
 def _column(rows: list[dict[str, Any]], name: str) -> list[Figure]:
     return [read_figure(row.get(name)) for row in rows]
 
 
-def _lines(audit: dict[str, Any]) -> Iterator[Line]:
+def _rows(audit: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """Every figure of the audit, each with its chance level beside it rather than below it."""
     sections = [("φ and ψ", audit["overlap"])]
     sections += [(f"purity, {name}", figures) for name, figures in audit["purity"].items()]
     sections += [(f"geometry, {name}", figures) for name, figures in audit["geometry"].items()]
     sections += [(f"approximate search, {name}", figures) for name, figures in audit["approximate"].items()]
     sections += [("cold start", audit["cold_start"]["figures"])] if audit.get("cold_start") else []
+    label = Markup('<span class="facts">{}</span> {}')
     for section, figures in sections:
-        for name, found in figures.items():
+        for name, entry in figures.items():
             if not name.endswith("_chance"):
-                yield Line(section, name, read_figure(found), _chance_of(name, figures))
+                yield label.format(section, name), *_cells(name, read_figure(entry), _chance_of(name, figures))
 
 
-def _chance_of(name: str, figures: dict[str, Any]) -> Figure | None:
+def _cells(name: str, figure: Figure, chance: Figure | None) -> tuple[str, str, str, str]:
+    """Value, chance level, interval and n."""
+
+    def say(value: float) -> str:
+        return number(value, ".3g") if any(unit in name for unit in PLAIN_UNITS) else percent(value)
+
+    level = "" if chance is None or chance.value is None else say(chance.value)
+    if figure.value is None:
+        return f"undefined: {figure.reason}", level, "", f"{figure.n:,}"
+    return say(figure.value), level, interval(figure.low, figure.high, say) or "exact", f"{figure.n:,}"
+
+
+def _chance_of(name: str, figures: Mapping[str, Any]) -> Figure | None:
     """The chance level that a figure is read against; a difference has none, its interval is read against 0."""
     if "_less_" in name or "_minus_" in name:
         return None
@@ -187,17 +213,3 @@ def _chance_of(name: str, figures: dict[str, Any]) -> Figure | None:
         if candidate in figures:
             return read_figure(figures[candidate])
     return None
-
-
-def _shown(figure: Figure | None, is_share: bool) -> str:
-    if figure is None:
-        return ""
-    if figure.value is None:
-        return f"undefined: {figure.reason}"
-    return percent(figure.value) if is_share else f"{figure.value:.3g}"
-
-
-def _span(figure: Figure, is_share: bool) -> str:
-    if figure.low is None or figure.high is None:
-        return "exact" if figure.value is not None else ""
-    return interval(figure) if is_share else f"{figure.low:.3g} to {figure.high:.3g}"

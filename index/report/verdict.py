@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from index.report.charts import percent
+from index.report.figures import read_figure
 from prerank.evaluation.figure import Figure
+from prerank.pages.numbers import percent
 
 WORDS = {
     "student_infonce": "item network under eq. 10 (InfoNCE)",
@@ -41,13 +42,6 @@ class Finding:
     chance: float | None
 
 
-def read_figure(found: dict[str, Any] | None) -> Figure:
-    """A figure as ``audit.json`` holds it; undefined where it is not there."""
-    if found is None:
-        return Figure.undefined("not measured")
-    return Figure.read(found)
-
-
 def findings(audit: dict[str, Any]) -> list[Finding]:
     """Faithfulness to ψ, generalisation to unseen items, and sense of the neighbours that only φ has."""
     return [_faithfulness(audit), _generalisation(audit), _sense(audit)]
@@ -77,17 +71,17 @@ def _generalisation(audit: dict[str, Any]) -> Finding:
         nothing = Figure.undefined("the cold-start protocol was not run")
         sentence = "The cold-start protocol was not run: nothing says what reaches items that the graph has not seen."
         return Finding("mixed", "Generalisation was not measured", sentence, "overlap on held-out items", nothing, None)
-    found = audit["cold_start"]["figures"]
+    figures = audit["cold_start"]["figures"]
     k = audit["cold_start"]["neighbours"][0]
-    figure, chance = read_figure(found[f"student_infonce/overlap@{k}"]), found[f"overlap@{k}_chance"]["value"]
+    figure, chance = read_figure(figures[f"student_infonce/overlap@{k}"]), figures[f"overlap@{k}_chance"]["value"]
     rivals = ("student_mse", "student_attributes_only", "attribute_mean", "graph_induction", "student_hash_only")
     sides: dict[str, list[str]] = {"better than": [], "level with": [], "worse than": []}
     for rival in rivals:
-        gap = read_figure(found.get(f"student_infonce_minus_{rival}/overlap@{k}"))
+        gap = read_figure(figures.get(f"student_infonce_minus_{rival}/overlap@{k}"))
         if gap.value is None:
             continue
         side = "better than" if _above(gap, 0.0) else "worse than" if _below(gap, 0.0) else "level with"
-        sides[side].append(f"{WORDS[rival]} ({percent(found[f'{rival}/overlap@{k}']['value'])})")
+        sides[side].append(f"{WORDS[rival]} ({percent(figures[f'{rival}/overlap@{k}']['value'])})")
     compared = "; ".join(f"{side} {', '.join(names)}" for side, names in sides.items() if names)
     sentence = (
         f"Items held out of the graph find {percent(figure.value)} of their ψ-neighbours by an item network taught by "

@@ -16,7 +16,7 @@ from typing import Any
 
 from configs.errors import InputError
 from configs.stages import read_json
-from index.trends.read import audit_figures
+from index.report.figures import audit_figures
 
 REPORTS = ("reports/*.html", "reports/*.md", "reports/*.svg", "reports/*.json")
 PLACES = (
@@ -102,15 +102,15 @@ class RunsFolder:
 
     def names(self) -> list[str]:
         """The runs: folders that are not hidden, within the folder, and whose names are text."""
-        found = []
+        names = []
         for path in sorted(self.root.iterdir()):
             if not path.name.startswith(".") and _is_text(path.name) and path.is_dir():
                 try:
                     self.inside(path)
                 except (RefusedError, FileNotFoundError):
                     continue
-                found.append(path.name)
-        return found
+                names.append(path.name)
+        return names
 
     def run(self, name: str) -> Path:
         """The folder of a run.
@@ -128,7 +128,7 @@ class RunsFolder:
 
     def files(self, name: str) -> list[RunFile]:
         """Every file of a run that may be opened: pages first, newest first among them, then the others by path."""
-        folder, found = self.run(name), []
+        folder, files = self.run(name), []
         for pattern in PLACES:
             for path in folder.glob(pattern):
                 relative = path.relative_to(folder).as_posix()
@@ -137,9 +137,9 @@ class RunsFolder:
                 except (RefusedError, FileNotFoundError):
                     continue
                 if stat.S_ISREG(facts.st_mode) and _is_text(relative):
-                    found.append(RunFile(relative, _date(facts.st_mtime), facts.st_size))
-        pages = sorted((file for file in found if file.is_page), key=lambda file: file.path)
-        others = sorted((file for file in found if not file.is_page), key=lambda file: file.path)
+                    files.append(RunFile(relative, _date(facts.st_mtime), facts.st_size))
+        pages = sorted((file for file in files if file.is_page), key=lambda file: file.path)
+        others = sorted((file for file in files if not file.is_page), key=lambda file: file.path)
         return sorted(pages, key=lambda file: file.written, reverse=True) + others
 
     def file(self, name: str, path: str) -> Path:
@@ -172,13 +172,15 @@ class RunsFolder:
 
     def _systems(self, name: str, files: list[RunFile]) -> dict[str, dict[str, Any]]:
         """System → its key figures on all rows of the test split."""
-        found = {}
+        systems = {}
         for file in files:
             if file.path.startswith("prerank/") and file.path.endswith("/metrics.json"):
                 cells = _mapping(_mapping(_mapping(self._json(name, file.path)).get("test")).get("all"))
                 figures = {metric: _figure(cells.get(metric)) for metric in KEY_METRICS}
-                found[file.path.split("/")[1]] = {metric: each for metric, each in figures.items() if each is not None}
-        return found
+                systems[file.path.split("/")[1]] = {
+                    metric: each for metric, each in figures.items() if each is not None
+                }
+        return systems
 
     def _audit(self, name: str) -> dict[str, Any] | None:
         """The audited system and the first overlap with ψ, with its chance level."""

@@ -32,29 +32,29 @@ MOST_WORDS, MOST_LETTERS = 8, 200
 LONGEST_VALUE = 300
 """Letters of an attribute's value that an answer holds."""
 
-Made = TypeVar("Made")
+Loaded = TypeVar("Loaded")
 
 
-class Kept(Generic[Made]):
-    """The last few things that were made; one is made at a time, so that two requests do not load the same table."""
+class RecentlyUsed(Generic[Loaded]):
+    """The last few things that were asked for; one is loaded at a time, so that two requests do not load one twice."""
 
     def __init__(self, most: int) -> None:
         self._most, self._lock = most, threading.Lock()
-        self._made: OrderedDict[Hashable, Made] = OrderedDict()
+        self._loaded: OrderedDict[Hashable, Loaded] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What is kept under the key, made if it is not."""
+    def get(self, key: Hashable, load: Callable[[], Loaded]) -> Loaded:
+        """What the key stands for, loaded unless it was lately."""
         with self._lock:
-            if key not in self._made:
-                while len(self._made) >= self._most:
-                    self._made.popitem(last=False)
-                self._made[key] = make()
-            self._made.move_to_end(key)
-            return self._made[key]
+            if key not in self._loaded:
+                while len(self._loaded) >= self._most:
+                    self._loaded.popitem(last=False)
+                self._loaded[key] = load()
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
 
 
 @dataclass(frozen=True)
-class Items:
+class ItemTexts:
     """A catalogue in DuckDB's memory.
 
     Args:
@@ -71,7 +71,7 @@ class Items:
     fingerprint: str
 
     @classmethod
-    def read(cls, runs: RunsFolder, name: str) -> Items:
+    def read(cls, runs: RunsFolder, name: str) -> ItemTexts:
         """Load a run's catalogue.
 
         Raises:
@@ -112,17 +112,17 @@ class Items:
         if not words:
             return []
         holds = " AND ".join("contains(words, lower(strip_accents(?)))" for _ in words)
-        found = self.connection.cursor().execute(
+        places = self.connection.cursor().execute(
             f"SELECT place FROM items WHERE id_text = ? OR ({holds}) "
             "ORDER BY id_text = ? DESC, impressions DESC NULLS LAST, place LIMIT ?",
             [text.strip(), *words, text.strip(), min(most, MOST_MATCHES)],
         )
-        return self.described([place for (place,) in found.fetchall()])
+        return self.described([place for (place,) in places.fetchall()])
 
     def place_of(self, item: str) -> int | None:
         """Row of ``items.parquet`` of an id; None where there is no such item."""
-        found = self.connection.cursor().execute("SELECT place FROM items WHERE id_text = ?", [item]).fetchone()
-        return None if found is None else int(found[0])
+        row = self.connection.cursor().execute("SELECT place FROM items WHERE id_text = ?", [item]).fetchone()
+        return None if row is None else int(row[0])
 
     def described(self, places: Sequence[int]) -> list[dict[str, Any]]:
         """``item_id`` (as text), ``impressions`` and ``attributes`` of the items at these rows, in their order."""
@@ -134,7 +134,7 @@ class Items:
             f"WHERE place IN ({', '.join('?' for _ in places)})",
             list(places),
         )
-        found = {
+        described = {
             row[0]: {
                 "item_id": row[1],
                 "impressions": row[2],
@@ -146,11 +146,11 @@ class Items:
             }
             for row in rows.fetchall()
         }
-        return [found[place] for place in places]
+        return [described[place] for place in places]
 
 
 @dataclass(frozen=True)
-class Vectors:
+class SearchableVectors:
     """One embedding ready to be searched.
 
     Args:
@@ -164,7 +164,7 @@ class Vectors:
     rows: Int64[np.ndarray, " items"]
 
     @classmethod
-    def read(cls, folder: Path, items: Items) -> Vectors:
+    def read(cls, folder: Path, items: ItemTexts) -> SearchableVectors:
         """Load a table and build its index.
 
         Raises:
@@ -179,7 +179,7 @@ class Vectors:
             raise InputError(f"{table.name} is empty, or holds items that the catalogue lacks: make it again")
         return cls(ann.exact_index(ann.normalised(np.asarray(table.vectors))), places, rows)
 
-    def nearest(self, place: int, k: int, among: Vectors | None) -> list[tuple[int, float]]:
+    def nearest(self, place: int, k: int, among: SearchableVectors | None) -> list[tuple[int, float]]:
         """Rows of ``items.parquet`` and cosines of the k nearest items, itself left out; empty without a vector.
 
         Args:
@@ -197,25 +197,25 @@ class Vectors:
             library: Any = faiss  # its Python wrappers take other arguments than its stubs say
             selector = library.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
             parameters = library.SearchParameters(sel=selector)
-        cosines, found = self.index.search(query, min(k + 1, self.index.ntotal), params=parameters)
-        pairs = zip(found[0].tolist(), cosines[0].tolist(), strict=True)
+        cosines, neighbours = self.index.search(query, min(k + 1, self.index.ntotal), params=parameters)
+        pairs = zip(neighbours[0].tolist(), cosines[0].tolist(), strict=True)
         return [(int(self.places[other]), cosine) for other, cosine in pairs if other not in (row, -1)][:k]
 
 
-class Search:
+class ItemSearch:
     """Answers of the search, for all runs of a folder."""
 
     def __init__(self, runs: RunsFolder) -> None:
         self._runs = runs
-        self._items: Kept[Items] = Kept(KEPT_CATALOGUES)
-        self._vectors: Kept[Vectors] = Kept(KEPT_INDEXES)
+        self._items: RecentlyUsed[ItemTexts] = RecentlyUsed(KEPT_CATALOGUES)
+        self._vectors: RecentlyUsed[SearchableVectors] = RecentlyUsed(KEPT_INDEXES)
 
-    def items(self, run: str) -> Items:
+    def items(self, run: str) -> ItemTexts:
         """The run's catalogue, loaded at the first use."""
         folder = self._runs.run(run)
-        return self._items.get(_state(folder / "logs" / "items.parquet"), lambda: Items.read(self._runs, run))
+        return self._items.get(_state(folder / "logs" / "items.parquet"), lambda: ItemTexts.read(self._runs, run))
 
-    def vectors(self, run: str, name: str) -> Vectors:
+    def vectors(self, run: str, name: str) -> SearchableVectors:
         """One embedding of the run, loaded at the first use.
 
         Raises:
@@ -225,7 +225,9 @@ class Search:
         if name not in tables:
             raise InputError(f"run {run} has no embedding {name}; it has: {', '.join(tables) or 'none'}")
         items = self.items(run)
-        return self._vectors.get(_state(tables[name] / "manifest.json"), lambda: Vectors.read(tables[name], items))
+        return self._vectors.get(
+            _state(tables[name] / "manifest.json"), lambda: SearchableVectors.read(tables[name], items)
+        )
 
     def neighbours(self, run: str, item: str, names: Sequence[str], k: int, shared: bool) -> dict[str, Any]:
         """The k nearest items of one item under one embedding, or under two side by side.
@@ -275,7 +277,7 @@ Near = list[tuple[int, float]]
 """Rows of ``items.parquet`` and cosines, nearest first."""
 
 
-def _neighbours(items: Items, near: Near, other: Near) -> list[dict[str, Any]]:
+def _neighbours(items: ItemTexts, near: Near, other: Near) -> list[dict[str, Any]]:
     ranks = {place: rank for rank, (place, _) in enumerate(other, start=1)}
     shown = items.described([place for place, _ in near])
     return [

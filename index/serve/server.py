@@ -12,9 +12,9 @@ from http.server import ThreadingHTTPServer
 from configs.command import Invocation
 from configs.console import say
 from configs.errors import InputError
+from index.serve.answers import Answers
 from index.serve.handler import Handler
 from index.serve.runs import RunsFolder
-from index.serve.search import Search
 
 ADDRESS = "127.0.0.1"
 
@@ -33,7 +33,7 @@ class ReportServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, port: int, runs: RunsFolder) -> None:
-        self.runs, self.search = runs, Search(runs)
+        self.answers = Answers.of(runs)
         try:
             super().__init__((ADDRESS, port), Handler)
         except OSError as error:
@@ -71,7 +71,7 @@ def serve(invocation: Invocation) -> None:
         InputError: if ``runs_folder`` does not exist, or ``serve.port`` is taken.
     """
     with server_of(invocation) as server:
-        say(f"{len(server.runs.names())} runs of {invocation.config.runs_folder}: {server.url} (Ctrl-C stops)")
+        say(f"{len(server.answers.runs.names())} runs of {invocation.config.runs_folder}: {server.url} (Ctrl-C stops)")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

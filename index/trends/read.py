@@ -13,6 +13,7 @@ from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import TrendsConfig
 from configs.stages import Run, read_json
+from index.report.figures import audit_figures
 from index.trends.training import Training, audit_training, training_of
 from prerank.evaluation.definitions import CHANCE
 from prerank.evaluation.evaluation import Evaluation, read_evaluation
@@ -22,8 +23,6 @@ SPLIT = "test"
 AUDIT_FILE = ("index", "audit.json")
 OF_THE_AUDIT = "index/audit.json"
 """No system is called so: a folder's name has no slash."""
-BESIDE_A_FIGURE = (CHANCE, "_matched", "_most")
-"""Endings of an audit's figures that others are read against; they are no trends of their own."""
 
 
 @dataclass(frozen=True)
@@ -150,18 +149,6 @@ def series_of(runs: Sequence[MeasuredRun], settings: TrendsConfig) -> Series:
 def value_of(figure: Figure | None) -> float | None:
     """A run's value; None where it lacks the figure, or has it undefined."""
     return None if figure is None else figure.value
-
-
-def audit_figures(audit: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str, Figure]]:
-    """Section, name and figure of each one of an ``audit.json``, wherever it stands in it."""
-    for name, entry in audit.items():
-        if not isinstance(entry, dict):
-            continue
-        if {"value", "low", "high", "n"} <= entry.keys():
-            if not name.endswith(BESIDE_A_FIGURE):
-                yield section, name, Figure.read(entry)
-        else:
-            yield from audit_figures(entry, f"{section}/{name}" if section else name)
 
 
 def _figures(run: MeasuredRun) -> Iterator[tuple[FigureKey, Figure]]:

@@ -15,10 +15,11 @@ from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series, order_in_wo
 from prerank.evaluation.definitions import define, lower_is_better
 from prerank.evaluation.figure import Figure
 from prerank.evaluation.significance import LEVEL
-from prerank.pages import markdown
-from prerank.pages.render import render_page
+from prerank.pages.markdown import bullets, document, heading
+from prerank.pages.numbers import UNKNOWN, interval, number, p_value, signed
+from prerank.pages.render import render_page, rounded
+from prerank.pages.table import Table
 
-TEMPLATES = Path(__file__).parents[1] / "templates" / "trends"
 DECIMALS = 5
 MOST_IN_WORDS = {"system": 8, "audit": 4}
 """Movers that the report's opening names: systems first, then audits."""
@@ -77,7 +78,7 @@ def report_content(name: str, runs: Sequence[MeasuredRun], series: Series, chang
 
 def page(content: Mapping[str, Any]) -> str:
     """``trends.html`` as text."""
-    return render_page("trends.html", page_content(content), TEMPLATES)
+    return render_page("trends.html", Path(__file__).parent, content=page_content(content), runs=_runs(content))
 
 
 def page_content(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,15 +86,15 @@ def page_content(content: Mapping[str, Any]) -> dict[str, Any]:
     most = max(1, MOST_POINTS // len(content["runs"]))
     moved = [figure for figure in content["figures"] if _has_moved(figure)]
     level = [figure for figure in content["figures"] if not _has_moved(figure)]
-    kept = content["figures"] if len(content["figures"]) <= most else (moved + level)[:most]
-    groups = list(dict.fromkeys(_group(figure) for figure in kept))
+    shown = content["figures"] if len(content["figures"]) <= most else (moved + level)[:most]
+    groups = list(dict.fromkeys(_group(figure) for figure in shown))
     lead = {name: content["movers"][0][name] for name in _NAMES} if content["movers"] else {}
     return {
         **{key: value for key, value in content.items() if key not in ("figures", "movers")},
         "groups": groups,
-        "definitions": {figure["name"]: figure["definition"] for figure in kept if figure["definition"]},
-        "left_out": len(content["figures"]) - len(kept),
-        "start": next((at for at, each in enumerate(kept) if {name: each[name] for name in _NAMES} == lead), None),
+        "definitions": {figure["name"]: figure["definition"] for figure in shown if figure["definition"]},
+        "left_out": len(content["figures"]) - len(shown),
+        "start": next((at for at, each in enumerate(shown) if {name: each[name] for name in _NAMES} == lead), None),
         "figures": [
             {
                 "g": groups.index(_group(figure)),
@@ -104,34 +105,51 @@ def page_content(content: Mapping[str, Any]) -> dict[str, Any]:
                 "steps": [_short_change(change) for change in figure["steps"]],
                 "overall": None if figure["overall"] is None else _short_change(figure["overall"]),
             }
-            for figure in kept
+            for figure in shown
         ],
     }
 
 
 def as_markdown(content: Mapping[str, Any]) -> str:
     """``trends.md``: the verdict, the runs, what moved, and every figure of whole test splits."""
-    lines = [f"# Trends: {markdown.plain(content['run'])}", ""]
-    lines += [f"- {markdown.plain(sentence)}" for sentence in content["verdict"]]
-    lines += ["", f"Runs stand {content['order']}.", "", *markdown.head(["run", "log ends", "measured (UTC)", "data"])]
-    lines += [
-        markdown.row([run["name"], run["day"] or "unknown", run["written"], run["data"]]) for run in content["runs"]
-    ]
-    lines += ["", f"## What moved ({len(content['movers'])})", ""]
-    columns = ["figure", "from", "to", "change", "interval", "p (Holm)", "test", ""]
-    lines += markdown.head(columns) if content["movers"] else ["Nothing."]
+    figures = [each for each in content["figures"] if each["kind"] == "audit" or each["section"] == "all"]
     names = [run["name"] for run in content["runs"]]
-    for mover in content["movers"]:
-        cells = [_named(mover), names[mover["since"]], names[mover["until"]], f"{mover['value']:+.4f}"]
-        cells += [f"{mover['low']:+.4f} to {mover['high']:+.4f}", _p(mover["p_holm"]), mover["how"]]
-        cells.append("seeds differ" if mover["state"] == "seeds" else "")
-        lines.append(markdown.row(cells))
-    lines += ["", "## All rows of the test split, and the audits", "", *markdown.head(["figure", *names])]
-    for figure in content["figures"]:
-        if figure["kind"] == "audit" or figure["section"] == "all":
-            lines.append(markdown.row([_named(figure), *_cells(figure)]))
-    lines += ["", f"Tests: {content['family']['ways']}. {_correction(content['family']['tests'])}", ""]
-    return "\n".join(lines)
+    return document(
+        heading(1, f"Trends: {content['run']}"),
+        bullets(content["verdict"]),
+        f"Runs stand {content['order']}.",
+        _runs(content).as_markdown(),
+        heading(2, f"What moved ({len(content['movers'])})"),
+        _movers(content, names).as_markdown() if content["movers"] else "Nothing.",
+        heading(2, "All rows of the test split, and the audits"),
+        Table(["figure", *names], [[_named(figure), *_cells(figure)] for figure in figures]).as_markdown(),
+        f"Tests: {content['family']['ways']}. {_correction(content['family']['tests'])}",
+    )
+
+
+def _runs(content: Mapping[str, Any]) -> Table:
+    rows = [
+        (run["name"], run["day"] or "unknown", run["written"], run["data"] + " (simulated)" * run["simulated"])
+        for run in content["runs"]
+    ]
+    return Table(("run", "log ends", "measured (UTC)", "data"), rows, "The runs, oldest first", "runs")
+
+
+def _movers(content: Mapping[str, Any], names: Sequence[str]) -> Table:
+    rows = [
+        (
+            _named(mover),
+            names[mover["since"]],
+            names[mover["until"]],
+            signed(mover["value"]),
+            interval(mover["low"], mover["high"], signed),
+            p_value(mover["p_holm"]),
+            mover["how"],
+            "seeds differ" if mover["state"] == "seeds" else "",
+        )
+        for mover in content["movers"]
+    ]
+    return Table(("figure", "from", "to", "change", "interval", "p (Holm)", "test", ""), rows)
 
 
 def _verdict(
@@ -222,17 +240,14 @@ def _sentence(changes: Sequence[Change], runs: Sequence[MeasuredRun], series: Se
         judged = ", better" if better else ", worse"
     sections = {other.key.section: other.value for other in reversed(changes) if other.key != change.key}
     biggest = sorted(sections.items(), key=lambda entry: -abs(entry[1]))
-    others = ", ".join(f"{section} {_signed(value)}" for section, value in biggest[:MOST_SEGMENTS])
+    others = ", ".join(f"{section} {signed(value)}" for section, value in biggest[:MOST_SEGMENTS])
     more = f" and {len(biggest) - MOST_SEGMENTS} other segments" if len(biggest) > MOST_SEGMENTS else ""
     return (
-        f"{_named(_key(change.key))} {verb} by {abs(change.value):.4f} ({old.value:.4f} to {new.value:.4f}) from "
-        f"{runs[change.since].name} to {runs[change.until].name}{judged}; interval {_signed(change.low)} to "
-        f"{_signed(change.high)}, {_p(change.p_holm)}" + (f"; also {others}{more}." if others else ".")
+        f"{_named(_key(change.key))} {verb} by {number(abs(change.value))} ({interval(old.value, new.value)}) "
+        f"from {runs[change.since].name} to {runs[change.until].name}{judged}; interval "
+        f"{interval(change.low, change.high, signed)}, {p_value(change.p_holm)}"
+        + (f"; also {others}{more}." if others else ".")
     )
-
-
-def _signed(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:+.4f}".replace("-", "−")
 
 
 def _has_moved(figure: Mapping[str, Any]) -> bool:
@@ -266,7 +281,7 @@ def _cells(figure: Mapping[str, Any]) -> list[str]:
     """The points of a figure with the sign of the step that led to each."""
     signs = {step["until"]: SIGNS.get(step["state"], {}).get(step["value"] > 0, "") for step in figure["steps"]}
     return [
-        "–" if point is None or point["value"] is None else f"{point['value']:.4f} {signs.get(place, '')}".strip()
+        UNKNOWN if point is None else f"{number(point['value'])} {signs.get(place, '')}".strip()
         for place, point in enumerate(figure["points"])
     ]
 
@@ -282,10 +297,6 @@ def _dated(run: MeasuredRun) -> str:
     return f"{run.name} ({run.day or run.written[:10]})"
 
 
-def _p(p: float | None) -> str:
-    return "p unknown" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
-
-
 def _overall(change: Change, changes: Sequence[Change]) -> bool:
     """Whether this is the last against the first, which stands after three or more points only."""
     return len(changes) > 1 and change is changes[-1]
@@ -296,21 +307,21 @@ def _key(key: FigureKey) -> dict[str, str]:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    made = {
-        "since": change.since, "until": change.until, "value": _short(change.value), "low": _short(change.low),
-        "high": _short(change.high), "p": _short(change.p, 6), "p_holm": _short(change.p_holm, 6),
-        "how": change.how, "state": change.state,
-        "noise": None if change.noise is None else [_short(change.noise.deviation), change.noise.degrees],
-    }  # fmt: skip
-    return made if change.reason is None else {**made, "reason": change.reason}
+    noise = None if change.noise is None else [round(change.noise.deviation, DECIMALS), change.noise.degrees]
+    facts = {
+        "since": change.since,
+        "until": change.until,
+        **rounded({name: getattr(change, name) for name in ("value", "low", "high")}, DECIMALS),
+        **rounded({"p": change.p, "p_holm": change.p_holm}, 6),
+        "how": change.how,
+        "state": change.state,
+        "noise": noise,
+    }
+    return facts if change.reason is None else {**facts, "reason": change.reason}
 
 
 def _point(point: Figure | None) -> dict[str, Any] | None:
     if point is None:
         return None
-    short = {"value": _short(point.value), "low": _short(point.low), "high": _short(point.high), "n": point.n}
-    return short if point.reason is None else {**short, "reason": point.reason}
-
-
-def _short(value: float | None, decimals: int = DECIMALS) -> float | None:
-    return None if value is None else round(value, decimals)
+    figure: dict[str, Any] = rounded({name: getattr(point, name) for name in ("value", "low", "high", "n")}, DECIMALS)
+    return figure if point.reason is None else {**figure, "reason": point.reason}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from configs.console import say, table
+from configs.console import say
 from configs.schema import Config
 from graph.marketplace.replay import Bound
 from graph.resampling import Resampler
@@ -13,6 +13,9 @@ from prerank.ab.replays import AGAIN, OTHER_LUCK, Replayed
 from prerank.evaluation.figure import Difference
 from prerank.evaluation.significance import estimate, holm
 from prerank.evaluation.uplift import METRICS, Uplift, compare, halves_test
+from prerank.pages.markdown import bullets, document, heading
+from prerank.pages.numbers import UNKNOWN
+from prerank.pages.table import Table
 
 SPLITS_IN_HALVES = 200
 BOUNDS = (Bound.random.value, Bound.oracle.value)
@@ -135,24 +138,24 @@ def _mean_halves(worlds: Sequence[dict[str, dict[str, dict[str, Any]]]]) -> dict
     return made
 
 
-def tables_of(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """The tables of a report: title, columns and rows of text; totals, claim and A/A come before single worlds."""
+def tables_of(report: Mapping[str, Any]) -> list[Table]:
+    """The tables of a report: totals, claim and A/A come before single worlds."""
     worlds, confidence = report["across"]["worlds"], f"{report['confidence']:.0%}"
-    made = [_totals_table(report)]
+    tables = [_totals_table(report)]
     for segment in SEGMENTS if worlds > 1 else ():
         title = f"simulated uplift over {report['control']}, {segment} items: mean of {worlds} worlds"
         figures = report["across"]["uplift"][segment]
-        made.append(_uplift_table(f"{title}, {confidence} t intervals, p by Holm", figures))
-    made.append(_control_table(report))
+        tables.append(_uplift_table(f"{title}, {confidence} t intervals, p by Holm", figures))
+    tables.append(_control_table(report))
     for name, run in report["runs"].items():
         for segment in SEGMENTS:
             title = f"simulated uplift over {report['control']} in {name} (world {run['world']}, seed {run['seed']})"
             users = f"{run['users']:,} users, {confidence} intervals over users, p by Holm"
-            made.append(_uplift_table(f"{title}: {run['segments'][segment]}; {users}", run["uplift"][segment]))
-    return made
+            tables.append(_uplift_table(f"{title}: {run['segments'][segment]}; {users}", run["uplift"][segment]))
+    return tables
 
 
-def _totals_table(report: Mapping[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+def _totals_table(report: Mapping[str, Any]) -> Table:
     """What each arm brought in all worlds together."""
     rows = []
     arms = next(iter(report["runs"].values()))["totals"]
@@ -172,16 +175,16 @@ def _totals_table(report: Mapping[str, Any]) -> tuple[str, list[str], list[list[
         rows.append([arm, *(f"{value:,.0f}" for value in every.values()), *shares, cold])
     columns = ["arm", "exposed", "clicks", "orders", "GMV", "tail of exposed", "tail of orders", "cold of exposed"]
     users = sum(run["users"] for run in report["runs"].values())
-    return f"simulated totals of {report['days']} days, {users:,} users", columns, rows
+    return Table(columns, rows, f"simulated totals of {report['days']} days, {users:,} users")
 
 
-def _uplift_table(title: str, figures: Mapping[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+def _uplift_table(title: str, figures: Mapping[str, Any]) -> Table:
     arms = list(figures["cvr"])
     rows = [[arm, *(uplift_cell(figures[metric][arm]) for metric in METRICS)] for arm in arms]
-    return title, ["arm", *(LABELS[metric] for metric in METRICS)], rows
+    return Table(["arm", *(LABELS[metric] for metric in METRICS)], rows, title)
 
 
-def _control_table(report: Mapping[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+def _control_table(report: Mapping[str, Any]) -> Table:
     """The A/A: the control against itself."""
     overall, level = report["across"], 1 - report["confidence"]
     luck = overall["other_luck"] if overall["worlds"] > 1 else next(iter(report["runs"].values()))["other_luck"]
@@ -189,18 +192,18 @@ def _control_table(report: Mapping[str, Any]) -> tuple[str, list[str], list[list
     for metric in METRICS:
         for segment in ("all", "tail"):
             halves, other = overall["halves"][segment][metric], luck[segment][metric][OTHER_LUCK]
-            share = "–" if halves["share"] is None else f"{halves['share']:.1%} of {halves['splits']:,}"
+            share = UNKNOWN if halves["share"] is None else f"{halves['share']:.1%} of {halves['splits']:,}"
             covered = overall["other_luck"][segment][metric][OTHER_LUCK]
             hold = f"{covered['covered']} of {covered['n']}"
             rows.append([f"{LABELS[metric]}, {segment}", share, uplift_cell(other), hold])
     columns = ["A/A", f"halves with p < {level:.2g}", "other luck: uplift", "worlds whose interval holds 0"]
-    return f"simulated A/A of {report['control']}: nothing but chance", columns, rows
+    return Table(columns, rows, f"simulated A/A of {report['control']}: nothing but chance")
 
 
 def uplift_cell(figure: Mapping[str, Any]) -> str:
     """A relative uplift in per cent with its interval and corrected p, on two lines; a dash where undefined."""
     if figure["value"] is None:
-        return "–"
+        return UNKNOWN
     value = f"{figure['value']:+.1%}"
     if figure["low"] is None:
         return value
@@ -209,14 +212,14 @@ def uplift_cell(figure: Mapping[str, Any]) -> str:
 
 
 def _share(part: float, whole: float) -> str:
-    return f"{part / whole:.1%}" if whole else "–"
+    return f"{part / whole:.1%}" if whole else UNKNOWN
 
 
 def print_report(report: Mapping[str, Any]) -> None:
     """Print the tables of the claim and of the A/A; those of single worlds only where there is one."""
     worlds = report["across"]["worlds"]
-    for title, columns, rows in tables_of(report)[: 2 + len(SEGMENTS)]:
-        table(title, columns, rows)
+    for table in tables_of(report)[: 2 + len(SEGMENTS)]:
+        table.show()
     repeated = sum(run["control_repeated_itself"] for run in report["runs"].values())
     say(f"the control, replayed twice on the same luck, repeated itself in {repeated} of {worlds} worlds")
     if worlds == 1:
@@ -225,12 +228,9 @@ def print_report(report: Mapping[str, Any]) -> None:
 
 def as_markdown(report: Mapping[str, Any]) -> str:
     """The tables as Markdown, all of them."""
-    parts = [f"# A/B replay over {report['across']['worlds']} worlds: simulated\n"]
-    parts.append("No figure here comes from people. What it means and what it cannot tell: docs/guides/ab.md.\n")
-    parts.extend(f"- {LABELS[metric]}: {words}" for metric, words in report["definitions"].items())
-    for title, columns, rows in tables_of(report):
-        parts.append(f"\n## {title}\n")
-        parts.append(f"| {' | '.join(columns)} |")
-        parts.append(f"|{'|'.join('---' for _ in columns)}|")
-        parts.extend(f"| {' | '.join(cell.replace(chr(10), '<br>') for cell in row)} |" for row in rows)
-    return "\n".join(parts) + "\n"
+    return document(
+        heading(1, f"A/B replay over {report['across']['worlds']} worlds: simulated"),
+        "No figure here comes from people. What it means and what it cannot tell: docs/guides/ab.md.",
+        bullets(f"{LABELS[metric]}: {words}" for metric, words in report["definitions"].items()),
+        *(block for table in tables_of(report) for block in (heading(2, table.title), table.as_markdown())),
+    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prerank.compare.figures import WHOLE, shown_systems
 from prerank.compare.statistics import LEAST_SEEDS
-from prerank.compare.verdict import NO_CLAIM, p_words, points
+from prerank.compare.verdict import NO_CLAIM
 from prerank.evaluation.significance import LEVEL
-from prerank.pages.markdown import head, plain, row
+from prerank.pages.markdown import bullets, document, heading, plain
+from prerank.pages.numbers import UNKNOWN, interval, number, p_value, points
+from prerank.pages.table import Table
 
 FIGURES = (
     "auc_click", "auc_order", "score_auc_click", "score_auc_order", "gauc_click", "gauc_order",
@@ -22,114 +24,114 @@ PAPER = "paper: {} (another, private data set)"
 
 def as_markdown(content: Mapping[str, Any]) -> str:
     """The whole report."""
-    lines = [
-        f"# {plain(', '.join(content['systems']))}: compared",
-        "",
+    return document(
+        heading(1, f"{', '.join(content['systems'])}: compared"),
         "Test split. A cell is the mean over the seeds that are finished (its interval) [lowest … highest seed]. "
         f"Differences are to {plain(content['baseline'])}. Fewer than {LEAST_SEEDS} seeds make no claim. The "
         f"paper's figures stand in columns of their own: {content['paper']['source']}; {content['paper']['auc_note']}.",
-        "",
-        *(f"**Warning: {plain(warning)}**\n" for warning in content["warnings"]),
-        *([content["tuning_note"]] if content["tuning_note"] else []),
-    ]
-    for data in content["data"]:
-        lines += ["", *_data_set(data, content)]
-    return "\n".join(lines) + "\n"
+        *(f"**Warning: {plain(warning)}**" for warning in content["warnings"]),
+        content["tuning_note"] or "",
+        *(block for data in content["data"] for block in _data_set(data, content)),
+    )
 
 
-def _data_set(data: Mapping[str, Any], content: Mapping[str, Any]) -> list[str]:
-    systems = shown_systems(data, content["systems"])
-    paper = content["paper"]["figures"]
-    lines = [f"## {plain(data['title'])}{' (simulated)' if data['simulated'] else ''}", ""]
-    lines += [f"- {plain(sentence)}" for sentence in data["verdict"]]
+def _data_set(data: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
+    systems, paper = shown_systems(data, content["systems"]), content["paper"]["figures"]
+    yield heading(2, f"{data['title']}{' (simulated)' if data['simulated'] else ''}")
+    yield bullets(data["verdict"])
     if not systems:
-        return lines
+        return
     about = data["about"]
-    lines += [
-        "",
+    yield (
         f"{about['rows']:,} test rows, {about['requests']:,} requests, {about['clicks']:,} clicks, "
         f"{about['orders']:,} orders{' (first seed)' if data['kind'] == 'markets' else ''}. "
-        f"Interval: {data['interval']}. {data['recall']}.",
-    ]
-    tables = {
-        "AUC, GAUC, hit rate, log loss": (FIGURES, "auc_click", "AUC"),
-        "Recall@k": ([f"recall_at_{k}" for k in CUTS], "recall_at", "R@3/10/20/50/100"),
-        "Recall@k over whole recalled sets": ([f"recall_full_at_{k}" for k in CUTS], None, ""),
+        f"Interval: {data['interval']}. {data['recall']}."
+    )
+    aucs = {system: number(value) for system, value in paper["auc_click"].items()}
+    recalls = {
+        system: " / ".join(number(paper[f"recall_at_{k}"][system]) for k in CUTS)
+        for system in paper[f"recall_at_{CUTS[0]}"]
     }
-    for title, (metrics, beside, called) in tables.items():
-        lines += _figures_table(title, data, systems, metrics, _paper_column(beside, paper), PAPER.format(called))
-    lines += _segments_table(data, systems)
-    lines += _differences_table(data)
-    lines += _cost_table(data, content)
-    return lines
+    yield from _figures("AUC, GAUC, hit rate, log loss", data, systems, FIGURES, "AUC", aucs)
+    yield from _figures("Recall@k", data, systems, _at_cuts("recall_at"), "R@3/10/20/50/100", recalls)
+    yield from _figures("Recall@k over whole recalled sets", data, systems, _at_cuts("recall_full_at"), "", {})
+    yield from _by_segment(data, systems)
+    yield from _differences(data)
+    yield from _cost(data, content)
 
 
-def _figures_table(
+def _at_cuts(metric: str) -> list[str]:
+    return [f"{metric}_{k}" for k in CUTS]
+
+
+def _figures(
     title: str,
     data: Mapping[str, Any],
     systems: Sequence[str],
     metrics: Sequence[str],
+    beside: str,
     paper: Mapping[str, str],
-    called: str,
-) -> list[str]:
-    there = [m for m in metrics if any(m in data["figures"][system].get(WHOLE, {}) for system in systems)]
-    if not there:
-        return []
-    last = [called] if paper else []
-    lines = ["", f"### {title}", "", *head(["system", *there, *last])]
-    for system in systems:
-        cells = [_cell(data["figures"][system].get(WHOLE, {}).get(metric)) for metric in there]
-        lines.append(row([system, *cells, *([paper.get(system, "–")] if paper else [])]))
+) -> Iterator[str]:
+    """Every system's figures, chance and n; what the paper says beside them in a column called ``beside``."""
+    metrics = [m for m in metrics if any(m in data["figures"][system].get(WHOLE, {}) for system in systems)]
+    if not metrics:
+        return
     chance = data["chance"].get(WHOLE, {})
-    levels = [f"{chance[metric]:.4f}" if metric in chance else "–" for metric in there]
-    lines.append(row(["chance level", *levels, *(["–"] if paper else [])]))
-    counts = [_n(data, systems, WHOLE, metric) for metric in there]
-    lines.append(row(["n", *counts, *(["–"] if paper else [])]))
-    return lines
+    rows = [
+        [system, *(_cell(data["figures"][system].get(WHOLE, {}).get(metric)) for metric in metrics)]
+        for system in systems
+    ]
+    rows.append(["chance level", *(number(chance.get(metric)) for metric in metrics)])
+    rows.append(["n", *(_n(data, systems, WHOLE, metric) for metric in metrics)])
+    if paper:
+        rows = [[*row, paper.get(row[0], UNKNOWN)] for row in rows]
+    yield heading(3, title)
+    yield Table(["system", *metrics, *([PAPER.format(beside)] if paper else [])], rows).as_markdown()
 
 
-def _segments_table(data: Mapping[str, Any], systems: Sequence[str]) -> list[str]:
-    segments = list(dict.fromkeys(segment for system in systems for segment in data["figures"][system]))
-    there = [s for s in segments if any(BY_SEGMENT in data["figures"][system].get(s, {}) for system in systems)]
-    if not there:
-        return []
-    lines = ["", f"### {BY_SEGMENT} by segment", "", *head(["segment", "n", *systems])]
-    for segment in there:
-        cells = [_cell(data["figures"][system].get(segment, {}).get(BY_SEGMENT)) for system in systems]
-        lines.append(row([segment, _n(data, systems, segment, BY_SEGMENT), *cells]))
-    return lines
+def _by_segment(data: Mapping[str, Any], systems: Sequence[str]) -> Iterator[str]:
+    figures = data["figures"]
+    segments = dict.fromkeys(segment for system in systems for segment in figures[system])
+    rows = [
+        [segment, _n(data, systems, segment, BY_SEGMENT), *(_cell(each) for each in cells)]
+        for segment in segments
+        if any(cells := [figures[system].get(segment, {}).get(BY_SEGMENT) for system in systems])
+    ]
+    if rows:
+        yield heading(3, f"{BY_SEGMENT} by segment")
+        yield Table(["segment", "n", *systems], rows).as_markdown()
 
 
-def _differences_table(data: Mapping[str, Any]) -> list[str]:
+def _differences(data: Mapping[str, Any]) -> Iterator[str]:
     family = data["family"]
     if not family["tests"]:
-        return []
-    lines = [
-        "",
-        f"### Differences to {plain(family['baseline'])}",
-        "",
+        return
+    yield heading(3, f"Differences to {family['baseline']}")
+    yield (
         f"In points (hundredths), paired; p corrected (Holm) for the {family['tests']} differences of this table. "
-        "*Visible*: the smallest true difference that such data show with 80 % power.",
-        "",
-        *head(["system", "metric", "difference", "interval", "p (Holm)", "visible", "seeds", "claim"]),
+        "*Visible*: the smallest true difference that such data show with 80 % power."
+    )
+    rows = [
+        [system, metric, *_difference_cells(cells[family["segment"]][metric])]
+        for system, cells in data["differences"].items()
+        for metric in family["metrics"]
+        if metric in cells.get(family["segment"], {})
     ]
-    for system, cells in data["differences"].items():
-        for metric in family["metrics"]:
-            if metric in cells.get(family["segment"], {}):
-                lines.append(row([system, metric, *_difference_cells(cells[family["segment"]][metric])]))
-    return lines
+    columns = ("system", "metric", "difference", "interval", "p (Holm)", "visible", "seeds", "claim")
+    yield Table(columns, rows).as_markdown()
 
 
 def _difference_cells(difference: Mapping[str, Any]) -> list[str]:
+    seeds = str(len(difference["by_seed"]))
     if difference["value"] is None:
-        return ["–", difference["reason"], "–", "–", str(len(difference["by_seed"])), "–"]
-    bounded = difference["low"] is not None
+        return [UNKNOWN, difference["reason"], UNKNOWN, UNKNOWN, seeds, UNKNOWN]
+    visible = difference["visible"]
     return [
         points(difference["value"]),
-        f"{points(difference['low'])} … {points(difference['high'])}" if bounded else "–",
-        p_words(difference.get("p_holm")).removeprefix("p "),
-        "–" if difference["visible"] is None else f"{100 * difference['visible']:.2f}",
-        str(len(difference["by_seed"])),
+        interval(difference["low"], difference["high"], points) or UNKNOWN,
+        p_value(difference.get("p_holm")).removeprefix("p "),
+        UNKNOWN if visible is None else number(100 * visible, ".2f"),
+        seeds,
         claim(difference),
     ]
 
@@ -139,62 +141,49 @@ def claim(difference: Mapping[str, Any]) -> str:
     if len(difference["by_seed"]) < LEAST_SEEDS:
         return NO_CLAIM
     p = difference.get("p_holm")
-    return "–" if p is None else "shown" if p < LEVEL else "not told apart"
+    return UNKNOWN if p is None else "shown" if p < LEVEL else "not told apart"
 
 
-def _cost_table(data: Mapping[str, Any], content: Mapping[str, Any]) -> list[str]:
-    found = [each["latency"] for each in data["cost"].values() if each["latency"]]
-    cpus = ", ".join(dict.fromkeys(each["cpu"] for each in found)) or "not measured yet"
-    lines = [
-        "",
-        "### Cost",
-        "",
+def _cost(data: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
+    measured = [each["latency"] for each in data["cost"].values() if each["latency"]]
+    cpus = ", ".join(dict.fromkeys(each["cpu"] for each in measured)) or "not measured yet"
+    yield heading(3, "Cost")
+    yield (
         "Seconds to fit: one thread, beside other fits, median over seeds. Milliseconds: median for 1,000 candidates, "
         "one thread, the first seed's system read from disk, one system at a time; from encoded features in memory "
         "to logits, with what a system makes of them itself (lightgbm's counts and rates), and of the network alone. "
-        f"Processor: {plain(cpus)}. FLOPs: of a candidate, matrix products only.",
-        "",
-        *head(["system", "parameters", "seconds to fit", "ms to score", "ms network", "FLOPs", "tuning", "seeds"]),
-    ]
+        f"Processor: {plain(cpus)}. FLOPs: of a candidate, matrix products only."
+    )
+    rows = []
     for system in content["systems"]:
         cost, latency = data["cost"][system], data["cost"][system]["latency"] or {}
-        cells = [
-            _number(cost["parameters"], ",.0f"),
-            _number(cost["fit_seconds"], ",.1f"),
-            _number(latency.get("scoring_ms"), ".2f"),
-            _number(latency.get("network_ms"), ".2f"),
-            _number(latency.get("flops"), ",.0f"),
-            content["tuning"][system]["words"],
-            f"{len(data['seeds'].get(system, []))} of {data['seeds_asked']}",
-        ]
-        lines.append(row([system, *cells]))
-    return lines
-
-
-def _paper_column(metric: str | None, paper: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    """System → the paper's figure, or all its Recall@k."""
-    if metric is None:
-        return {}
-    if metric != "recall_at":
-        return {system: f"{value:.4f}" for system, value in paper[metric].items()}
-    systems = paper[f"recall_at_{CUTS[0]}"]
-    return {system: " / ".join(f"{paper[f'recall_at_{k}'][system]:.4f}" for k in CUTS) for system in systems}
+        rows.append(
+            [
+                system,
+                number(cost["parameters"], ",.0f"),
+                number(cost["fit_seconds"], ",.1f"),
+                number(latency.get("scoring_ms"), ".2f"),
+                number(latency.get("network_ms"), ".2f"),
+                number(latency.get("flops"), ",.0f"),
+                content["tuning"][system]["words"],
+                f"{len(data['seeds'].get(system, []))} of {data['seeds_asked']}",
+            ]
+        )
+    columns = ("system", "parameters", "seconds to fit", "ms to score", "ms network", "FLOPs", "tuning", "seeds")
+    yield Table(columns, rows).as_markdown()
 
 
 def _cell(figure: Mapping[str, Any] | None) -> str:
+    """Mean over seeds, its interval, and the lowest and the highest seed."""
     if figure is None:
-        return "–"
-    between = "" if figure["low"] is None else f" ({figure['low']:.4f}–{figure['high']:.4f})"
-    values = figure["by_seed"].values()
-    return f"{figure['value']:.4f}{between} [{min(values):.4f} … {max(values):.4f}]"
+        return UNKNOWN
+    between, seeds = interval(figure["low"], figure["high"]), figure["by_seed"].values()
+    lowest, highest = number(min(seeds)), number(max(seeds))
+    return f"{number(figure['value'])}{f' ({between})' if between else ''} [{lowest} … {highest}]"
 
 
 def _n(data: Mapping[str, Any], systems: Sequence[str], segment: str, metric: str) -> str:
     counts = [
         data["figures"][s][segment][metric]["n"] for s in systems if metric in data["figures"][s].get(segment, {})
     ]
-    return f"{max(counts):,}" if counts else "–"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+    return f"{max(counts):,}" if counts else UNKNOWN

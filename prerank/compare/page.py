@@ -7,7 +7,8 @@ JSON is embedded with ``<``, ``>``, ``&`` and ``'`` escaped. Figures are short l
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from prerank.compare.markdown import claim
@@ -27,7 +28,7 @@ def page(content: Mapping[str, Any]) -> str:
     Args:
         content: as :func:`prerank.compare.report.report_content` makes it.
     """
-    return render_page("comparison.html", page_content(content))
+    return render_page("comparison.html", Path(__file__).parent, content=page_content(content))
 
 
 def page_content(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,22 +43,22 @@ def page_content(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data_set(data: Mapping[str, Any]) -> dict[str, Any]:
-    kept = (
+    shown = (
         "name", "title", "simulated", "kind", "seeds", "seeds_asked", "about", "segments", "segments_left_out",
         "tasks_off", "interval", "recall", "family", "verdict", "cost", "chance", "undefined",
     )  # fmt: skip
     return {
-        **{key: rounded(data[key], DECIMALS) for key in kept},
+        **{key: rounded(data[key], DECIMALS) for key in shown},
         "figures": _each(data["figures"], _figure),
         "differences": _each(data["differences"], _difference),
     }
 
 
-def _each(cells: Mapping[str, Any], shorten: Any) -> dict[str, Any]:
+def _each(cells: Mapping[str, Any], shorten: Callable[[Mapping[str, Any]], list[Any]]) -> dict[str, Any]:
     return {
         system: {
-            segment: {m: shorten(cell) for m, cell in made.items() if not NOT_ON_THE_PAGE.fullmatch(m)}
-            for segment, made in by_segment.items()
+            segment: {m: shorten(cell) for m, cell in by_metric.items() if not NOT_ON_THE_PAGE.fullmatch(m)}
+            for segment, by_metric in by_segment.items()
         }
         for system, by_segment in cells.items()
     }

@@ -32,8 +32,8 @@ RECALL: Mapping[str, Mapping[int, float]] = {
 
 def paper_figures() -> dict[str, dict[str, float]]:
     """Metric of ours whose row the figure stands beside → system → the paper's figure."""
-    made: dict[str, dict[str, float]] = {"auc_click": dict(AUC)}
+    figures: dict[str, dict[str, float]] = {"auc_click": dict(AUC)}
     for system, recalls in RECALL.items():
         for k, value in recalls.items():
-            made.setdefault(f"recall_at_{k}", {})[system] = value
-    return made
+            figures.setdefault(f"recall_at_{k}", {})[system] = value
+    return figures

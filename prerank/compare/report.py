@@ -37,7 +37,11 @@ def report_content(
     there = set(finished)
     data = [_data_set(each, config, there, failed) for each in comparison.data]
     metrics = dict.fromkeys(
-        metric for each in data for cells in each["figures"].values() for made in cells.values() for metric in made
+        metric
+        for each in data
+        for cells in each["figures"].values()
+        for by_metric in cells.values()
+        for metric in by_metric
     )
     return {
         "run": config.run,
@@ -81,17 +85,17 @@ def write_report(content: Mapping[str, Any], run: Run) -> list[Path]:
 
 
 def _data_set(data: DataSet, config: Config, finished: set[Fit], failed: Mapping[Fit, str]) -> dict[str, Any]:
-    made = data_figures(data, finished, config.compare.baseline, config.evaluation.confidence)
-    made["verdict"] = verdict(made)
-    made["cost"] = {
+    figures = data_figures(data, finished, config.compare.baseline, config.evaluation.confidence)
+    figures["verdict"] = verdict(figures)
+    figures["cost"] = {
         system: _cost([fit for fit in by_seed.values() if fit in finished]) for system, by_seed in data.fits.items()
     }
-    made["failed"] = [
+    figures["failed"] = [
         {"system": fit.system, "seed": fit.seed, "reason": reason}
         for fit, reason in failed.items()
         if fit.group == data.entry.name
     ]
-    return made
+    return figures
 
 
 def _cost(fits: Sequence[Fit]) -> dict[str, Any]:

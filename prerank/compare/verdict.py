@@ -7,6 +7,7 @@ from typing import Any
 
 from prerank.compare.statistics import LEAST_SEEDS
 from prerank.evaluation.significance import LEVEL
+from prerank.pages.numbers import p_value, points
 
 WITHOUT = f"fewer than {LEAST_SEEDS} seeds"
 NO_CLAIM = f"no claim: {WITHOUT}"
@@ -43,16 +44,6 @@ def shown(difference: Mapping[str, Any]) -> bool:
     return len(difference["by_seed"]) >= LEAST_SEEDS and p is not None and p < LEVEL
 
 
-def points(value: float) -> str:
-    """Hundredths of a metric, with a sign."""
-    text = f"{100 * value:+.2f}".replace("-", "−")
-    return text if text.strip("+−0.") else "0.00"
-
-
-def p_words(p: float | None) -> str:
-    return "p undefined" if p is None else "p < 0.001" if p < 0.001 else f"p {p:.3f}"
-
-
 def _opening(data: Mapping[str, Any], differences: Sequence[Mapping[str, Any]]) -> str:
     count, tests = sum(shown(each) for each in differences), data["family"]["tests"]
     simulated = " (simulated)" if data["simulated"] else ""
@@ -85,7 +76,7 @@ def _system(system: str, baseline: str, found: Mapping[str, Mapping[str, Any]]) 
 
 def _words(difference: Mapping[str, Any]) -> str:
     """Points, interval, p, and in how many seeds the sign is the same."""
-    return f"{_interval(difference, 'points ')}, {p_words(difference.get('p_holm'))}, {_same(difference)}"
+    return f"{_interval(difference, 'points ')}, {p_value(difference.get('p_holm'))}, {_same(difference)}"
 
 
 def _interval(difference: Mapping[str, Any], unit: str = "") -> str:

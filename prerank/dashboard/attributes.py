@@ -62,24 +62,24 @@ def attributes_of(
     Returns:
         The attributes, and column → why it is none.
     """
-    made: list[Attribute] = []
+    attributes: list[Attribute] = []
     left_out: dict[str, str] = {}
     for name in items.column_names:
         if name in NOT_ATTRIBUTES:
             continue
-        found = _of_column(name, items[name], training_impressions)
-        if isinstance(found, str):
-            left_out[name] = found
-        elif len(made) == MOST_ATTRIBUTES:
+        attribute = _of_column(name, items[name], training_impressions)
+        if isinstance(attribute, str):
+            left_out[name] = attribute
+        elif len(attributes) == MOST_ATTRIBUTES:
             left_out[name] = f"{MOST_ATTRIBUTES} attributes are shown at most, in the order of the items' columns"
         else:
-            made.append(found)
+            attributes.append(attribute)
     prices = _of_prices(items)
     if isinstance(prices, str):
         left_out["price"] = prices
     else:
-        made.append(prices)
-    return [*made, _of_queries(training_queries)], left_out
+        attributes.append(prices)
+    return [*attributes, _of_queries(training_queries)], left_out
 
 
 def _of_column(name: str, column: pa.ChunkedArray, weight: Int64[np.ndarray, " items"]) -> Attribute | str:
@@ -95,8 +95,8 @@ def _of_column(name: str, column: pa.ChunkedArray, weight: Int64[np.ndarray, " i
     if distinct > LARGEST_SHARE_OF_DISTINCT * len(column):
         return f"{distinct:,} different values of {len(column):,} items: a key or a text"
     codes = encoded.indices.fill_null(distinct).to_numpy(zero_copy_only=False).astype(np.int64)
-    seen = np.bincount(codes, weights=weight, minlength=distinct + 1)[:distinct]
-    shown = np.argsort(-seen, kind="stable")[:MOST_VALUES]
+    impressions = np.bincount(codes, weights=weight, minlength=distinct + 1)[:distinct]
+    shown = np.argsort(-impressions, kind="stable")[:MOST_VALUES]
     values = [_name(value) for value in encoded.dictionary.take(pa.array(shown)).to_pylist()]
     place = np.full(distinct + 1, len(values))
     place[shown] = np.arange(len(values))
@@ -139,8 +139,8 @@ def _of_queries(training: pa.Array | pa.ChunkedArray) -> Attribute:
     """Bands of queries by how many training requests asked them."""
 
     def codes(predictions: pa.Table) -> Int64[np.ndarray, " rows"]:
-        asked = times_asked(predictions["query"], training)
-        return np.searchsorted(QUERY_BANDS, asked, side="right").astype(np.int64) - 1
+        times = times_asked(predictions["query"], training)
+        return np.searchsorted(QUERY_BANDS, times, side="right").astype(np.int64) - 1
 
     ends = [*(most - 1 for most in QUERY_BANDS[1:]), None]
     values = ["never asked"]
@@ -153,8 +153,8 @@ def _of_queries(training: pa.Array | pa.ChunkedArray) -> Attribute:
 
 def _item_codes(of_item: Int64[np.ndarray, " items"]) -> RowCodes:
     def codes(predictions: pa.Table) -> Int64[np.ndarray, " rows"]:
-        found: Int64[np.ndarray, " rows"] = of_item[predictions["item"].to_numpy()]
-        return found
+        of_row: Int64[np.ndarray, " rows"] = of_item[predictions["item"].to_numpy()]
+        return of_row
 
     return codes
 

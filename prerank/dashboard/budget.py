@@ -35,19 +35,19 @@ def compact_json(content: Mapping[str, Any]) -> str:
 
 def _without_validation(content: Content) -> Content:
     """Attributes and curves of the first split only."""
-    kept, details = set(content["splits"][:1]), dict(content["details"])
+    first, details = set(content["splits"][:1]), dict(content["details"])
     for name in ("metrics", "figures", "calibration", "gains"):
-        details[name] = {system: _only(parts, kept) for system, parts in details[name].items()}
+        details[name] = {system: _only(parts, first) for system, parts in details[name].items()}
     details["differences"] = {
-        baseline: {system: _only(parts, kept) for system, parts in each.items()}
+        baseline: {system: _only(parts, first) for system, parts in each.items()}
         for baseline, each in details["differences"].items()
     }
     return {**content, "details": details}
 
 
 def _one_attribute_baseline(content: Content) -> Content:
-    kept = set(content["baselines"][:1])
-    return _with_details(content, differences=_only(content["details"]["differences"], kept))
+    first = set(content["baselines"][:1])
+    return _with_details(content, differences=_only(content["details"]["differences"], first))
 
 
 def _one_baseline(content: Content) -> Content:
@@ -67,8 +67,8 @@ def _with_details(content: Content, **parts: Any) -> Content:
     return {**content, "details": {**content["details"], **parts}}
 
 
-def _only(parts: Mapping[str, Any], kept: set[str]) -> dict[str, Any]:
-    return {name: part for name, part in parts.items() if name in kept}
+def _only(parts: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: part for name, part in parts.items() if name in names}
 
 
 CUTS: tuple[tuple[str, Callable[[Content], Content]], ...] = (

@@ -94,12 +94,12 @@ def gain_curve(
     n = int(positive.sum())
     if not n:
         return None
-    kept = Standing(standing.better[positive], standing.tied[positive], standing.length[positive])
+    of_positives = Standing(standing.better[positive], standing.tied[positive], standing.length[positive])
     owners = cluster[positive]
     total = _sums(np.ones(n), owners, resampler.clusters)
     cells = []
     for share in GAIN_SHARES:
-        left = RatioOfSums(_sums(_inclusion(kept, share), owners, resampler.clusters), total, n)
+        left = RatioOfSums(_sums(_inclusion(of_positives, share), owners, resampler.clusters), total, n)
         share_left = figure_of(left, left.draws(resampler), resampler.clusters, confidence)
         cells.append([share_left.value, share_left.low, share_left.high, n])
     return cells
@@ -107,8 +107,10 @@ def gain_curve(
 
 def _inclusion(standing: Standing, share: float) -> Float64[np.ndarray, " rows"]:
     """Probability of being kept: a cut in the middle of an item keeps it with the share of it that is left."""
-    kept: Float64[np.ndarray, " rows"] = np.clip((share * standing.length - standing.better) / standing.tied, 0.0, 1.0)
-    return kept
+    probability: Float64[np.ndarray, " rows"] = np.clip(
+        (share * standing.length - standing.better) / standing.tied, 0.0, 1.0
+    )
+    return probability
 
 
 def _sums(

@@ -75,7 +75,7 @@ def ordered_systems(evaluations: Iterable[str]) -> list[str]:
 
 def render(content: Mapping[str, Any]) -> str:
     """The page as text."""
-    return render_page("segments.html", content)
+    return render_page("segments.html", Path(__file__).parent, content=content)
 
 
 def dashboard_content(

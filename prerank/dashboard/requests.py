@@ -77,14 +77,14 @@ def differing_requests(
     for a, b in combinations(list(scores)[:MOST_SYSTEMS], 2):
         if a in baselines or b in baselines:
             pairs.append({"a": a, "b": b, "picks": _picks(lists, a, b)})
-    wanted: dict[int, set[str]] = {}
+    systems_of: dict[int, set[str]] = {}
     for pair in pairs:
         for pick in (pick for kind in pair["picks"].values() for pick in kind):
-            wanted.setdefault(pick["request"], set()).update((pair["a"], pair["b"]))
+            systems_of.setdefault(pick["request"], set()).update((pair["a"], pair["b"]))
     requests, shown = [], _Items(items)
-    for number, systems in wanted.items():
+    for number, systems in systems_of.items():
         requests.append(_request(lists, number, sorted(systems), shown))
-    place = {number: index for index, number in enumerate(wanted)}
+    place = {number: index for index, number in enumerate(systems_of)}
     for pair in pairs:
         for pick in (pick for kind in pair["picks"].values() for pick in kind):
             pick["request"] = place[pick["request"]]
@@ -93,18 +93,18 @@ def differing_requests(
 
 def _lists(part: pa.Table, rows: SplitRows, scores: Mapping[str, Float32[np.ndarray, " rows"]]) -> Lists:
     candidate = ~rows.random
-    made = Lists(rows, part, candidate, exposed=np.bincount(rows.request[rows.exposed], minlength=rows.requests))
+    lists = Lists(rows, part, candidate, exposed=np.bincount(rows.request[rows.exposed], minlength=rows.requests))
     for system, score in list(scores.items())[:MOST_SYSTEMS]:
         among = standing(rows.request[candidate], score[candidate])
         better, length = (np.zeros(len(score), dtype=np.int64) for _ in range(2))
         tied = np.ones(len(score), dtype=np.int64)
         better[candidate], tied[candidate], length[candidate] = among.better, among.tied, among.length
-        made.standings[system] = Standing(better, tied, length)
-        seen = rows.exposed
-        found = request_auc(rows.clicked[seen], score[seen], rows.request[seen])
-        made.auc[system] = np.full(rows.requests, np.nan)
-        made.auc[system][found.request] = found.value
-    return made
+        lists.standings[system] = Standing(better, tied, length)
+        exposed = rows.exposed
+        auc = request_auc(rows.clicked[exposed], score[exposed], rows.request[exposed])
+        lists.auc[system] = np.full(rows.requests, np.nan)
+        lists.auc[system][auc.request] = auc.value
+    return lists
 
 
 def _picks(lists: Lists, a: str, b: str) -> dict[str, list[dict[str, Any]]]:
@@ -129,16 +129,16 @@ def _picks(lists: Lists, a: str, b: str) -> dict[str, list[dict[str, Any]]]:
                 "auc": [_or_none(lists.auc[a][number]), _or_none(lists.auc[b][number])],
                 "common": round(float(common[number]), 2),
             }
-            for number in found
+            for number in numbers
         ]
-        for kind, found in kinds.items()
+        for kind, numbers in kinds.items()
     }
 
 
 def _best(value: Float64[np.ndarray, " requests"], allowed: Bool[np.ndarray, " requests"]) -> list[int]:
     """The requests with the largest values among those allowed; equal ones in order of time."""
-    found = np.flatnonzero(allowed)
-    return [int(number) for number in found[np.argsort(-value[found], kind="stable")][:PICKS]]
+    numbers = np.flatnonzero(allowed)
+    return [int(number) for number in numbers[np.argsort(-value[numbers], kind="stable")][:PICKS]]
 
 
 def _request(lists: Lists, number: int, systems: Sequence[str], shown: _Items) -> dict[str, Any]:
@@ -149,12 +149,12 @@ def _request(lists: Lists, number: int, systems: Sequence[str], shown: _Items) -
     rank = {system: lists.standings[system].better[inside] + 1 for system in systems}
     position = rows.position[inside]
     by_model = np.argsort(np.argsort(np.where(np.isfinite(position), position, np.inf), kind="stable")) + 1
-    kept = np.isfinite(position) & (by_model <= FIRST)
+    shown_rows = np.isfinite(position) & (by_model <= FIRST)
     order = {system: np.argsort(ranks, kind="stable") for system, ranks in rank.items()}
-    for found in order.values():
-        kept[found[:FIRST]] = True
+    for rows_in_order in order.values():
+        shown_rows[rows_in_order[:FIRST]] = True
     happened = np.flatnonzero((rows.clicked | rows.ordered)[inside])
-    kept[happened[:MOST_FURTHER]] = True
+    shown_rows[happened[:MOST_FURTHER]] = True
     marks = rows.exposed.astype(int) + 2 * rows.clicked + 4 * rows.ordered
     item, price = lists.part["item"].to_numpy()[inside], _prices(lists.part)[inside]
     said = {name: _said(lists.part, name, int(inside[0])) for name in ("request_id", "query")}
@@ -170,9 +170,9 @@ def _request(lists: Lists, number: int, systems: Sequence[str], shown: _Items) -
                 int(marks[inside[row]]),
                 round(float(price[row]), 2) if np.isfinite(price[row]) else None,
             ]
-            for row in np.flatnonzero(kept)
+            for row in np.flatnonzero(shown_rows)
         ],
-        "ranks": {system: [int(ranks[row]) for row in np.flatnonzero(kept)] for system, ranks in rank.items()},
+        "ranks": {system: [int(ranks[row]) for row in np.flatnonzero(shown_rows)] for system, ranks in rank.items()},
     }
 
 

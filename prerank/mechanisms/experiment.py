@@ -17,7 +17,8 @@ from prerank.experiment.progress import ExperimentProgress, cores
 from prerank.mechanisms.gains import Gain, gains_of
 from prerank.mechanisms.jobs import plan_jobs
 from prerank.mechanisms.plan import PLAN, MechanismPlan, read_plan
-from prerank.mechanisms.report import in_module_order, interval, points, write_report
+from prerank.mechanisms.report import in_module_order, interval, write_report
+from prerank.pages.numbers import points
 
 SECONDS_PER_ROW = 0.00025
 """Of the training days, on one core, all of a fit included; for the first estimate."""

@@ -7,13 +7,28 @@ Above, the primary gain of every condition, by module; below, dose-response curv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from prerank.mechanisms.gains import Gain, along
 from prerank.mechanisms.plan import Axis, Expectation, MechanismPlan
+from prerank.pages.numbers import interval, points
+from prerank.pages.plot import (
+    CIRCLE,
+    DIAMOND,
+    SQUARE,
+    Box,
+    Line,
+    PlotAxis,
+    Point,
+    lines,
+    mark,
+    segment,
+    svg,
+    text,
+    whisker,
+)
 
 WIDTH = 900
 LEFT, RIGHT = 300, 640
@@ -23,56 +38,18 @@ PANEL_WIDTH, PANEL_HEIGHT, PANEL_LEFT = 420, 250, 56
 FAR = 2.5
 """An axis reaches this many times beyond the farthest market at most; an interval that goes on ends in an arrow."""
 
-COLOUR = {Expectation.helps: "helps", Expectation.null: "null", Expectation.open: "open"}
+SHAPE = {Expectation.helps: CIRCLE, Expectation.null: SQUARE, Expectation.open: DIAMOND}
+LEGEND = {Expectation.helps: "expected to help", Expectation.null: "must not help", Expectation.open: "no prediction"}
 STYLE = """
 text { font: 13px system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #1b1f24; }
 .title { font-size: 20px; font-weight: 600; } .head { font-size: 15px; font-weight: 600; }
-.quiet { fill: #57606a; font-size: 12px; } .number { font-variant-numeric: tabular-nums; }
+.quiet, .tick, .axis { fill: #57606a; font-size: 12px; } .number { font-variant-numeric: tabular-nums; }
 .end { text-anchor: end; } .middle { text-anchor: middle; }
 .grid { stroke: #e3e6ea; } .zero { stroke: #57606a; stroke-width: 1.5; } .row { stroke: #eef0f2; }
-.whisker { stroke-width: 2.5; fill: none; } .curve { stroke: #8c959f; stroke-dasharray: 4 3; fill: none; }
 .helps { fill: #0072b2; stroke: #0072b2; } .null { fill: #d55e00; stroke: #d55e00; }
 .open { fill: #57606a; stroke: #57606a; } .market { stroke: none; opacity: 0.35; }
+.interval { stroke-width: 2.5; fill: none; } .line { stroke: #8c959f; stroke-dasharray: 4 3; fill: none; }
 """
-
-Place = Callable[[float], float]
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Gains in points to pixels.
-
-    Args:
-        low, high: ends, in points.
-        start, stop: their pixels; ``stop`` is the smaller one on a vertical axis.
-    """
-
-    low: float
-    high: float
-    start: float
-    stop: float
-
-    @classmethod
-    def of(cls, gains: Sequence[Gain], start: float, stop: float) -> Scale:
-        """Holds 0, every market, and the intervals as far as ``FAR`` allows."""
-        markets = [0.0, *(100 * value for gain in gains for value in gain.by_seed.values())]
-        limit = FAR * max(*(abs(value) for value in markets), 1e-3)
-        ends = [100 * end for gain in gains for end in (gain.difference.low, gain.difference.high) if end is not None]
-        reached = [*markets, *(min(max(end, -limit), limit) for end in ends)]
-        margin = 0.06 * (max(reached) - min(reached) or 1.0)
-        return cls(min(reached) - margin, max(reached) + margin, start, stop)
-
-    def __call__(self, value: float) -> float:
-        share = (100 * value - self.low) / (self.high - self.low)
-        return self.start + min(max(share, 0.0), 1.0) * (self.stop - self.start)
-
-    def holds(self, value: float) -> bool:
-        return self.low <= 100 * value <= self.high
-
-    @property
-    def ticks(self) -> list[float]:
-        """Round values between the ends, in points; about five."""
-        return _round_steps(self.low, self.high)
 
 
 def draw(plan: MechanismPlan, gains: Sequence[Gain]) -> str:
@@ -86,21 +63,18 @@ def draw(plan: MechanismPlan, gains: Sequence[Gain]) -> str:
     for name, module in plan.modules.items():
         rows = [gain for gain in gains if gain.module == name and gain.primary and gain.difference.value is not None]
         if rows:
-            parts.append(_module(plan, module.title, rows, y))
+            parts += _module(plan, module.title, rows, y)
             y += HEAD + ROW * len(rows) + FOOT
-    curves = [(axis, along(axis, plan, gains)) for axis in plan.axes.values()]
-    shown = [(axis, points) for axis, points in curves if len(points) > 1]
+    known = [gain for gain in gains if gain.difference.value is not None]
+    curves = [(axis, along(axis, plan, known)) for axis in plan.axes.values()]
+    shown = [(axis, doses) for axis, doses in curves if len(doses) > 1]
     if shown:
-        parts.append(_text(20, y + 16, "Dose and response", "head"))
-    for number, (axis, points) in enumerate(shown):
+        parts.append(text(20, y + 16, "Dose and response", "head"))
+    for number, (axis, doses) in enumerate(shown):
         left = 10 + (number % 2) * (PANEL_WIDTH + 30)
-        parts.append(_curve(plan, axis, points, left, y + 34 + (number // 2) * PANEL_HEIGHT))
+        parts += _curve(plan, axis, doses, left, y + 34 + (number // 2) * PANEL_HEIGHT)
     height = y + (40 + math.ceil(len(shown) / 2) * PANEL_HEIGHT if shown else 0)
-    picture = Markup(
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1:.0f}" width="{0}" height="{1:.0f}" role="img" '
-        'aria-label="{2}"><style>{3}</style><rect width="100%" height="100%" fill="#fff"/>{4}</svg>\n'
-    ).format(WIDTH, height, "Gains of GRACE's modules in simulated markets", Markup(STYLE), Markup("").join(parts))
-    return str(picture)
+    return str(svg("Gains of GRACE's modules in simulated markets", WIDTH, height, parts, STYLE))
 
 
 def _heading(gains: Sequence[Gain]) -> list[Markup]:
@@ -109,152 +83,95 @@ def _heading(gains: Sequence[Gain]) -> list[Markup]:
     if len(counts) == 1:
         markets = f"{max(counts)} market{'' if counts == {1} else 's'}"
     words = f"Simulated. Gain on the test days in points, mean and 95 % t-interval over {markets} of each kind"
-    parts = [_text(20, 34, "What each module of GRACE gains", "title"), _text(20, 58, words, "quiet")]
-    legend = {
-        Expectation.helps: "expected to help",
-        Expectation.null: "must not help",
-        Expectation.open: "no prediction",
-    }
+    parts = [text(20, 34, "What each module of GRACE gains", "title"), text(20, 58, words, "quiet")]
     x = 28.0
-    for expected, called in legend.items():
-        parts += [_mark(expected, x, 80, ""), _text(x + 12, 84, called, "quiet")]
+    for expected, called in LEGEND.items():
+        parts += [mark(SHAPE[expected], str(expected), x, 80, size=1.25), text(x + 12, 84, called, "quiet")]
         x += 150
-    parts += [_market(COLOUR[Expectation.open], x, 80), _text(x + 10, 84, "one market", "quiet")]
+    return [*parts, _market(Expectation.open, x, 80), text(x + 10, 84, "one market", "quiet")]
+
+
+def _module(plan: MechanismPlan, title: str, rows: Sequence[Gain], y: float) -> list[Markup]:
+    """One module: a row for each condition, on a common axis."""
+    axis = _axis(rows)
+    across, top, bottom = axis.scale(LEFT, RIGHT), y + HEAD - 10, y + HEAD + ROW * len(rows)
+    parts = [text(20, y + 16, title, "head")]
+    for tick, label in axis.ticks:
+        parts.append(segment("grid" if tick else "zero", across(tick), top, across(tick), bottom))
+        parts.append(text(across(tick), bottom + 17, label, "quiet middle"))
+    for number, gain in enumerate(rows):
+        middle = y + HEAD + ROW * (number + 0.5) - 4
+        parts += _row(plan.conditions[gain.condition].title, gain, axis, middle)
+        if number:
+            parts.append(segment("row", 20, middle - ROW / 2, WIDTH - 20, middle - ROW / 2))
     return parts
 
 
-def _module(plan: MechanismPlan, title: str, rows: Sequence[Gain], y: float) -> Markup:
-    """One module: a row for each condition, on a common axis."""
-    scale = Scale.of(rows, LEFT, RIGHT)
-    top, bottom = y + HEAD - 10, y + HEAD + ROW * len(rows)
-    parts = [_text(20, y + 16, title, "head")]
-    for tick in scale.ticks:
-        x = scale(tick / 100)
-        parts.append(_line("zero" if tick == 0 else "grid", x, top, x, bottom))
-        parts.append(_text(x, bottom + 17, _tick(tick), "quiet middle"))
-    for number, gain in enumerate(rows):
-        middle = y + HEAD + ROW * (number + 0.5) - 4
-        parts.append(_row(plan.conditions[gain.condition].title, gain, scale, middle))
-        if number:
-            parts.append(_line("row", 20, middle - ROW / 2, WIDTH - 20, middle - ROW / 2))
-    return Markup("<g>{}</g>").format(Markup("").join(parts))
-
-
-def _row(title: str, gain: Gain, scale: Scale, y: float) -> Markup:
-    expected, mean = gain.expected or Expectation.open, gain.difference.value
+def _row(title: str, gain: Gain, axis: PlotAxis, y: float) -> list[Markup]:
+    expected, across, told = gain.expected or Expectation.open, axis.scale(LEFT, RIGHT), _told(gain)
+    low, mean, high = _in_points(gain)
     assert mean is not None
-    told = _told(gain)
-    parts = [
-        _text(20, y - 1, _shortened(title, 42), ""),
-        _text(20, y + 13, str(gain.measure), "quiet"),
-        *(_market(COLOUR[expected], scale(value), y + 7) for value in gain.by_seed.values()),
-        _whisker(gain, scale, lambda x: (x, y)),
-        _mark(expected, scale(mean), y, f"{title}: {told}"),
-        _text(RIGHT + 16, y - 1, told, "number"),
-        _text(RIGHT + 16, y + 13, str(gain.verdict), "quiet"),
+    return [
+        text(20, y - 1, _shortened(title, 42)),
+        text(20, y + 13, str(gain.measure), "quiet"),
+        *(_market(expected, across(100 * value), y + 7) for value in gain.by_seed.values()),
+        whisker(str(expected), axis, low, high, lambda value: (across(value), y)),
+        mark(SHAPE[expected], str(expected), across(mean), y, f"{title}: {told}", 1.25),
+        text(RIGHT + 16, y - 1, told, "number"),
+        text(RIGHT + 16, y + 13, str(gain.verdict), "quiet"),
     ]
-    return Markup("").join(parts)
 
 
-def _curve(plan: MechanismPlan, axis: Axis, points: Sequence[tuple[float, Gain]], left: float, top: float) -> Markup:
+def _curve(
+    plan: MechanismPlan, axis: Axis, doses: Sequence[tuple[float, Gain]], left: float, top: float
+) -> list[Markup]:
     """One dose-response panel."""
-    right, bottom = left + PANEL_WIDTH, top + PANEL_HEIGHT - 62
-    scale = Scale.of([gain for _, gain in points], bottom, top + 38)
-    across = _doses(axis, [dose for dose, _ in points], left + PANEL_LEFT + 22, right - 22)
-    parts = [_text(left + 10, top + 10, plan.modules[axis.module].title, "")]
-    parts.append(_text(left + 10, top + 26, str(axis.measure), "quiet"))
-    for tick in scale.ticks:
-        y = scale(tick / 100)
-        parts.append(_line("zero" if tick == 0 else "grid", left + PANEL_LEFT, y, right, y))
-        parts.append(_text(left + PANEL_LEFT - 6, y + 4, _tick(tick), "quiet end"))
-    means = [(across(dose), scale(gain.difference.value)) for dose, gain in points if gain.difference.value is not None]
-    joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in means)
-    parts.append(Markup('<polyline class="curve" points="{}"/>').format(joined))
-    for dose, gain in points:
-        parts.append(_text(across(dose), bottom + 18, f"{dose:,.10g}", "quiet middle"))
-        parts.append(_point(plan.conditions[gain.condition].title, gain, scale, across(dose)))
-    parts.append(_text((left + PANEL_LEFT + right) / 2, bottom + 38, axis.title, "quiet middle"))
-    return Markup("<g>{}</g>").format(Markup("").join(parts))
+    ticks = [(dose, f"{dose:,.10g}") for dose, _ in doses]
+    x = PlotAxis(doses[0][0], doses[-1][0], ticks, axis.title, axis.logarithmic)
+    joined, drawn = [], []
+    for dose, gain in doses:
+        expected, (low, mean, high) = str(gain.expected or Expectation.open), _in_points(gain)
+        assert mean is not None
+        title = f"{plan.conditions[gain.condition].title}: {_told(gain)}"
+        joined.append(Point(dose, mean))
+        markets = [Point(dose, 100 * value) for value in gain.by_seed.values()]
+        drawn.append(Line("", f"{expected} market", markets, CIRCLE, joined=False, size=0.55, aside=9))
+        shape = SHAPE[gain.expected or Expectation.open]
+        drawn.append(Line("", expected, [Point(dose, mean, low, high, title)], shape, joined=False, size=1.25))
+    box = Box(left + PANEL_LEFT, top + 38, PANEL_WIDTH - PANEL_LEFT, PANEL_HEIGHT - 100, inset=22)
+    return [
+        text(left + 10, top + 10, plan.modules[axis.module].title),
+        text(left + 10, top + 26, str(axis.measure), "quiet"),
+        lines(x, _axis([gain for _, gain in doses]), [Line("", "", joined, None), *drawn], box),
+    ]
 
 
-def _point(title: str, gain: Gain, scale: Scale, x: float) -> Markup:
-    expected, mean = gain.expected or Expectation.open, gain.difference.value
-    if mean is None:
-        return Markup("")
-    markets = [_market(COLOUR[expected], x + 9, scale(value)) for value in gain.by_seed.values()]
-    drawn = [_whisker(gain, scale, lambda y: (x, y)), _mark(expected, x, scale(mean), f"{title}: {_told(gain)}")]
-    return Markup("").join([*markets, *drawn])
-
-
-def _doses(axis: Axis, doses: Sequence[float], start: float, stop: float) -> Place:
-    """Doses to pixels."""
-    along_axis: Place = math.log10 if axis.logarithmic else float
-    low, high = along_axis(min(doses)), along_axis(max(doses))
-    return lambda dose: start + (along_axis(dose) - low) / (high - low or 1.0) * (stop - start)
-
-
-def _whisker(gain: Gain, scale: Scale, at: Callable[[float], tuple[float, float]]) -> Markup:
-    """The interval, with an arrow where it goes on beyond the axis; ``at`` puts a place of the scale on the picture."""
-    low, high = gain.difference.low, gain.difference.high
-    if low is None or high is None:
-        return Markup("")
-    style = COLOUR[gain.expected or Expectation.open]
-    (x1, y1), (x2, y2) = at(scale(low)), at(scale(high))
-    parts = [Markup('<path class="whisker {}" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(style, x1, y1, x2, y2)]
-    for value, outward in ((low, scale.start - scale.stop), (high, scale.stop - scale.start)):
-        if not scale.holds(value):
-            (x, y), (back_x, back_y) = at(scale(value)), at(scale(value) - math.copysign(8, outward))
-            side_x, side_y = (back_y - y) / 2, (back_x - x) / 2
-            parts.append(
-                Markup('<path class="{}" d="M{:.1f} {:.1f}L{:.1f} {:.1f}L{:.1f} {:.1f}Z"/>').format(
-                    style, x, y, back_x + side_x, back_y + side_y, back_x - side_x, back_y - side_y
-                )
-            )
-    return Markup("").join(parts)
-
-
-def _mark(expected: Expectation, x: float, y: float, told: str) -> Markup:
-    """Circle, square or diamond, with the figures as its tooltip."""
-    title = Markup("<title>{}</title>").format(told) if told else Markup("")
-    if expected is Expectation.helps:
-        return Markup('<circle class="helps" cx="{:.1f}" cy="{:.1f}" r="5.5">{}</circle>').format(x, y, title)
-    turn = Markup(' transform="rotate(45 {:.1f} {:.1f})"').format(x, y) if expected is Expectation.open else ""
-    return Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="10" height="10"{}>{}</rect>').format(
-        COLOUR[expected], x - 5, y - 5, turn, title
+def _axis(gains: Sequence[Gain]) -> PlotAxis:
+    """In points; holds 0, every market, and the intervals as far as ``FAR`` allows."""
+    markets = [0.0, *(100 * value for gain in gains for value in gain.by_seed.values())]
+    limit = FAR * max(*(abs(value) for value in markets), 1e-3)
+    ends = [end for gain in gains for end in _in_points(gain) if end is not None]
+    return PlotAxis.around(
+        [*markets, *(min(max(end, -limit), limit) for end in ends)], lambda tick: f"{tick:+.3g}" if tick else "0"
     )
 
 
-def _market(style: str, x: float, y: float) -> Markup:
-    return Markup('<circle class="{} market" cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(style, x, y)
+def _in_points(gain: Gain) -> tuple[float | None, float | None, float | None]:
+    """Low, mean and high in hundredths of the metric."""
+    ends = (gain.difference.low, gain.difference.value, gain.difference.high)
+    low, mean, high = (None if end is None else 100 * end for end in ends)
+    return low, mean, high
 
 
-def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    return Markup('<path class="{}" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(style, x1, y1, x2, y2)
-
-
-def _text(x: float, y: float, words: str, style: str) -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(style, x, y, words)
+def _market(expected: Expectation, x: float, y: float) -> Markup:
+    return mark(CIRCLE, f"{expected} market", x, y, size=0.55)
 
 
 def _told(gain: Gain) -> str:
     """Mean and interval in points."""
-    difference = gain.difference
-    low, high = difference.low, difference.high
-    span = "" if low is None or high is None else f"  ({100 * low:+.2f} … {100 * high:+.2f})"
-    return f"{100 * (difference.value or 0.0):+.2f}{span}"
+    between = interval(gain.difference.low, gain.difference.high, points)
+    return points(gain.difference.value) + (f"  ({between})" if between else "")
 
 
 def _shortened(words: str, length: int) -> str:
     return words if len(words) <= length else words[: length - 1].rstrip() + "…"
-
-
-def _tick(value: float) -> str:
-    return f"{value:+.3g}" if value else "0"
-
-
-def _round_steps(low: float, high: float) -> list[float]:
-    rough = (high - low) / 5
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough * 0.999)
-    first, last = math.ceil(low / step), math.floor(high / step)
-    return [round(number * step, 10) for number in range(first, last + 1)]

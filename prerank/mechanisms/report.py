@@ -12,7 +12,10 @@ from prerank.evaluation.significance import LEVEL, POWER
 from prerank.mechanisms.figure import draw
 from prerank.mechanisms.gains import Gain, along
 from prerank.mechanisms.plan import Expectation, Measure, MechanismPlan
-from prerank.pages.markdown import head, row
+from prerank.pages import numbers
+from prerank.pages.markdown import document, heading
+from prerank.pages.numbers import UNKNOWN, number, p_value, points
+from prerank.pages.table import Table
 
 METRICS = ("gauc_click", "recall_at_10", "recall_full_at_10", "hit_rate_order_at_10")
 SEGMENTS = ("all", "tail", "cold", "outside_p")
@@ -46,8 +49,8 @@ def as_json(plan: MechanismPlan, gains: Sequence[Gain], asked: int) -> dict[str,
     for gain in gains:
         condition = plan.conditions[gain.condition]
         about = {"title": condition.title, "world": condition.world, "overrides": dict(condition.overrides)}
-        made = conditions.setdefault(gain.condition, {**about, "modules": {}})
-        metrics = made["modules"].setdefault(gain.module, {})
+        entry = conditions.setdefault(gain.condition, {**about, "modules": {}})
+        metrics = entry["modules"].setdefault(gain.module, {})
         metrics.setdefault(gain.measure.metric, {})[gain.measure.segment] = gain.as_json()
     return {
         "simulated": True,
@@ -73,30 +76,31 @@ def as_json(plan: MechanismPlan, gains: Sequence[Gain], asked: int) -> dict[str,
 
 
 def as_markdown(plan: MechanismPlan, gains: Sequence[Gain], asked: int) -> str:
-    """The table for a reader, in points (hundredths of a metric)."""
-    lines = [
-        "# What each module of GRACE gains (simulated markets)",
-        "",
+    """The tables for a reader, in points (hundredths of a metric)."""
+    ordered = in_module_order(plan, gains)
+    primary = [
+        [*_cells(plan, gain), p_value(gain.difference.p_holm).removeprefix("p "), str(gain.verdict)]
+        for gain in ordered
+        if gain.primary
+    ]
+    claimed = [[*_cells(plan, gain), str(gain.verdict)] for gain in ordered if gain.expected and not gain.primary]
+    return document(
+        heading(1, "What each module of GRACE gains (simulated markets)"),
         "Gain: the system with the module less the system without it, on the test days, in points; positive is better. "
         f"{1 - LEVEL:.0%} t-intervals over markets, each with its own shoppers, items, log, graph, ψ and training; "
         f"up to {asked} markets of each kind. *Expected* was written down before anything was fitted. *Visible*: the "
         f"smallest true gain that so many markets show with {POWER:.0%} power. p is corrected (Holm) for all rows of "
         "the first table together.",
-        "",
-        "## What was expected, and what came out",
-        "",
-        *head([*COLUMNS, "p (Holm)", "verdict"]),
-        *(_primary_line(plan, gain) for gain in in_module_order(plan, gains) if gain.primary),
-        "",
-        "## The other claimed figures",
-        "",
-        *head([*COLUMNS, "verdict"]),
-        *(_claimed_line(plan, gain) for gain in in_module_order(plan, gains) if gain.expected and not gain.primary),
-    ]
-    for metric in METRICS:
-        lines += ["", f"## {metric}", "", define(metric), ""]
-        lines += [*head(["module", "condition", *SEGMENTS]), *_segment_lines(plan, gains, metric)]
-    return "\n".join(lines) + "\n"
+        heading(2, "What was expected, and what came out"),
+        Table([*COLUMNS, "p (Holm)", "verdict"], primary).as_markdown(),
+        heading(2, "The other claimed figures"),
+        Table([*COLUMNS, "verdict"], claimed).as_markdown(),
+        *(
+            block
+            for metric in METRICS
+            for block in (heading(2, metric), define(metric), _by_segment(plan, ordered, metric).as_markdown())
+        ),
+    )
 
 
 def in_module_order(plan: MechanismPlan, gains: Sequence[Gain]) -> list[Gain]:
@@ -105,27 +109,12 @@ def in_module_order(plan: MechanismPlan, gains: Sequence[Gain]) -> list[Gain]:
     return sorted(gains, key=lambda gain: (modules.index(gain.module), conditions.index(gain.condition)))
 
 
-def points(value: float | None) -> str:
-    """A gain in hundredths of the metric, with its sign."""
-    return "–" if value is None else f"{100 * value:+.2f}"
-
-
 def interval(gain: Gain) -> str:
-    return "–" if gain.difference.low is None else f"{points(gain.difference.low)} … {points(gain.difference.high)}"
-
-
-def _primary_line(plan: MechanismPlan, gain: Gain) -> str:
-    p = "–" if gain.difference.p_holm is None else f"{gain.difference.p_holm:.3f}"
-    return row([*_cells(plan, gain), p, str(gain.verdict)])
-
-
-def _claimed_line(plan: MechanismPlan, gain: Gain) -> str:
-    return row([*_cells(plan, gain), str(gain.verdict)])
+    """In points; a dash where there is none."""
+    return numbers.interval(gain.difference.low, gain.difference.high, points) or UNKNOWN
 
 
 def _cells(plan: MechanismPlan, gain: Gain) -> list[str]:
-    without = "–" if gain.without is None else f"{gain.without:.3f}"
-    visible = "–" if gain.difference.visible is None else f"{100 * gain.difference.visible:.2f}"
     return [
         plan.modules[gain.module].title,
         plan.conditions[gain.condition].title,
@@ -133,21 +122,21 @@ def _cells(plan: MechanismPlan, gain: Gain) -> list[str]:
         str(gain.measure),
         points(gain.difference.value),
         interval(gain),
-        without,
-        visible,
+        number(gain.without, ".3f"),
+        UNKNOWN if gain.difference.visible is None else number(100 * gain.difference.visible, ".2f"),
         str(len(gain.by_seed)),
     ]
 
 
-def _segment_lines(plan: MechanismPlan, gains: Sequence[Gain], metric: str) -> list[str]:
-    found = {(gain.module, gain.condition, gain.measure): gain for gain in gains}
-    rows = dict.fromkeys((gain.module, gain.condition) for gain in in_module_order(plan, gains))
-    lines = []
-    for module, condition in rows:
-        cells = [found.get((module, condition, Measure(metric, segment))) for segment in SEGMENTS]
-        texts = ["–" if cell is None or cell.difference.value is None else _short(cell) for cell in cells]
-        lines.append(row([plan.modules[module].title, plan.conditions[condition].title, *texts]))
-    return lines
+def _by_segment(plan: MechanismPlan, ordered: Sequence[Gain], metric: str) -> Table:
+    """A row for each module and condition, a column for each segment."""
+    by_measure = {(gain.module, gain.condition, gain.measure): gain for gain in ordered}
+    rows = []
+    for module, condition in dict.fromkeys((gain.module, gain.condition) for gain in ordered):
+        gains = [by_measure.get((module, condition, Measure(metric, segment))) for segment in SEGMENTS]
+        cells = [UNKNOWN if gain is None or gain.difference.value is None else _short(gain) for gain in gains]
+        rows.append([plan.modules[module].title, plan.conditions[condition].title, *cells])
+    return Table(["module", "condition", *SEGMENTS], rows)
 
 
 def _short(gain: Gain) -> str:

@@ -1,13 +1,23 @@
-"""Tables in Markdown whose cells hold what users wrote."""
+"""Reports in Markdown: blocks of text with a blank line between them, whose words users wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
-def head(columns: Sequence[str]) -> list[str]:
-    """The two lines that a table begins with."""
-    return [row(columns), "|" + "---|" * len(columns)]
+def document(*blocks: str) -> str:
+    """The blocks as one text; empty ones are left out."""
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def heading(level: int, words: str) -> str:
+    """A line that begins a part."""
+    return f"{'#' * level} {plain(words)}"
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """A list of sentences."""
+    return "\n".join(f"- {plain(sentence)}" for sentence in sentences)
 
 
 def row(cells: Sequence[str]) -> str:

@@ -1,33 +1,70 @@
-"""Self-contained pages from templates: everything is escaped, and what a page lacks is an error."""
+"""Self-contained pages from templates: everything is escaped, and what a page lacks is an error.
+
+Every template extends ``base.html``, which brings the theme (``page.css``), the rules for paper (``print.css``) and
+what the scripts share (``page.js``). A page's own template, style and script lie in ``templates`` of its package.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
+from markupsafe import Markup
+
+from prerank.pages.numbers import figure, interval, number, percent
+from prerank.pages.plot import SHAPES
 
 TEMPLATES = Path(__file__).parent / "templates"
-"""The pages' templates, and what they share: ``page.js``, functions for their scripts, and ``print.css``."""
+"""What all pages share."""
 
 
-def render_page(template: str, content: Mapping[str, Any], *folders: Path) -> str:
+def render_page(template: str, folder: Path, **content: Any) -> str:
     """A page as text.
 
     Args:
         template: its name.
-        content: what the template calls ``content``; its JSON is strict and without spaces.
-        folders: of templates, looked through before :data:`TEMPLATES`.
+        folder: of the page's package; its ``templates`` are looked through before :data:`TEMPLATES`.
+        content: what the template may name; ``content`` is embedded for the page's script.
     """
+    return _environment(folder / "templates").get_template(template).render(content)
+
+
+@cache
+def _environment(folder: Path) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([*folders, TEMPLATES]),
+        loader=jinja2.FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment.get_template(template).render(content=content)
+    environment.globals |= {"SHAPES": SHAPES, "percent": percent}
+    environment.filters |= {
+        "address": lambda path: "/".join(quote(part, safe="") for part in path.split("/")),
+        "count": "{:,}".format,
+        "embedded": embedded,
+        "figure": figure,
+        "number": number,
+        "interval": interval,
+        "percent": percent,
+    }
+    return environment
+
+
+def embedded(content: Any) -> Markup:
+    """Strict JSON for a script element: no character in it can end the element or open another one.
+
+    Letters stay themselves, so that a title in any script takes its own bytes, not six for each letter.
+    """
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&'\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
 
 
 def rounded(value: Any, decimals: int) -> Any:

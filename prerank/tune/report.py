@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from configs.console import table, warn
+from configs.console import warn
 from configs.errors import InputError
 from configs.schema import Config
 from configs.stages import replacing, write_json
+from prerank.pages.markdown import document, heading, plain
+from prerank.pages.numbers import number, signed
+from prerank.pages.table import Table
 from prerank.tune.search import Trial
 from prerank.tune.space import Space, with_values
 
 
 @dataclass(frozen=True)
-class Found:
+class TuningResult:
     """A search, as far as it is.
 
     Attributes:
@@ -72,134 +75,124 @@ class Found:
         return True
 
 
-def write_report(found: Found, folder: Path) -> None:
+def write_report(result: TuningResult, folder: Path) -> None:
     """Write ``tune.json`` and ``tune.md``; with a best trial also ``best.yaml``, otherwise there is none afterwards."""
-    write_json(folder / "tune.json", _facts(found))
+    write_json(folder / "tune.json", _facts(result))
     with replacing(folder / "tune.md") as temporary:
-        temporary.write_text(_markdown(found), encoding="utf-8")
-    if found.best is None:
+        temporary.write_text(_markdown(result), encoding="utf-8")
+    if result.best is None:
         (folder / "best.yaml").unlink(missing_ok=True)
         return
-    head = (
-        f"# Trial {found.best.number} of the search in tune.json: python -m prerank.fit model={found.system} --config\n"
-    )
+    command = f"python -m prerank.fit model={result.system} --config"
+    head = f"# Trial {result.best.number} of the search in tune.json: {command}\n"
     with replacing(folder / "best.yaml") as temporary:
-        temporary.write_text(head + yaml.safe_dump(nested(found.best.values), sort_keys=False), encoding="utf-8")
+        temporary.write_text(head + yaml.safe_dump(nested(result.best.values), sort_keys=False), encoding="utf-8")
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """``{"model.rank.weight": 1}`` as ``{"model": {"rank": {"weight": 1}}}``."""
-    made: dict[str, Any] = {}
+    tree: dict[str, Any] = {}
     for key, value in values.items():
         *sections, last = key.split(".")
-        place = made
+        place = tree
         for section in sections:
             place = place.setdefault(section, {})
         place[last] = value
-    return made
+    return tree
 
 
-def print_report(found: Found) -> None:
+def print_report(result: TuningResult) -> None:
     """The best trial beside what was configured, and what to be careful about."""
-    if found.best is None:
+    best = _best_against_defaults(result)
+    if best is None:
         return
-    rows = [[cell or "–" for cell in row] for row in _comparison(found)]
-    title = f"{found.system}: {len(found.trials)} of {found.asked} trials, validation, seed {found.seed}"
-    table(title, ["", "configured", f"best (trial {found.best.number})", "difference"], rows)
-    for sentence in _cautions(found):
+    best.show()
+    for sentence in _cautions(result):
         warn(sentence)
 
 
-def _facts(found: Found) -> dict[str, Any]:
-    best = found.best
+def _facts(result: TuningResult) -> dict[str, Any]:
+    best = result.best
     return {
-        "run": found.run,
-        "system": found.system,
-        "identity": found.identity,
+        "run": result.run,
+        "system": result.system,
+        "identity": result.identity,
         "split": "validation",
-        "seed": found.seed,
-        "objective": list(found.objective),
-        "space": {key: asdict(searched) for key, searched in found.space.items()},
-        "asked": found.asked,
-        "finished": len(found.trials),
-        "failed": sum(trial.failed for trial in found.trials),
-        "defaults": None if found.defaults is None else found.defaults.facts,
+        "seed": result.seed,
+        "objective": list(result.objective),
+        "space": {key: asdict(searched) for key, searched in result.space.items()},
+        "asked": result.asked,
+        "finished": len(result.trials),
+        "failed": sum(trial.failed for trial in result.trials),
+        "defaults": None if result.defaults is None else result.defaults.facts,
         "best": None if best is None else best.facts,
-        "gain": found.gain,
-        "at_the_edge": found.edges,
-        "trials": [trial.facts for trial in found.trials],
+        "gain": result.gain,
+        "at_the_edge": result.edges,
+        "trials": [trial.facts for trial in result.trials],
     }
 
 
-def _markdown(found: Found) -> str:
-    mean = " and ".join(found.objective)
-    lines = [
-        f"# model={found.system}, tuned on the validation split of run={found.run}",
-        "",
-        f"{len(found.trials)} of {found.asked} trials, seed {found.seed}. Maximised: the mean of {mean}, of the fused "
-        "score on validation. Trial 0 is what was configured. No row of the test split was predicted.",
-        "",
-        *_best_against_defaults(found),
-        *(f"**{sentence}**\n" for sentence in _cautions(found)),
-        "## Trials, best first",
-        "",
-    ]
-    heads = ["trial", *found.space, *found.objective, "objective", "seconds", ""]
-    ranked = sorted(found.trials, key=lambda trial: (trial.failed, -(trial.objective or 0.0), trial.number))
-    lines += _rows(heads, [_trial_row(found, trial) for trial in ranked])
-    return "\n".join(lines) + "\n"
+def _markdown(result: TuningResult) -> str:
+    mean = " and ".join(result.objective)
+    best = _best_against_defaults(result)
+    ranked = sorted(result.trials, key=lambda trial: (trial.failed, -(trial.objective or 0.0), trial.number))
+    columns = ["trial", *result.space, *result.objective, "objective", "seconds", ""]
+    return document(
+        heading(1, f"model={result.system}, tuned on the validation split of run={result.run}"),
+        f"{len(result.trials)} of {result.asked} trials, seed {result.seed}. Maximised: the mean of {mean}, of the "
+        "fused score on validation. Trial 0 is what was configured. No row of the test split was predicted.",
+        "No trial has succeeded." if best is None else best.as_markdown(),
+        ""
+        if best is None
+        else "The difference is on the rows that chose the best trial, so it flatters; the test "
+        "split says what is left.",
+        *(f"**{plain(sentence)}**" for sentence in _cautions(result)),
+        heading(2, "Trials, best first"),
+        Table(columns, [_trial_row(result, trial) for trial in ranked]).as_markdown(),
+    )
 
 
-def _best_against_defaults(found: Found) -> list[str]:
-    if found.best is None:
-        return ["No trial has succeeded.", ""]
-    heads = ["", "configured", f"best (trial {found.best.number})", "difference"]
-    return [
-        *_rows(heads, _comparison(found)),
-        "",
-        "The difference is on the rows that chose the best trial, so it flatters; the test split says what is left.",
-        "",
-    ]
-
-
-def _comparison(found: Found) -> list[list[str]]:
+def _best_against_defaults(result: TuningResult) -> Table | None:
     """A row for each key and figure: what was configured, the best, the difference of the figures."""
-    assert found.best is not None
-    before = found.trials[0].values if found.trials[0].number == 0 else {}
-    rows = [[key, _shown(before.get(key)), _shown(value), ""] for key, value in found.best.values.items()]
-    first, best = found.defaults, found.best
-    for name in (*found.objective, "objective"):
+    first, best = result.defaults, result.best
+    if best is None:
+        return None
+    before = result.trials[0].values if result.trials[0].number == 0 else {}
+    rows = [[key, _shown(before.get(key)), _shown(value), ""] for key, value in best.values.items()]
+    for name in (*result.objective, "objective"):
         a, b = (None if trial is None else _figure(trial, name) for trial in (first, best))
-        difference = "" if a is None or b is None else f"{b - a:+.4f}"
-        rows.append([name, _shown_figure(a), _shown_figure(b), difference])
-    return rows
+        rows.append([name, number(a), number(b), signed(None if a is None or b is None else b - a)])
+    title = f"{result.system}: {len(result.trials)} of {result.asked} trials, validation, seed {result.seed}"
+    return Table(["", "configured", f"best (trial {best.number})", "difference"], rows, title)
 
 
-def _cautions(found: Found) -> list[str]:
-    made = []
-    for trial in found.trials:
+def _cautions(result: TuningResult) -> list[str]:
+    cautions = []
+    for trial in result.trials:
         if trial.number == 0 and trial.failed:
-            made.append(f"What was configured failed ({trial.outcome.reason}), so there is nothing to compare with.")
-    failed = sum(trial.failed for trial in found.trials)
+            cautions.append(
+                f"What was configured failed ({trial.outcome.reason}), so there is nothing to compare with."
+            )
+    failed = sum(trial.failed for trial in result.trials)
     if failed:
-        made.append(f"{failed} of {len(found.trials)} trials failed; tune.json and tune.md have their reasons.")
-    if found.best is not None:
-        for key in found.edges:
-            value, searched = _shown(found.best.values[key]), found.space[key]
-            made.append(f"{key}={value} lies at the edge of {searched}: a wider range might hold a better value.")
-    return made
+        cautions.append(f"{failed} of {len(result.trials)} trials failed; tune.json and tune.md have their reasons.")
+    if result.best is not None:
+        for key in result.edges:
+            value, searched = _shown(result.best.values[key]), result.space[key]
+            cautions.append(f"{key}={value} lies at the edge of {searched}: a wider range might hold a better value.")
+    return cautions
 
 
-def _trial_row(found: Found, trial: Trial) -> list[str]:
+def _trial_row(result: TuningResult, trial: Trial) -> list[str]:
     notes = [
         *(["configured"] if trial.number == 0 else []),
-        *(["best"] if found.best is not None and trial.number == found.best.number else []),
+        *(["best"] if result.best is not None and trial.number == result.best.number else []),
         *([f"failed: {trial.outcome.reason}"] if trial.failed else []),
     ]
     return [
         str(trial.number),
-        *(_shown(trial.values[key]) for key in found.space),
-        *(_shown_figure(_figure(trial, name)) for name in (*found.objective, "objective")),
+        *(_shown(trial.values[key]) for key in result.space),
+        *(number(_figure(trial, name)) for name in (*result.objective, "objective")),
         f"{trial.outcome.seconds:.0f}",
         ", ".join(notes),
     ]
@@ -211,13 +204,3 @@ def _figure(trial: Trial, name: str) -> float | None:
 
 def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-
-
-def _shown_figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table."""
-    cells = [heads, ["---"] * len(heads), *rows]
-    return [f"| {' | '.join(cell.replace('|', '/').replace(chr(10), ' ') for cell in row)} |" for row in cells]

@@ -1,63 +1,136 @@
 "use strict";
 // What all pages share. Texts come from logs, plans and folders: they only ever become text nodes or attributes.
 // A page that asks its server holds no content of its own.
-const content = JSON.parse(document.getElementById("content")?.textContent ?? "null");
+const byId = id => document.getElementById(id);
+const content = JSON.parse(byId("content")?.textContent ?? "null");
 const at = (object, ...keys) => keys.reduce(
-  (found, key) => (found !== undefined && found !== null && Object.hasOwn(found, key) ? found[key] : undefined), object);
+  (part, key) => (part !== undefined && part !== null && Object.hasOwn(part, key) ? part[key] : undefined), object);
+const known = value => value !== undefined && value !== null;
 
-function make(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
+// ---- elements ------------------------------------------------------------------------------------------------------
+function filled(node, attributes, children) {
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
 }
-
-function draw(name, attributes = {}, text = "") {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text) made.textContent = text;
-  return made;
-}
+const make = (name, attributes = {}, ...children) => filled(document.createElement(name), attributes, children);
+const draw = (name, attributes = {}, ...children) =>
+  filled(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 
 // Names such as grace_no_hash_id may be broken after an underscore, and nowhere else while there is room.
 const breakable = name => name.split(/(?<=_)/).flatMap((part, place) => (place ? [make("wbr"), part] : [part]));
+const shortened = (text, most) => text.length <= most ? text : text.slice(0, Math.max(1, most - 1)) + "…";
 
+// ---- figures in words: as prerank/pages/numbers.py writes them ---------------------------------------------------------
+const minus = text => text.replaceAll("-", "−");
+const number = (value, decimals = 4) => minus(value.toFixed(decimals));
+const signed = (value, decimals = 4) => (value > 0 ? "+" : "") + number(value, decimals);
+const points = value => signed(100 * value, 2);
+const percent = (value, decimals = 1) => `${number(100 * value, decimals)} %`;
 const count = value => value.toLocaleString("en-US");
+const pWords = p => !known(p) ? "p undefined" : p < 0.001 ? "p < 0.001" : `p ${p.toFixed(3)}`;
+const span = (low, high, say = number) => known(low) ? `${say(low)} to ${say(high)}` : "no interval";
 
-// A form cannot be used on paper, but what it is set to has to stand there, and so has what is folded away.
+// ---- forms ---------------------------------------------------------------------------------------------------------
+function fill(select, options, value) {
+  select.replaceChildren(...options.map(option => Array.isArray(option) ? option : [option, option])
+    .map(([key, text]) => make("option", {value: key}, text)));
+  select.value = value;
+}
+for (const form of document.querySelectorAll("form")) form.addEventListener("submit", event => event.preventDefault());
+
+// ---- tables and lists ------------------------------------------------------------------------------------------------
+// A cell: its value, and beneath it lines of text, each with a class of its own where it is a [class, text].
+function cell(value, lines = [], style = "") {
+  const under = lines.filter(Boolean).map(line => Array.isArray(line) ? line : ["", line]);
+  return make("td", style ? {class: style} : {}, make("span", {class: "value"}, value),
+    ...under.map(([kind, text]) => make("span", {class: `under ${kind}`.trim()}, text)));
+}
+const plain = value => make("td", {}, value);
+const missing = reason => cell("–", reason ? [["reason", reason]] : [], "none");
+
+// Rows are [head, cell, ...]: text or nodes for the head, a td for each further name.
+function fillTable(table, names, rows) {
+  const head = names.map(name => make("th", {scope: "col"}, ...breakable(name)));
+  table.replaceChildren(make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows.map(([first, ...cells]) => {
+    cells.forEach((each, place) => each.setAttribute("data-label", names[place + 1]));
+    return make("tr", {}, make("th", {scope: "row"}, ...(Array.isArray(first) ? first : breakable(first))), ...cells);
+  })));
+}
+const fillDefinitions = (list, entries) => list.replaceChildren(
+  ...entries.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, String(text))]));
+
+// ---- plots ---------------------------------------------------------------------------------------------------------
+// Values from low to high as pixels; what lies beyond an end is drawn at it.
+const scale = (low, high, from, to) => value =>
+  from + (Math.min(Math.max(value, low), high) - low) / (high - low) * (to - from);
+
+function extent(values, margin) {
+  const low = Math.min(...values), high = Math.max(...values), room = (high - low || Math.abs(high) || 0.1) * margin;
+  return [low - room, high + room];
+}
+
+// About `most` round numbers from low to high with as many decimals as tell them apart.
+function ticksBetween(low, high, most) {
+  const step = [1, 2, 2.5, 5, 10].map(part => part * 10 ** Math.floor(Math.log10((high - low) / most)))
+    .find(part => (high - low) / part <= most);
+  const quarter = step.toString().includes("25") ? 1 : 0;
+  const decimals = Math.max(0, Math.min(5, Math.ceil(-Math.log10(step) - 1e-9) + quarter)), ticks = [];
+  for (let tick = Math.ceil(low / step) * step; tick <= high + step * 1e-6; tick += step) ticks.push([tick, number(tick, decimals)]);
+  return ticks;
+}
+
+const picture = (width, height, label) => draw("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label});
+const line = (x1, y1, x2, y2, style) => draw("line", {x1, y1, x2, y2, class: style});
+const label = (x, y, text, style = "") => draw("text", {x, y, class: style}, text);
+
+// Grid lines at ticks [value, text], across the picture or up it.
+function gridAcross(svg, x, ticks, top, bottom) {
+  for (const [tick, text] of ticks) svg.append(line(x(tick), top, x(tick), bottom, "grid"), label(x(tick), bottom + 16, text, "tick middle"));
+}
+function gridUp(svg, y, ticks, left, right) {
+  for (const [tick, text] of ticks) svg.append(line(left, y(tick), right, y(tick), "grid"), label(left - 6, y(tick) + 4, text, "tick end"));
+}
+
+// A shape and a colour for each series: the shape tells what the colour tells.
+const seriesOf = place => `series-${place % SHAPES.length}`;
+function mark(place, x, y, size = 1, title = "") {
+  const shape = draw("path", {class: `fill ${seriesOf(place)}`, d: SHAPES[place % SHAPES.length], transform: `translate(${x} ${y}) scale(${size})`});
+  if (title) shape.append(draw("title", {}, title));
+  return shape;
+}
+function legendOf(place, name) {
+  const icon = draw("svg", {viewBox: "-8 -8 16 16", "aria-hidden": "true"});
+  icon.append(mark(place, 0, 0));
+  return make("span", {class: "key"}, icon, ...breakable(name));
+}
+
+// A plot is as wide as its place, and is drawn again when that changes.
 const PAPER_WIDTH = 700;
-const forPaper = {printing: false, added: [], opened: []};
-const drawingWidth = plot => forPaper.printing ? PAPER_WIDTH : Math.max(320, plot.clientWidth || 900);
+const paper = {printing: false, lines: [], opened: []};
+const drawingWidth = place => paper.printing ? PAPER_WIDTH : Math.max(320, place.clientWidth || 900);
+const redrawn = show => { for (const event of ["resize", "beforeprint", "afterprint"]) window.addEventListener(event, show); };
+
+// ---- paper: what a form is set to has to stand there, and so has what is folded away ------------------------------------
 function setting(label) {
   const select = label.querySelector("select"), input = label.querySelector("input");
   if (select) return `${label.firstChild.textContent.trim()}: ${select.selectedOptions[0]?.textContent ?? "nothing"}`;
   return input.type !== "checkbox" ? `${label.firstChild.textContent.trim()}: ${input.value}` : input.checked ? label.textContent.trim() : "";
 }
 window.addEventListener("beforeprint", () => {
-  forPaper.printing = true;
+  paper.printing = true;
   for (const form of document.querySelectorAll("form:not([hidden])")) {
     const words = [...form.querySelectorAll("label")].map(setting).filter(Boolean).join(" · ");
-    const line = make("p", {class: "note"}, `Shown: ${words}`);
-    form.after(line);
-    forPaper.added.push(line);
+    paper.lines.push(make("p", {class: "note"}, `Shown: ${words}`));
+    form.after(paper.lines.at(-1));
   }
   for (const folded of document.querySelectorAll("details:not([open])")) {
     folded.open = true;
-    forPaper.opened.push(folded);
+    paper.opened.push(folded);
   }
 });
 window.addEventListener("afterprint", () => {
-  forPaper.printing = false;
-  for (const line of forPaper.added.splice(0)) line.remove();
-  for (const folded of forPaper.opened.splice(0)) folded.open = false;
+  paper.printing = false;
+  for (const note of paper.lines.splice(0)) note.remove();
+  for (const folded of paper.opened.splice(0)) folded.open = false;
 });
-
-// About `most` round numbers from low to high, and the decimals that tell them apart.
-function ticksBetween(low, high, most) {
-  const step = [1, 2, 2.5, 5, 10].map(part => part * 10 ** Math.floor(Math.log10((high - low) / most)))
-    .find(part => (high - low) / part <= most);
-  const ticks = [];
-  for (let tick = Math.ceil(low / step) * step; tick <= high + step * 1e-6; tick += step) ticks.push(tick);
-  const quarter = step.toString().includes("25") ? 1 : 0;
-  return {ticks, decimals: Math.max(0, Math.min(5, Math.ceil(-Math.log10(step) - 1e-9) + quarter))};
-}

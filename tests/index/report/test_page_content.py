@@ -14,11 +14,12 @@ from graph.store import Graph, Relation, write_graph
 from index.measures.catalogue import Catalogue
 from index.measures.figures import Bootstrap
 from index.measures.suite import Neighbours, Subject
-from index.report import browser
-from index.report.browser import GROUPS, browser_content, embedded, stratified
+from index.report import neighbour_browser as browser
 from index.report.graph_picture import Surroundings, positions
-from index.report.map import MOST_ITEMS, item_map, layout
+from index.report.item_map import MOST_ITEMS, item_map, layout
+from index.report.neighbour_browser import GROUPS, browser_content, stratified
 from index.report.page import write_report
+from prerank.pages.render import embedded
 
 LONG = "青い</script>ランプ'\"&\u2028" * 20
 

@@ -325,7 +325,7 @@ def test_paper_shows_the_neighbours_and_no_controls(page_of: Any, open_page: Ope
     assert page.locator(".controls").is_hidden()
     assert page.locator("#psi li").first.is_visible()
     assert page.locator("#map-psi .marker").first.is_visible()
-    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(29, 31, 33)"
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
 
 
 def test_focus_is_seen_and_every_control_has_a_name(page_of: Any, open_page: OpenPage) -> None:

@@ -113,10 +113,10 @@ def test_the_runs_and_their_reports_are_listed(served: Served) -> None:
     assert status == 200
     for shown in (
         "demo",
-        "0.712 (0.700 to 0.720), n 1,234",
+        "0.7123 (0.7000 to 0.7200), n 1,234",
         "log ends 2024-01-09",
-        "overlap@10 0.400",
-        "by chance 0.050",
+        "overlap@10 0.4000",
+        "by chance 0.0500",
     ):
         assert shown in text
     (run,) = served.json("/api/runs")["runs"]

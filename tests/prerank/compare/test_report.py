@@ -145,7 +145,7 @@ def test_what_is_simulated_is_called_so_everywhere():
     assert "another market" in content["data"][0]["interval"]
 
 
-class Seen(HTMLParser):
+class PageElements(HTMLParser):
     """The elements and attributes that a browser would see, and the JSON that the page holds."""
 
     def __init__(self, text):
@@ -170,13 +170,13 @@ def test_no_string_becomes_markup(attack):
     evaluations = {"ple": seeds(0.7, 1), attack: seeds(0.72, 2, segment=attack)}
     content = content_of(evaluations, title=attack, name=attack, warnings=[attack])
     text = page(content)
-    seen = Seen(text)
-    assert seen.tags.count("script") == 2
-    assert "img" not in seen.tags
-    assert not [name for name in seen.attributes if name.startswith("on")]
-    held = json.loads(seen.data)
-    assert held["data"][0]["title"] == attack
-    assert attack in held["systems"]
+    elements = PageElements(text)
+    assert elements.tags.count("script") == 2
+    assert "img" not in elements.tags
+    assert not [name for name in elements.attributes if name.startswith("on")]
+    embedded = json.loads(elements.data)
+    assert embedded["data"][0]["title"] == attack
+    assert attack in embedded["systems"]
     assert "<img" not in text
     assert "innerHTML" not in text
     assert "<script>" not in as_markdown(content)

@@ -12,6 +12,8 @@ from prerank.evaluation.significance import estimate
 from prerank.mechanisms.gains import Gain
 from prerank.mechanisms.plan import Axis, Condition, Expectation, Measure, MechanismPlan, Module, SystemVariant
 from prerank.mechanisms.report import write_report
+from prerank.pages.numbers import points
+from prerank.pages.plot import CIRCLE, DIAMOND, SHAPES, SQUARE
 
 GAUC, TAIL = Measure("gauc_click", "all"), Measure("gauc_click", "tail")
 WICKED = "</text><script>alert(1)</script> & | a \"title\" 'x'"
@@ -64,7 +66,7 @@ def test_every_row_is_in_the_picture_and_the_table(plan, tmp_path, values):
         for name in plan.conditions:
             assert shown.count(f"{name} </text>") == 2  # one row in each module
             assert sum(title.startswith(name) for title in tooltips) == 3  # these, and the curve's point
-        assert f"{100 * sum(values) / len(values):+.2f}" in shown
+        assert points(sum(values) / len(values)) in shown
     else:
         assert "no market yet" in shown
     markdown = files[1].read_text(encoding="utf-8")
@@ -79,12 +81,17 @@ def test_every_row_is_in_the_picture_and_the_table(plan, tmp_path, values):
 def test_shapes_and_colours_tell_what_was_expected(plan, tmp_path):
     text = write_report(plan, gains_on(plan, [0.01, 0.02]), 2, tmp_path)[2].read_text(encoding="utf-8")
     root = ElementTree.fromstring(text)
-    circles = [mark for mark in root.iter(f"{SVG}circle") if mark.get("r") == "5.5"]
-    squares = [mark for mark in root.iter(f"{SVG}rect") if mark.get("class") == "null"]
-    diamonds = [mark for mark in root.iter(f"{SVG}rect") if mark.get("class") == "open"]
-    assert {mark.get("class") for mark in circles} == {"helps"}
-    assert [len(circles), len(squares), len(diamonds)] == [4, 4, 4]  # legend, two rows, one point each
-    assert all("rotate" in mark.get("transform", "") for mark in diamonds)
+    shapes = {
+        style: [
+            mark.get("d")
+            for mark in root.iter(f"{SVG}path")
+            if mark.get("class") == f"fill {style}" and mark.get("transform")  # an arrow is put down where it is
+        ]
+        for style in ("helps", "null", "open")
+    }
+    assert [len(drawn) for drawn in shapes.values()] == [4, 4, 4]  # legend, two rows, one point each
+    circle, square, diamond = (set(drawn) for drawn in shapes.values())
+    assert (circle, square, diamond) == ({SHAPES[CIRCLE]}, {SHAPES[SQUARE]}, {SHAPES[DIAMOND]})
 
 
 def test_the_json_is_strict_and_says_that_it_is_simulated(plan, tmp_path):

@@ -76,7 +76,7 @@ def first_fits(comparison: Comparison, finished: set[Fit]) -> list[Fit]:
 def print_seeds(comparison: Comparison, finished: set[Fit]) -> None:
     """How many seeds of each system are finished on each data set."""
     rows = [[system, *(_seeds(data, system, finished) for data in comparison.data)] for system in comparison.tuned]
-    titles = [f"{data.entry.title} (simulated)" if data.market else data.entry.title for data in comparison.data]
+    titles = [f"{data.title} (simulated)" if data.market else data.title for data in comparison.data]
     table("seeds finished", ["system", *titles], rows)
 
 

@@ -48,11 +48,11 @@ def data_figures(data: DataSet, finished: Iterable[Fit], baseline: str, confiden
     evaluations, left_out = _read(data, there)
     seeds = {system: sorted(by_seed) for system, by_seed in evaluations.items()}
     return {
-        "name": data.entry.name,
-        "title": data.entry.title,
+        "name": data.name,
+        "title": data.title,
         "simulated": data.market or _simulated(data, there),
         "kind": "markets" if data.market else "rows",
-        "arguments": list(data.entry.arguments),
+        "arguments": list(data.arguments),
         "seeds_asked": len(data.seeds),
         "claims": bool(seeds) and min(len(each) for each in seeds.values()) >= LEAST_SEEDS,
         "seeds": seeds,

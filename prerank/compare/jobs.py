@@ -20,17 +20,15 @@ OF_ANY_SEED = tuple(stage for stage in STAGES if stage != "pretrain")
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """A data set of the comparison.
+class DataSet(ComparedData):
+    """A data set of the comparison, with its fits.
 
     Attributes:
-        entry: its name, title and arguments.
         market: whether each seed simulates a market of its own; else all seeds have the same log.
         seeds: of the fits.
         fits: system → seed → fit.
     """
 
-    entry: ComparedData
     market: bool
     seeds: tuple[int, ...]
     fits: Mapping[str, Mapping[int, Fit]]
@@ -61,9 +59,9 @@ def plan_comparison(invocation: Invocation, root: Path) -> Comparison:
     _check(invocation)
     tuned = read_tuned(config.compare.tuned, config.compare.systems)
     seeds = tuple(range(config.seed, config.seed + config.compare.seeds))
-    data_sets = [_data_set(entry, seeds, tuned, root) for entry in compared_data(invocation)]
+    data_sets = [_data_set(data, seeds, tuned, root) for data in compared_data(invocation)]
     jobs = [_job(data, seed) for seed in seeds for data in data_sets]
-    overriding = {text.split("=", 1)[0] for data in data_sets for text in data.entry.arguments}
+    overriding = {text.split("=", 1)[0] for data in data_sets for text in data.arguments}
     overridden = {key for each in tuned.values() for key in each.keys if key in overriding}
     return Comparison(tuple(data_sets), tuple(jobs), tuned, tuple(sorted(overridden)))
 
@@ -87,27 +85,27 @@ def _check(invocation: Invocation) -> None:
         raise InputError(f"compare.baseline={compare.baseline} must be one of compare.systems {compare.systems}")
 
 
-def _data_set(entry: ComparedData, seeds: tuple[int, ...], tuned: Mapping[str, TunedKeys], root: Path) -> DataSet:
+def _data_set(data: ComparedData, seeds: tuple[int, ...], tuned: Mapping[str, TunedKeys], root: Path) -> DataSet:
     fits: dict[str, dict[int, Fit]] = {}
-    market = "data=marketplace" in entry.arguments
+    market = "data=marketplace" in data.arguments
     for system, tuning in tuned.items():
         overrides = (
             f"evaluation.draws={DRAWS[market]}",
             *arguments_of(tuning.keys),
-            *entry.arguments,
+            *data.arguments,
             f"model={system}",
             *ONE_THREAD,
         )
         configuration = fingerprint_of(parse(overrides, remember=False).config)
         fits[system] = {
-            seed: Fit(root, entry.name, f"seed-{seed}", system, seed, overrides, configuration) for seed in seeds
+            seed: Fit(root, data.name, f"seed-{seed}", system, seed, overrides, configuration) for seed in seeds
         }
-    return DataSet(entry, market, seeds, fits)
+    return DataSet(**vars(data), market=market, seeds=seeds, fits=fits)
 
 
 def _job(data: DataSet, seed: int) -> Job:
     fits = tuple(by_seed[seed] for by_seed in data.fits.values())
     if data.market:
-        return Job(data.entry.name, seed, fits, donors=())
+        return Job(data.name, seed, fits, donors=())
     others = [by_seed.place.root for other, by_seed in next(iter(data.fits.values())).items() if other != seed]
-    return Job(data.entry.name, seed, fits, tuple(others), OF_ANY_SEED)
+    return Job(data.name, seed, fits, tuple(others), OF_ANY_SEED)

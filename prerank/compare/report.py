@@ -93,7 +93,7 @@ def _data_set(data: DataSet, config: Config, finished: set[Fit], failed: Mapping
     figures["failed"] = [
         {"system": fit.system, "seed": fit.seed, "reason": reason}
         for fit, reason in failed.items()
-        if fit.group == data.entry.name
+        if fit.group == data.name
     ]
     return figures
 

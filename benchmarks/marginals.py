@@ -6,6 +6,7 @@ are requests where a figure is a mean over them, and items or queries where it i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +18,13 @@ import numpy.typing as npt
 
 from graph.logs.contract import RawLog
 from graph.logs.database import text
+from graph.resampling import RatioOfSums, Resampler, percentile_interval
 
 Whole = npt.NDArray[np.int64]
 Real = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-DRAWS = 300
+DRAWS, CONFIDENCE = 300, 0.95
 PLACES = 25
 """Places of a list that are compared: trivago's page."""
 FEWEST_PRICES = 5
@@ -104,7 +106,7 @@ class Market:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Marginal:
     """A number, its bootstrap draws and the count behind it; ``value`` is NaN where it is undefined."""
 
     value: float
@@ -114,7 +116,8 @@ class Figure:
 
     @property
     def interval(self) -> tuple[float, float]:
-        return float(np.nanquantile(self.draws, 0.025)), float(np.nanquantile(self.draws, 0.975))
+        low, high = percentile_interval(self.value, self.draws, CONFIDENCE)
+        return (math.nan, math.nan) if low is None else (low, high)
 
 
 def load(raw: RawLog, displayed: Path | None = None, random: str = "false") -> Market:
@@ -156,17 +159,20 @@ def load(raw: RawLog, displayed: Path | None = None, random: str = "false") -> M
     return Market(**{name: np.asarray(values) for name, values in (of_rows | of_requests).items()})
 
 
-def mean_of(above: Real, below: Real, unit: str) -> Figure:
+def mean_of(above: Real, below: Real, unit: str) -> Marginal:
     """Σ above / Σ below over units of resampling, for example clicks and exposures of each request."""
-    weights = np.random.default_rng(0).multinomial(len(above), np.full(len(above), 1 / len(above)), size=DRAWS)
-    return Figure(float(above.sum() / below.sum()), (weights @ above) / (weights @ below), int(below.sum()), unit)
+    mean = RatioOfSums(above.astype(np.float64), below.astype(np.float64), int(below.sum()))
+    return Marginal(mean.value, mean.draws(Resampler(len(above), DRAWS, 0)), mean.n, unit)
 
 
-def statistic_of(values: Real, statistic: Callable[[Real], float], unit: str) -> Figure:
+def statistic_of(values: Real, statistic: Callable[[Real], float], unit: str) -> Marginal:
     """Any statistic of the units' values, resampled with replacement."""
-    draw = np.random.default_rng(0)
-    draws = np.array([statistic(values[draw.integers(0, len(values), len(values))]) for _ in range(DRAWS)])
-    return Figure(statistic(values), draws, len(values), unit)
+
+    def of_block(multiplicity: npt.NDArray[np.uint8]) -> Real:
+        drawn = (np.repeat(values, times) for times in multiplicity.T)
+        return np.array([statistic(each) if len(each) else math.nan for each in drawn])  # a block's end may be empty
+
+    return Marginal(statistic(values), Resampler(len(values), DRAWS, 0).each_block(of_block), len(values), unit)
 
 
 def held_by_top(share: float) -> Callable[[Real], float]:
@@ -223,7 +229,7 @@ class PositionCurve:
     relative: Real
     low: Real
     high: Real
-    exponent: Figure
+    exponent: Marginal
     exposures: Whole
 
 
@@ -237,10 +243,11 @@ def position_curve(market: Market, kept: Flags) -> PositionCurve:
         np.bincount(cell, weights=weights, minlength=size).reshape(-1, PLACES)
         for weights in (market.clicked[rows].astype(float), np.ones(len(cell)))
     )
-    weights = np.random.default_rng(0).multinomial(
-        market.requests, np.full(market.requests, 1 / market.requests), size=DRAWS
+    resampler = Resampler(market.requests, DRAWS, 0)
+    drawn_clicks, drawn_shown = (
+        resampler.each_block(lambda multiplicity, sums=sums: multiplicity.T.astype(np.float64) @ sums)
+        for sums in (clicks, shown)
     )
-    drawn_clicks, drawn_shown = weights @ clicks, weights @ shown
     clicks, shown = clicks.sum(axis=0), shown.sum(axis=0)
     rare = shown < 0.2 * shown.max()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -248,7 +255,7 @@ def position_curve(market: Market, kept: Flags) -> PositionCurve:
         relative, drawn = rates / rates[0], drawn / drawn[:, :1]
     relative[rare], drawn[:, rare] = np.nan, 0.0
     low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
-    exponent = Figure(
+    exponent = Marginal(
         float(_exponent(clicks[None], shown[None])[0]), _exponent(drawn_clicks, drawn_shown), int(shown.sum()), "rows"
     )
     return PositionCurve(relative, low, high, exponent, shown.astype(np.int64))
@@ -275,7 +282,7 @@ def repeated_within_session(market: Market, what: Whole) -> Flags:
     return repeated
 
 
-def never_seen(market: Market) -> Figure:
+def never_seen(market: Market) -> Marginal:
     """Share of the last fifth's impressions whose item was not displayed in the four fifths before."""
     early = market.request < 0.8 * market.requests
     known = np.zeros(market.item.max() + 1, dtype=np.bool_)

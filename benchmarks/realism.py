@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 from marginals import (
+    CONFIDENCE,
     PLACES,
-    Figure,
+    Marginal,
     Market,
     PositionCurve,
     Real,
@@ -45,6 +46,7 @@ from configs.worlds import WorldConfig, load_world
 from graph.logs.contract import RawLog
 from graph.logs.readers import reader
 from graph.marketplace.simulate import simulate
+from graph.resampling import percentile_interval
 from prerank.pages.plot import PlotAxis
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,16 +67,17 @@ class Comparison:
     group: str
     marginal: str
     public_set: str
-    simulated: Figure
-    public: Figure
+    simulated: Marginal
+    public: Marginal
 
     @property
     def ratio(self) -> tuple[float, float, float]:
         """Simulated over public, and its 95 % interval from the draws of both."""
         # Both logs were resampled with the same seed; reversed, the draws of one do not go with those of the other.
         draws = self.simulated.draws / self.public.draws[::-1]
-        low, high = np.nanquantile(draws[np.isfinite(draws)], [0.025, 0.975])
-        return self.simulated.value / self.public.value, float(low), float(high)
+        ratio = self.simulated.value / self.public.value
+        low, high = percentile_interval(ratio, np.where(np.isfinite(draws), draws, np.nan), CONFIDENCE)
+        return (ratio, 0.0, math.inf) if low is None else (ratio, low, high)
 
     @property
     def verdict(self) -> str:
@@ -112,14 +115,14 @@ def paired(simulated: Market, public: Market) -> tuple[Market, Market]:
     return ours.thinned(count), theirs.thinned(count)
 
 
-def figures_of(market: Market, clicks_compared: int) -> dict[tuple[str, str], Figure]:
+def figures_of(market: Market, clicks_compared: int) -> dict[tuple[str, str], Marginal]:
     """The marginals that every log with clicks has: (group, name) → figure.
 
     Args:
         market: a log, cut by :func:`paired`.
         clicks_compared: of both logs of the pair, for how concentrated clicks are.
     """
-    found: dict[tuple[str, str], Figure] = {}
+    found: dict[tuple[str, str], Marginal] = {}
     counted = {"impressions": counts_by_item(market), "clicks": counts_by_item(market, clicks_compared)}
     for what, counts in counted.items():
         among = "displayed" if what == "impressions" else "clicked"
@@ -145,7 +148,7 @@ def figures_of(market: Market, clicks_compared: int) -> dict[tuple[str, str], Fi
     return found
 
 
-def session_figures(market: Market) -> dict[tuple[str, str], Figure]:
+def session_figures(market: Market) -> dict[tuple[str, str], Marginal]:
     """Length of sessions, and what is repeated within them, over requests as logged."""
     lists = market.merged()
     _, lengths = np.unique(lists.session, return_counts=True)
@@ -191,7 +194,7 @@ def funnel_of_ali_ccp(market: Market) -> Iterator[Comparison]:
     ):
         ours = mean_of(of[above], of[below], below)
         rate = ALI_CCP[above] / ALI_CCP[below]
-        public = Figure(rate, np.full(len(ours.draws), rate), int(ALI_CCP[below]), below)
+        public = Marginal(rate, np.full(len(ours.draws), rate), int(ALI_CCP[below]), below)
         yield Comparison("funnel", f"{name}, all lists", "ali-ccp", ours, public)
 
 
@@ -222,7 +225,7 @@ def table(found: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def _cell(figure: Figure) -> str:
+def _cell(figure: Marginal) -> str:
     low, high = figure.interval
     span = f" ({_short(low)}–{_short(high)})" if high > low else ""
     return f"{_short(figure.value)}{span}, n = {figure.n:,} {figure.unit}"

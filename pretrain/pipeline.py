@@ -51,8 +51,9 @@ def print_summary(folder: Path, psi: EmbeddingTable) -> None:
     )
 
 
-def _cell(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
+def _cell(figure: dict[str, float | None]) -> str:
+    interval = "" if figure["low"] is None else f" [{figure['low']:.4f}, {figure['high']:.4f}]"
+    return f"{figure['value']:.4f}{interval}"
 
 
 def run(invocation: Invocation) -> EmbeddingTable:

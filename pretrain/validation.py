@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from graph.resampling import RatioOfSums, Resampler, percentile_interval
 from pretrain.negatives import KnownPairs
 from pretrain.sampling import Nodes, Pairs
 
@@ -68,23 +69,18 @@ def metrics(found: Float64[np.ndarray, " pairs"], queries: Nodes, draws: int, co
         seed: of the draws; the same for every method, so that methods are compared on the same draws.
 
     Returns:
-        Metric → value, low, high, n (held-out pairs).
+        Metric → value, low, high (None for a single query, which says nothing of others), n (held-out pairs).
     """
     _, query = np.unique(queries, return_inverse=True)
     counts = np.bincount(query).astype(np.float64)
-    figures = {"mrr": 1.0 / found, **{f"hits_at_{k}": (found <= k).astype(np.float64) for k in HITS_AT}}
-    sums = np.stack([np.bincount(query, figure) for figure in figures.values()])
-    random = np.random.default_rng(seed)
-    drawn = np.empty((draws, len(figures)))
-    for draw in range(draws):
-        times = np.bincount(random.integers(0, len(counts), len(counts)), minlength=len(counts))
-        drawn[draw] = sums @ times / (counts @ times)
-    tails = [50 * (1 - confidence), 50 * (1 + confidence)]
-    low, high = np.percentile(drawn, tails, axis=0)
-    return {
-        name: {"value": float(figure.mean()), "low": float(low[at]), "high": float(high[at]), "n": len(found)}
-        for at, (name, figure) in enumerate(figures.items())
-    }
+    resampler = Resampler(len(counts), draws, seed)
+    figures: Metrics = {}
+    for name, values in {"mrr": 1.0 / found, **{f"hits_at_{k}": found <= k for k in HITS_AT}}.items():
+        mean = RatioOfSums(np.bincount(query, values), counts, len(found))
+        value = float(values.mean())
+        low, high = percentile_interval(value, mean.draws(resampler), confidence)
+        figures[name] = {"value": value, "low": low, "high": high, "n": len(found)}
+    return figures
 
 
 @numba.njit(cache=True)

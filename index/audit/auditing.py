@@ -30,7 +30,7 @@ from index.audit.tables import (
 from index.measures import ann
 from index.measures import suite as measures
 from index.measures.approximate import approximate_figures
-from index.measures.cold_start import Held, Vectors, cold_start, hold_out, stage_of
+from index.measures.cold_start import HoldOut, Vectors, cold_start, hold_out, stage_of
 from index.measures.collisions import collision_figures, no_collisions
 from index.measures.sources import Rows, Sources, open_sources, rows_to_audit, subject_of
 from index.report.figures import read_figure
@@ -135,7 +135,7 @@ def hold_out_and_learn(sources: Sources, subject: measures.Subject, items: Rows)
     stage = stage_of(config, run.index / "cold_start", inputs)
     held, kept = hold_out(subject.impressions, config.index.hold_out, config.seed)
     attributes = np.array([*subject.attributes.values()], dtype=np.int64).reshape(-1, len(items)).T
-    protocol = Held(sources.psi, items, attributes, held, kept)
+    protocol = HoldOut(sources.psi, items, attributes, held, kept)
 
     epochs = min(config.pretrain.max_epochs, config.index.hold_out_max_epochs)
     briefly = replace(config, pretrain=replace(config.pretrain, max_epochs=epochs))

@@ -19,7 +19,7 @@ from configs.schema import Config
 from configs.stages import source_fingerprint
 from graph.logs.log import catalogue_fingerprint
 from index.measures.ann import ROWS_AT_ONCE, centred, clip, normalised
-from index.measures.catalogue import Catalogue, read_catalogue
+from index.measures.catalogue import CatalogueItems, read_catalogue
 from index.measures.figures import Bootstrap
 from index.measures.sources import Rows, drawn
 from index.measures.suite import Subject
@@ -46,7 +46,7 @@ class Tables:
     first: EmbeddingTable
     second: EmbeddingTable
     rows: tuple[Rows, Rows]
-    catalogue: Catalogue
+    catalogue: CatalogueItems
     inputs: dict[str, str]
     facts: dict[str, Any]
 
@@ -132,7 +132,7 @@ def subject_of_tables(tables: Tables, config: Config) -> Subject:
     return subject
 
 
-def _catalogue(ids: pa.Array, path: str | None) -> Catalogue:
+def _catalogue(ids: pa.Array, path: str | None) -> CatalogueItems:
     """The items' rows in the order of ``ids``; without a file, the ids alone."""
     impressions = np.zeros(len(ids), dtype=np.int64)
     if path is None:

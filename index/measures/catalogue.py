@@ -20,7 +20,7 @@ LARGEST_SHARE_OF_DISTINCT = 0.5
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class CatalogueItems:
     """The items of a run, in the order of ``items.parquet``.
 
     Args:
@@ -49,7 +49,7 @@ class Catalogue:
         return found
 
 
-def read_catalogue(items: pa.Table, impressions: Int64[np.ndarray, " items"]) -> Catalogue:
+def read_catalogue(items: pa.Table, impressions: Int64[np.ndarray, " items"]) -> CatalogueItems:
     """Code the categorical columns of the items table, and say which ones those are.
 
     Args:
@@ -67,7 +67,7 @@ def read_catalogue(items: pa.Table, impressions: Int64[np.ndarray, " items"]) ->
         else:
             attributes[name] = codes
     say(f"attributes of items: {', '.join(attributes) or 'none'}" + _explained(left_out))
-    return Catalogue(items, attributes, np.asarray(impressions, dtype=np.int64))
+    return CatalogueItems(items, attributes, np.asarray(impressions, dtype=np.int64))
 
 
 def _codes(column: pa.ChunkedArray) -> Int64[np.ndarray, " items"] | None:

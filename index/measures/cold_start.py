@@ -46,7 +46,7 @@ that were left out by induction."""
 
 
 @dataclass(frozen=True)
-class Held:
+class HoldOut:
     """What the protocol starts from; all rows are rows of ψ.
 
     Args:
@@ -102,7 +102,7 @@ def hold_out(impressions: Int64[np.ndarray, " items"], share: float, seed: int) 
 def cold_start(
     config: Config,
     stage: Stage,
-    protocol: Held,
+    protocol: HoldOut,
     encoded: EncodedLog,
     train_psi: TrainPsi,
 ) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def compare(
 
 
 def _students(
-    config: Config, folder: Path, protocol: Held, psi_train: Vectors, encoded: EncodedLog
+    config: Config, folder: Path, protocol: HoldOut, psi_train: Vectors, encoded: EncodedLog
 ) -> dict[str, Placement]:
     """Every student, trained on the kept items; a student that has nothing to see is left out, out loud."""
     found = {}
@@ -212,7 +212,7 @@ def _students(
 
 
 def _taught(
-    student: Student, config: Config, protocol: Held, psi_train: Vectors, encoded: EncodedLog
+    student: Student, config: Config, protocol: HoldOut, psi_train: Vectors, encoded: EncodedLog
 ) -> EmbeddingTable:
     say(f"cold start: teaching {student.name} by distillation alone, without clicks")
     taught = protocol.items[protocol.kept]
@@ -221,7 +221,7 @@ def _taught(
     return EmbeddingTable(psi.ids, item_vectors(network, encoded, protocol.items), psi.catalogue, student.name)
 
 
-def _attribute_mean(protocol: Held, psi_train: Vectors) -> Placement:
+def _attribute_mean(protocol: HoldOut, psi_train: Vectors) -> Placement:
     """A held-out item as the mean ψ_train of kept items with its attribute values, a rare value weighing more."""
     kept, held = protocol.attributes[protocol.kept], protocol.attributes[protocol.held]
     total = np.zeros((len(held), psi_train.shape[1]))
@@ -270,7 +270,7 @@ def _in_frame(vectors: Vectors, kept: Rows) -> Vectors:
     return normalised(vectors - vectors[kept].mean(axis=0, dtype=np.float64).astype(np.float32))
 
 
-def _placed(units: Vectors, protocol: Held) -> Placement:
+def _placed(units: Vectors, protocol: HoldOut) -> Placement:
     return Placement(units[protocol.held], units[protocol.kept])
 
 

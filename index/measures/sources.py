@@ -14,7 +14,7 @@ from configs.schema import Config
 from configs.stages import Run, identity_of, require_inputs
 from graph.logs.log import SearchLog
 from index.measures.ann import centred, clip, normalised
-from index.measures.catalogue import Catalogue, read_catalogue
+from index.measures.catalogue import CatalogueItems, read_catalogue
 from index.measures.figures import Bootstrap
 from index.measures.suite import Subject
 from prerank.encoding.batches import EncodedLog
@@ -42,7 +42,7 @@ class Sources:
     encoded: EncodedLog
     psi: EmbeddingTable
     phi: EmbeddingTable
-    catalogue: Catalogue
+    catalogue: CatalogueItems
     inputs: dict[str, str]
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int64
 
 from configs.console import say
 from graph.store import Graph
-from index.measures.catalogue import SHOWN, Catalogue
+from index.measures.catalogue import SHOWN, CatalogueItems
 from index.measures.neighbourhoods import popularity_strata
 from index.measures.suite import Neighbours, Subject
 from index.report.graph_picture import Surroundings, positions
@@ -60,7 +60,7 @@ class BrowserItem:
 def browser_content(
     subject: Subject,
     lists: Neighbours,
-    catalogue: Catalogue,
+    catalogue: CatalogueItems,
     items: Rows,
     outside: Rows,
     seed: int,
@@ -124,7 +124,7 @@ def stratified(strata: Rows, generator: np.random.Generator) -> Rows:
 class _Content:
     """The page's items, added one by one until the bytes run out."""
 
-    def __init__(self, catalogue: Catalogue, surroundings: Surroundings | None) -> None:
+    def __init__(self, catalogue: CatalogueItems, surroundings: Surroundings | None) -> None:
         self.shown: list[dict[str, Any]] = []
         # One piece: of a table in pieces, each `take` of a few rows would glue all of them together.
         self._catalogue = replace(catalogue, table=catalogue.table.combine_chunks())

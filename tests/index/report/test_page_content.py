@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from graph.store import Graph, Relation, write_graph
-from index.measures.catalogue import Catalogue
+from index.measures.catalogue import CatalogueItems
 from index.measures.figures import Bootstrap
 from index.measures.suite import Neighbours, Subject
 from index.report import neighbour_browser as browser
@@ -28,7 +28,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def made(p: int, outside: int, title: str = "lamp {}", k: int = 10) -> tuple[Subject, Neighbours, Catalogue]:
+def made(p: int, outside: int, title: str = "lamp {}", k: int = 10) -> tuple[Subject, Neighbours, CatalogueItems]:
     """Random vectors, random lists; the items of P come first in the catalogue."""
     generator = np.random.default_rng(0)
     items = p + outside
@@ -50,7 +50,7 @@ def made(p: int, outside: int, title: str = "lamp {}", k: int = 10) -> tuple[Sub
             "price": generator.lognormal(size=items),
         }
     )
-    return subject, lists, Catalogue(table, {}, impressions.astype(np.int64))
+    return subject, lists, CatalogueItems(table, {}, impressions.astype(np.int64))
 
 
 def content_of(p: int, outside: int, title: str = "lamp {}", graph: Graph | None = None) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def test_worlds_are_told_apart_and_together(two_runs):
         assert overall["low"] < overall["value"] < overall["high"]
         assert each[0]["p_holm"] >= each[0]["p"]
         assert "p_holm" not in report["runs"]["one"]["uplift"]["all"][metric]["oracle"]
-    titles = [title for title, _, _ in tables_of(report)]
+    titles = [table.title for table in tables_of(report)]
     assert all("simulated" in title for title in titles)
     assert "mean of 2 worlds" in titles[1]
 

@@ -78,11 +78,13 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
         contents.append(OmegaConf.create({"data": OmegaConf.to_container(schema.data)}))
     if data is not None or settled is None:
         contents.append(layers.of_group("data", schema.data.name if data is None else data))
-    contents.append(layers.of_group("model", schema.model.name if model is None else model))
+    of_model = layers.of_group("model", schema.model.name if model is None else model)
+    contents.append(of_model)
     if experiment is not None:
         layer = Layer(layers.of_group("experiment", experiment), f"experiment={experiment}: ")
         asked.insert(0, layers.taken_of_experiment(layer, command, run, settled))
     merged = layers.merge([*contents, *(layer.content for layer in asked)])
+    layers.require_fixed(merged, of_model)
     config = OmegaConf.to_object(merged)
     assert isinstance(config, Config)
     check_ranges(config)

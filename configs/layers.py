@@ -21,6 +21,8 @@ from configs.stages import Run
 CONFIGS = Path(__file__).parent
 GROUPS = {"data": "data.name", "model": "model.name", "experiment": "experiment"}
 """Folder of YAML files → the key that names one of them."""
+OWN_MODELS = Path("models")
+"""The user's own models, in the folder that a command is run from: ``models/NAME.yaml`` is ``model=NAME``."""
 OF_A_SAVED_FILE = {"run", "runs_folder", "seed"}
 """Keys that every configuration saved by a command has; a file with all of them may be about other commands too."""
 
@@ -101,16 +103,46 @@ def of_group(group: str, name: str) -> DictConfig:
     Raises:
         InputError: if there is none of this name.
     """
-    among = group_names(group)
-    if name not in among:
+    files = _group_files(group)
+    if name not in files:
+        among = sorted(files)
         raise InputError(f"{group}={name} is unknown; there are: {', '.join(among)}{suggestion(name, among)}")
-    content = read_yaml(CONFIGS / group / f"{name}.yaml")
-    return content if group == "experiment" else OmegaConf.create({group: content})
+    content = read_yaml(files[name])
+    return content if group == "experiment" else OmegaConf.create({group: {**content, "name": name}})
 
 
 def group_names(group: str) -> list[str]:
-    """The files of a group."""
-    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+    """The names of a group's files; of models, also of the user's own."""
+    return sorted(_group_files(group))
+
+
+def _group_files(group: str) -> dict[str, Path]:
+    files = {path.stem: path for path in (CONFIGS / group).glob("*.yaml")}
+    for path in OWN_MODELS.glob("*.yaml") if group == "model" else ():
+        if path.stem in files:
+            raise InputError(f"{path}: there is a model={path.stem} already: give yours another name")
+        files[path.stem] = path
+    return files
+
+
+def require_fixed(merged: DictConfig, model: DictConfig) -> None:
+    """Refuse what would make a model another one under its name: GRACE with a rank head as grace_no_consistency.
+
+    Args:
+        merged: the configuration.
+        model: the file of its model.
+
+    Raises:
+        InputError: if a key of ``model.fixed`` has another value than in the file.
+    """
+    alone = merge([OmegaConf.structured(Config), model])
+    for key in alone.model.fixed:
+        value, expected = (OmegaConf.select(config.model, key) for config in (merged, alone))
+        if value != expected:
+            raise InputError(
+                f"model={alone.model.name} is fixed to model.{key}={expected}, found model.{key}={value}: leave the "
+                "key out, or take another model"
+            )
 
 
 def read_yaml(path: Path) -> DictConfig:

@@ -238,7 +238,7 @@ class ExpertsConfig:
 class RankConfig:
     """Rank-consistency heads, eqs. 6-9."""
 
-    head: RankHead = key(RankHead.none, "none, shared (one y_rank for every k, as eq. 8 says), per_k or ordinal")
+    head: RankHead = key(RankHead.shared, "none, shared (one y_rank for every k, as eq. 8 says), per_k or ordinal")
     weight: float = key(0.1, "lambda_1 of eq. 11", at_least=0)
     k_weights: list[float] = key([], "w_k of eq. 9; empty: 1/|K| each", at_least=0)
 
@@ -248,7 +248,7 @@ class ContrastConfig:
     """The generalisation loss, eq. 10, its variants and controls."""
 
     loss: Contrast = key(
-        Contrast.none, "none, eq. 10: phi_phi (with L2), literal; phi_psi, relational; controls: mse, cosine"
+        Contrast.phi_phi, "none, eq. 10: phi_phi (with L2), literal; phi_psi, relational; controls: mse, cosine"
     )
     weight: float = key(0.1, "lambda_2 of eq. 11", at_least=0)
     temperature: float = key(0.1, "tau of eq. 10", above=0)
@@ -389,7 +389,11 @@ class COLDConfig:
 class ModelConfig:
     """One pre-ranking system: a file of configs/model."""
 
-    name: str = key("grace", "grace, ple, lightgbm, popularity: a file of configs/model")
+    name: str = key("grace", "a file of configs/model, or of the folder models here: grace, ple, lightgbm, ...")
+    system: str | None = key(
+        None, "its module: of prerank/systems, or any that Python can import from this folder; none: as name"
+    )
+    fixed: list[str] = key([], "keys of model that make it what it is, e.g. rank.head: a command may not change them")
     dimension: int = key(16, "length of the embeddings of attributes, queries, users and numbers' buckets", above=0)
     buckets: int = key(20_000, "rows of the hashed table of each id column other than the item's id", above=0)
     item: ItemNetworkConfig = key(ItemNetworkConfig, "phi")

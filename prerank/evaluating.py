@@ -44,7 +44,7 @@ def evaluate(invocation: Invocation) -> Path:
     encoded = EncodedLog.open(run.encoded)
     work = open_work(fitted, run, encoded)
     require_inputs(run.system(name), system_stage(fitted, run, work).inputs, refit)
-    system = systems.find(name).load(work)
+    system = systems.find(fitted.model).load(work)
     if _is_own_log(invocation, fitted):
         evaluation = predict_and_evaluate(_with_evaluation(fitted, config), run, work, system)
         evaluation.write(run.system(name))

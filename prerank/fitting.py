@@ -51,7 +51,7 @@ def fit(invocation: Invocation) -> Path:
         say(f"{name} is fitted already: {run.system(name)}")
         if measured_with(run.system(name)) != made_with(config.evaluation):
             say("its figures are missing or were made with other settings: measuring again, without training")
-            measure(config, run, work, systems.find(name).load(work))
+            measure(config, run, work, systems.find(config.model).load(work))
             invocation.save(run.system(name) / "config.yaml")
             say(f"long-tail dashboard: {write_dashboard(run)}")
         return run.system(name)
@@ -89,7 +89,7 @@ def open_work(config: Config, run: Run, encoded: EncodedLog) -> Work:
     """What the system is fitted from: with ψ, checked against the catalogue, if the system needs it."""
     name = config.model.name
     psi = None
-    if systems.find(name).NEEDS_PSI:
+    if systems.find(config.model).NEEDS_PSI:
         psi = EmbeddingTable.load(run.psi)
         psi.require_catalogue(encoded.schema.catalogue)
     return Work(config=config, encoded=encoded, psi=psi, folder=run.system(name))
@@ -112,7 +112,7 @@ def system_stage(config: Config, run: Run, work: Work) -> Stage:
 def fit_system(work: Work) -> FittedSystem:
     """Train the configured system from its seed; its files go to the folder of ``work``."""
     lightning.seed_everything(work.config.seed, verbose=False)
-    return systems.find(work.config.model.name).fit(work)
+    return systems.find(work.config.model).fit(work)
 
 
 def measure(config: Config, run: Run, work: Work, system: FittedSystem) -> None:

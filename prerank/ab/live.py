@@ -66,7 +66,7 @@ class Frozen:
         work = open_work(config, run, encoded)
         require_inputs(run.system(name), system_stage(config, run, work).inputs, refit)
         weights = FusionWeights(**{**read_json(run.system(name) / "fusion.json"), "chosen_by": ()})
-        return cls(encoded, systems.find(config.model.name).load(work), weights)
+        return cls(encoded, systems.find(config.model).load(work), weights)
 
     def __call__(self, seen: Seen) -> LivePreRanker:
         return LivePreRanker(self, seen)

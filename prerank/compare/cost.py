@@ -25,7 +25,7 @@ from prerank.experiment.jobs import OUTPUT, Fit
 from prerank.experiment.pool import Answer, Task, carry_out
 from prerank.fitting import open_work
 from prerank.training.cost import CANDIDATES, PASSES, median_ms, serving_cost
-from prerank.training.trainer import FittedNetwork
+from prerank.training.network_system import FittedNetwork
 
 COSTS = "_cost"
 """Folder of the measured costs, beside the data sets'."""
@@ -90,7 +90,8 @@ def measure(arguments: Iterable[str], system: str) -> dict[str, Any]:
     """
     run = parse(list(arguments), remember=False).run
     encoded = EncodedLog.open(run.encoded)
-    fitted = systems.find(system).load(open_work(config_from(run.system(system) / "config.yaml"), run, encoded))
+    config = config_from(run.system(system) / "config.yaml")
+    fitted = systems.find(config.model).load(open_work(config, run, encoded))
     split = encoded.split("test")
     rows = np.resize(np.arange(split.rows, dtype=np.int64), CANDIDATES)
     candidates = in_memory(split, rows)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.command import CONFIGS, Invocation, parse
+from configs.command import Invocation, parse
 from configs.errors import InputError
+from configs.layers import group_names
 from configs.schema import Config
 from prerank.compare.plan import ComparedData, compared_data
 from prerank.compare.tuned import TunedKeys, read_tuned
@@ -75,7 +76,7 @@ def _check(invocation: Invocation) -> None:
         )
     if config.model.name != Config().model.name or "model.name" in invocation.asked:
         raise InputError(f"model={config.model.name}: compare.systems names the systems: leave model out")
-    known = {path.stem for path in (CONFIGS / "model").glob("*.yaml")}
+    known = set(group_names("model"))
     unknown = [system for system in compare.systems if system not in known]
     if unknown or len(set(compare.systems)) != len(compare.systems) or len(compare.systems) < 2:
         raise InputError(

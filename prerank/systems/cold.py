@@ -30,12 +30,10 @@ from prerank.network.heads import Outputs, task_heads, to_outputs
 from prerank.network.perceptrons import CommonPerceptron, dense_parameters, matched_hidden
 from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.systems.ple import PLE
-from prerank.training.contracts import FittedSystem, Work
+from prerank.training.contracts import Work
 from prerank.training.cost import serving_cost
-from prerank.training.trainer import NETWORK_KEYS, SCORING_ROWS, FittedNetwork, fit_network, load_network
+from prerank.training.network_system import NETWORK_KEYS, SCORING_ROWS, FittedNetwork, fit_network
 
-NEEDS_PSI = False
-KEYS = (*NETWORK_KEYS, "model.cold")
 GROUPS = "groups.json"
 """The chosen groups, within the system's folder."""
 RANKING = "selection/ranking.json"
@@ -105,23 +103,21 @@ class Selection(PLE):
 class COLD(PLE):
     """The second training: the kept groups alone. Its losses are PLE's."""
 
+    KEYS = (*NETWORK_KEYS, "model.cold")
+
     def make_network(self, work: Work, dimension: int) -> COLDNetwork:
         kept = read_json(work.folder / GROUPS)["kept"]
         return COLDNetwork(work.encoded.schema, work.config.model, dimension, kept)
 
-
-def fit(work: Work) -> FittedSystem:
-    if not (work.folder / GROUPS).exists():
-        write_json(work.folder / GROUPS, choose_groups(work))
-    # A training that is resumed after the selection starts from the same weights as one that was never stopped.
-    torch.manual_seed(work.config.seed)
-    fitted = fit_network(COLD(work), work)
-    write_costs(fitted, work)
-    return fitted
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(COLD(work), work)
+    @classmethod
+    def fit(cls, work: Work) -> FittedNetwork:
+        if not (work.folder / GROUPS).exists():
+            write_json(work.folder / GROUPS, choose_groups(work))
+        # A training that is resumed after the selection starts from the same weights as one that was never stopped.
+        torch.manual_seed(work.config.seed)
+        fitted = super().fit(work)
+        write_costs(fitted, work)
+        return fitted
 
 
 def choose_groups(work: Work) -> dict[str, object]:
@@ -225,3 +221,6 @@ def write_costs(fitted: FittedNetwork, work: Work) -> None:
         work.folder / "cost.json",
         {name: {**dataclasses.asdict(cost), "groups": groups[name]} for name, cost in costs.items()},
     )
+
+
+SYSTEM = COLD

@@ -20,7 +20,7 @@ from prerank.network.inputs import HashedTable, SideEncoder
 from prerank.network.item_network import ItemNetwork
 from prerank.systems.ple import PLE
 from prerank.training.contracts import Work
-from prerank.training.trainer import SCORING_ROWS, PreRanker, fit_network, load_network
+from prerank.training.network_system import SCORING_ROWS, NetworkSystem, fit_network, load_network
 
 GENERATED_LIMIT = 5.0
 """Meta-Embedding divides tanh by this, so that a generated embedding is about as small as a trained one."""
@@ -211,14 +211,14 @@ class RowsOfItems:
         return found
 
 
-def fitted_base(work: Work) -> PreRanker:
+def fitted_base(work: Work) -> NetworkSystem:
     """The PLE of the first phase, in the system's folder; fitted, unless the second phase has begun already."""
     phase = replace(work, folder=work.folder / "base")
     begun = (work.folder / "checkpoints" / "last.ckpt").exists()
     return (load_network if begun else fit_network)(PLE(phase), phase).module
 
 
-def start_from(module: PreRanker, base: PreRanker, trained: tuple[nn.Module, ...]) -> None:
+def start_from(module: NetworkSystem, base: NetworkSystem, trained: tuple[nn.Module, ...]) -> None:
     """Take over the base's weights and freeze all of them, so that only some modules train.
 
     Args:

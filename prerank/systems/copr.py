@@ -13,35 +13,22 @@ from prerank.encoding.batches import Batch
 from prerank.losses.lists import chunk_pairs_loss, sample_chunks
 from prerank.network.heads import Outputs
 from prerank.systems.ple import PLE
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, feedback_score, fit_network, load_network, require_positions
-
-NEEDS_PSI = False
-KEYS = (*NETWORK_KEYS, "model.copr")
+from prerank.training.network_system import NETWORK_KEYS
 
 
 class COPR(PLE):
     """Feedback losses, and the weighted pairwise loss of :func:`~prerank.losses.lists.chunk_pairs_loss`."""
 
+    KEYS = (*NETWORK_KEYS, "model.copr")
+    NEEDS_POSITIONS = True
     whole_requests = True
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         config = self.model.copr
         draw = torch.rand(len(batch), device=batch.position.device)
         rows, chunks = sample_chunks(batch.request, batch.position, config.chunk, draw)
-        pairs = chunk_pairs_loss(feedback_score(outputs, self)[rows], batch.request[rows], chunks)
+        pairs = chunk_pairs_loss(self.feedback_score(outputs)[rows], batch.request[rows], chunks)
         return {**super().losses(batch, outputs), "pairs": config.weight * pairs}
 
 
-def fit(work: Work) -> FittedSystem:
-    """Train.
-
-    Raises:
-        InputError: if the log has no positions by a ranking model.
-    """
-    require_positions(work)
-    return fit_network(COPR(work), work)
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(COPR(work), work)
+SYSTEM = COPR

@@ -22,11 +22,8 @@ from prerank.network.inputs import NumberEncoder, SideEncoder
 from prerank.network.perceptrons import dense_parameters, matched_hidden
 from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.systems.ple import PLE
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network
-
-NEEDS_PSI = False
-KEYS = (*NETWORK_KEYS, "model.deepfm")
+from prerank.training.contracts import Work
+from prerank.training.network_system import NETWORK_KEYS
 
 
 def factorisation(fields: Float[Tensor, "batch fields width"]) -> Float[Tensor, "batch width"]:
@@ -135,13 +132,10 @@ class DeepFMNetwork(ServingNetwork):
 class DeepFM(PLE):
     """Feedback losses."""
 
+    KEYS = (*NETWORK_KEYS, "model.deepfm")
+
     def make_network(self, work: Work, dimension: int) -> ServingNetwork:
         return DeepFMNetwork(work.encoded.schema, work.config.model, dimension)
 
 
-def fit(work: Work) -> FittedSystem:
-    return fit_network(DeepFM(work), work)
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(DeepFM(work), work)
+SYSTEM = DeepFM

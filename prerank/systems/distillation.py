@@ -12,16 +12,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from configs.console import say
-from configs.errors import InputError
-from configs.schema import DistillationConfig, DistillationLoss, RankHead
+from configs.schema import DistillationConfig, DistillationLoss
 from prerank.encoding.batches import Batch, EncodedSplit
 from prerank.network.heads import Outputs
 from prerank.systems.ple import PLE
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network, require_positions
-
-NEEDS_PSI = False
-KEYS = (*NETWORK_KEYS, "model.distillation")
+from prerank.training.contracts import Work
+from prerank.training.network_system import NETWORK_KEYS
 
 
 def distillation_loss(
@@ -87,24 +83,20 @@ class Distillation(PLE):
     Args:
         work: of a log with positions.
 
-    Raises:
-        InputError: if the log has no positions, or the rank head is not the one that this system has.
     """
+
+    KEYS = (*NETWORK_KEYS, "model.distillation")
+    NEEDS_POSITIONS = True
 
     mean: Tensor
     scale: Tensor
 
     def __init__(self, work: Work) -> None:
-        head = work.config.model.rank.head
-        if head is not RankHead.shared:
-            raise InputError(
-                f"model=distillation has one head for the ranking model's score, found model.rank.head={head}: leave "
-                "the key out, or take model=grace"
-            )
-        require_positions(work)
         super().__init__(work)
         train = work.encoded.split("train")
         self.by_position = not _has_score(train)
+        if self.by_position:
+            say("model=distillation: the log has no rank_score, so soft labels are made of the positions")
         scores = _position_scores(train) if self.by_position else train.rank_score[np.isfinite(train.rank_score)]
         mean, scale = _statistics(scores)
         self.register_buffer("mean", torch.tensor(mean))
@@ -146,12 +138,4 @@ def _statistics(scores: np.ndarray) -> tuple[float, float]:
     return float(scores.mean(dtype=np.float64)), scale if scale > 0 else 1.0
 
 
-def fit(work: Work) -> FittedSystem:
-    module = Distillation(work)
-    if module.by_position:
-        say("model=distillation: the log has no rank_score, so soft labels are made of the positions")
-    return fit_network(module, work)
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(Distillation(work), work)
+SYSTEM = Distillation

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from configs.errors import InputError
-from configs.schema import ConversionSpace, ModelConfig, RankHead
+from configs.schema import ModelConfig
 from graph.neural.perceptron import perceptron
 from prerank.encoding.batches import Batch, SideFeatures
 from prerank.encoding.schema import EncodedSchema
@@ -26,11 +25,8 @@ from prerank.network.inputs import SideEncoder
 from prerank.network.item_network import ItemNetwork
 from prerank.network.perceptrons import dense_parameters, matched_hidden
 from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, FittedNetwork, PreRanker, fit_network, load_network
-
-NEEDS_PSI = False
-KEYS = (*NETWORK_KEYS, "model.dssm")
+from prerank.training.contracts import Work
+from prerank.training.network_system import NETWORK_KEYS, FittedNetwork, NetworkSystem
 
 
 @dataclass(frozen=True)
@@ -125,26 +121,24 @@ class TwoTowers(ServingNetwork):
         return TowerOutputs(phi=item, click=logits.get("click"), order=logits.get("order"), rank=None, request=request)
 
 
-class DSSM(PreRanker):
+class DSSM(NetworkSystem):
     """The softmax over a batch of whole requests, so that a click meets what was passed over beside it.
 
     Args:
-        work: as of :class:`~prerank.training.trainer.PreRanker`.
+        work: as of :class:`~prerank.training.trainer.NetworkSystem`.
 
-    Raises:
-        InputError: if the configuration asks for heads that two towers do not have.
     """
 
+    KEYS = (*NETWORK_KEYS, "model.dssm")
     whole_requests = True
 
-    def __init__(self, work: Work) -> None:
-        model = work.config.model
-        if model.conversion_space is not ConversionSpace.impression or model.rank.head is not RankHead.none:
-            raise InputError(
-                "model=dssm has one score and neither conversion space nor rank head, found "
-                f"model.conversion_space={model.conversion_space}, model.rank.head={model.rank.head}: leave both out"
-            )
-        super().__init__(work)
+    @classmethod
+    def fit(cls, work: Work) -> FittedNetwork:
+        return calibrated(super().fit(work), work)
+
+    @classmethod
+    def load(cls, work: Work) -> FittedNetwork:
+        return calibrated(super().load(work), work)
 
     def make_network(self, work: Work, dimension: int) -> TwoTowers:
         schema, config = work.encoded.schema, work.config.model
@@ -185,9 +179,4 @@ def calibrated(fitted: FittedNetwork, work: Work) -> FittedNetwork:
     return fitted
 
 
-def fit(work: Work) -> FittedSystem:
-    return calibrated(fit_network(DSSM(work), work), work)
-
-
-def load(work: Work) -> FittedSystem:
-    return calibrated(load_network(DSSM(work), work), work)
+SYSTEM = DSSM

@@ -16,11 +16,8 @@ from prerank.network.experts import ProgressiveLayeredExtraction
 from prerank.network.heads import Outputs
 from prerank.network.perceptrons import SeparatePerceptrons, dense_parameters, matched_hidden
 from prerank.network.pre_ranking import PreRankingNetwork
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, PreRanker, fit_network, load_network
-
-NEEDS_PSI = False
-KEYS = NETWORK_KEYS
+from prerank.training.contracts import Work
+from prerank.training.network_system import NetworkSystem
 
 
 def towers(inputs: int, outputs: dict[str, int], config: ExpertsConfig) -> nn.Module:
@@ -40,29 +37,26 @@ def towers(inputs: int, outputs: dict[str, int], config: ExpertsConfig) -> nn.Mo
     return made(matched_hidden(proportions, budget, lambda hidden: dense_parameters(lambda: made(hidden))))
 
 
-class ESMM(PreRanker):
+class ESMM(NetworkSystem):
     """The losses of clicks and of clicks followed by an order.
 
     Args:
         work: of a log with clicks.
 
     Raises:
-        InputError: if the log has no clicks, or the configuration puts the order head into another space.
+        InputError: if the log has no clicks.
     """
 
     def __init__(self, work: Work) -> None:
-        space, tasks = work.config.model.conversion_space, work.encoded.schema.tasks
-        if space is not ConversionSpace.esmm:
-            raise InputError(
-                f"model=esmm learns orders through clicks, found model.conversion_space={space}: leave the key out, "
-                "or take model=ple"
-            )
+        tasks = work.encoded.schema.tasks
         if not tasks["click"]["available"]:
             raise InputError(
                 f"model=esmm learns orders through clicks, but {tasks['click']['reason']}: take model=ple, which can "
                 "learn from orders alone"
             )
         super().__init__(work)
+        if "order" not in self.network.tasks:
+            say(f"model=esmm: {tasks['order']['reason']}, so it is its click network alone")
 
     def make_network(self, work: Work, dimension: int) -> PreRankingNetwork:
         return PreRankingNetwork(work.encoded.schema, work.config.model, dimension, body=towers)
@@ -84,12 +78,4 @@ class ESMM(PreRanker):
         return terms
 
 
-def fit(work: Work) -> FittedSystem:
-    module = ESMM(work)
-    if "order" not in module.network.tasks:
-        say(f"model=esmm: {work.encoded.schema.tasks['order']['reason']}, so it is its click network alone")
-    return fit_network(module, work)
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(ESMM(work), work)
+SYSTEM = ESMM

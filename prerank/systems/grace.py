@@ -11,11 +11,8 @@ from prerank.losses.consistency import rank_labels, rank_loss
 from prerank.losses.generalisation import alignment, contrastive_loss, uniformity, unique_items
 from prerank.network.heads import Outputs
 from prerank.systems.ple import PLE
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network
-
-NEEDS_PSI = True
-KEYS = (*NETWORK_KEYS, "model.rank", "model.contrast", "data.cutoffs")
+from prerank.training.contracts import Work
+from prerank.training.network_system import NETWORK_KEYS
 
 
 class GRACE(PLE):
@@ -24,6 +21,9 @@ class GRACE(PLE):
     Args:
         work: with ψ of the subset P of items.
     """
+
+    NEEDS_PSI = True
+    KEYS = (*NETWORK_KEYS, "model.rank", "model.contrast", "data.cutoffs")
 
     psi: Tensor
     psi_row: Tensor
@@ -99,9 +99,4 @@ class GRACE(PLE):
         return weights if self.model.rank.k_weights else [weight / max(len(kept), 1) for weight in weights]
 
 
-def fit(work: Work) -> FittedSystem:
-    return fit_network(GRACE(work), work)
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(GRACE(work), work)
+SYSTEM = GRACE

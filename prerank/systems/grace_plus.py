@@ -20,12 +20,7 @@ from prerank.losses.top import relaxed_recall_loss, top_softmax_loss
 from prerank.network.heads import Outputs
 from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.grace import GRACE
-from prerank.systems.grace import KEYS as GRACE_KEYS
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import feedback_score, fit_network, load_network
-
-NEEDS_PSI = True
-KEYS = (*GRACE_KEYS, "model.plus", "model.copr.chunk")
+from prerank.training.contracts import Work
 
 QUERY_TEMPERATURE = 0.1
 """Of the contrast between requests and ψ, which is bounded as eq. 10 is: τ = 0.1."""
@@ -77,6 +72,8 @@ class GRACEPlus(GRACE):
         work: with ψ of the subset P of items.
     """
 
+    KEYS = (*GRACE.KEYS, "model.plus", "model.copr.chunk")
+
     network: PreRankingNetwork
 
     def __init__(self, work: Work) -> None:
@@ -125,7 +122,7 @@ class GRACEPlus(GRACE):
         """COPR's pairs: they order the very logits that clicks teach, where eq. 8 orders a head of its own."""
         draw = torch.rand(len(batch), device=batch.position.device)
         rows, chunks = sample_chunks(batch.request, batch.position, self.model.copr.chunk, draw)
-        return chunk_pairs_loss(feedback_score(outputs, self)[rows], batch.request[rows], chunks)
+        return chunk_pairs_loss(self.feedback_score(outputs)[rows], batch.request[rows], chunks)
 
     def _query_loss(self, batch: Batch, query: nn.Linear) -> Tensor:
         rows = self.psi_row[batch.item]
@@ -133,9 +130,4 @@ class GRACEPlus(GRACE):
         return request_contrast(vectors, batch.item, self.psi[rows.clamp(min=0)], (rows >= 0) & (batch.clicked > 0))
 
 
-def fit(work: Work) -> FittedSystem:
-    return fit_network(GRACEPlus(work), work)
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(GRACEPlus(work), work)
+SYSTEM = GRACEPlus

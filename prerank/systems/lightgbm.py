@@ -24,10 +24,8 @@ from prerank.encoding.batches import EncodedLog, EncodedSplit
 from prerank.encoding.tabular import TabularEncoder
 from prerank.evaluation.calibration import logistic_line
 from prerank.evaluation.metrics import standing
-from prerank.training.contracts import FittedSystem, Predictions, Work
+from prerank.training.contracts import Predictions, Work
 
-NEEDS_PSI = False
-KEYS = ("model.lightgbm",)
 LABELS = {"click": "clicked", "order": "ordered"}
 """Task → the column that it learns."""
 SCORING_ROWS = 200_000
@@ -47,6 +45,9 @@ class BoostedTrees:
         encoder: of the features.
     """
 
+    NEEDS_PSI = False
+    KEYS = ("model.lightgbm",)
+
     def __init__(
         self, boosters: dict[str, lightgbm.Booster], lines: dict[str, tuple[float, float]], encoder: TabularEncoder
     ) -> None:
@@ -54,6 +55,52 @@ class BoostedTrees:
         self.lines = lines
         self.encoder = encoder
         self.parameters = sum(_leaves(booster) for booster in boosters.values())
+
+    @classmethod
+    def fit(cls, work: Work) -> BoostedTrees:
+        train, validation = work.encoded.split("train"), work.encoded.split("validation")
+        learnt, checked = train.feedback_rows(), validation.feedback_rows()
+        encoder = TabularEncoder(train, learnt)
+        features, held = encoder.matrix(train, learnt, True), encoder.matrix(validation, checked, False)
+        plain, chosen = _plain(features.names), work.config.model.lightgbm
+        by_list = chosen.objective is BoostObjective.lambdarank
+        boosters, lines = {}, {}
+        for task, column in LABELS.items():
+            if not work.encoded.schema.tasks[task]["available"]:
+                continue
+            data = lightgbm.Dataset(
+                features.values(),
+                getattr(train, column)[learnt],
+                group=_list_sizes(train.request[learnt]) if by_list else None,
+                feature_name=list(plain.values()),
+                categorical_feature=[plain[name] for name in features.categories],
+            )
+            labels, group = getattr(validation, column)[checked], validation.request[checked]
+            sizes = _list_sizes(group) if by_list else None
+            valid = lightgbm.Dataset(held.values(), labels, group=sizes, reference=data)
+            telling = _has_both(labels, group if by_list else np.zeros_like(group))
+            booster = _boost(work.config, data, valid if telling else None, task)
+            trees = booster.best_iteration or booster.num_trees()
+            say(f"{work.config.model.name} {task}: {trees} trees, {len(features.names)} features")
+            text = booster.model_to_string(num_iteration=booster.best_iteration)
+            with replacing(_path(work.folder, task)) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            boosters[task], lines[task] = lightgbm.Booster(model_str=text), (1.0, 0.0)
+            if by_list:
+                score = np.asarray(boosters[task].predict(held.values(), raw_score=True))
+                lines[task] = logistic_line(score, labels, work.config.model.name, task)
+        if not boosters:
+            raise InputError(f"model={work.config.model.name}: the log has neither clicks nor orders to learn from")
+        write_json(work.folder / "lines.json", lines)
+        return cls(boosters, lines, encoder)
+
+    @classmethod
+    def load(cls, work: Work) -> BoostedTrees:
+        tasks = [task for task in LABELS if work.encoded.schema.tasks[task]["available"]]
+        boosters = {task: _read(_path(work.folder, task)) for task in tasks}
+        lines = {task: tuple(line) for task, line in read_json(work.folder / "lines.json").items()}
+        train = work.encoded.split("train")
+        return cls(boosters, lines, TabularEncoder(train, train.feedback_rows()))
 
     def predict(self, split: EncodedSplit) -> Predictions:
         logits: dict[str, list[np.ndarray]] = {task: [] for task in self.boosters}
@@ -74,44 +121,6 @@ class BoostedTrees:
 def _leaves(booster: lightgbm.Booster) -> int:
     """Leaf values: what a tree model has in the place of parameters."""
     return sum(tree["num_leaves"] for tree in booster.dump_model()["tree_info"])
-
-
-def fit(work: Work) -> FittedSystem:
-    train, validation = work.encoded.split("train"), work.encoded.split("validation")
-    learnt, checked = train.feedback_rows(), validation.feedback_rows()
-    encoder = TabularEncoder(train, learnt)
-    features, held = encoder.matrix(train, learnt, True), encoder.matrix(validation, checked, False)
-    plain, chosen = _plain(features.names), work.config.model.lightgbm
-    by_list = chosen.objective is BoostObjective.lambdarank
-    boosters, lines = {}, {}
-    for task, column in LABELS.items():
-        if not work.encoded.schema.tasks[task]["available"]:
-            continue
-        data = lightgbm.Dataset(
-            features.values(),
-            getattr(train, column)[learnt],
-            group=_list_sizes(train.request[learnt]) if by_list else None,
-            feature_name=list(plain.values()),
-            categorical_feature=[plain[name] for name in features.categories],
-        )
-        labels, group = getattr(validation, column)[checked], validation.request[checked]
-        sizes = _list_sizes(group) if by_list else None
-        valid = lightgbm.Dataset(held.values(), labels, group=sizes, reference=data)
-        telling = _has_both(labels, group if by_list else np.zeros_like(group))
-        booster = _boost(work.config, data, valid if telling else None, task)
-        trees = booster.best_iteration or booster.num_trees()
-        say(f"{work.config.model.name} {task}: {trees} trees, {len(features.names)} features")
-        text = booster.model_to_string(num_iteration=booster.best_iteration)
-        with replacing(_path(work.folder, task)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        boosters[task], lines[task] = lightgbm.Booster(model_str=text), (1.0, 0.0)
-        if by_list:
-            score = np.asarray(boosters[task].predict(held.values(), raw_score=True))
-            lines[task] = logistic_line(score, labels, work.config.model.name, task)
-    if not boosters:
-        raise InputError(f"model={work.config.model.name}: the log has neither clicks nor orders to learn from")
-    write_json(work.folder / "lines.json", lines)
-    return BoostedTrees(boosters, lines, encoder)
 
 
 def _list_sizes(request: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " lists"]:
@@ -194,14 +203,6 @@ def _boost(config: Config, data: lightgbm.Dataset, valid: lightgbm.Dataset | Non
     return lightgbm.train(parameters, data, chosen.trees, [valid], feval=metric, callbacks=[stop])
 
 
-def load(work: Work) -> FittedSystem:
-    tasks = [task for task in LABELS if work.encoded.schema.tasks[task]["available"]]
-    boosters = {task: _read(_path(work.folder, task)) for task in tasks}
-    lines = {task: tuple(line) for task, line in read_json(work.folder / "lines.json").items()}
-    train = work.encoded.split("train")
-    return BoostedTrees(boosters, lines, TabularEncoder(train, train.feedback_rows()))
-
-
 def _read(path: Path) -> lightgbm.Booster:
     """A booster from its file, checked to be whole first: LightGBM ends the process on one that was cut off.
 
@@ -230,3 +231,6 @@ def _plain(names: list[str]) -> dict[str, str]:
         plain = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
         made[name] = plain if plain not in made.values() else f"{plain}_{number}"
     return made
+
+
+SYSTEM = BoostedTrees

@@ -16,11 +16,8 @@ from prerank.losses.generalisation import unique_items
 from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.cold_ids import GeneratedIds, RowsOfItems, fitted_base, start_from
 from prerank.systems.ple import PLE
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network, task_logits
-
-NEEDS_PSI = False
-KEYS = (*NETWORK_KEYS, "model.cold_ids")
+from prerank.training.contracts import Work
+from prerank.training.network_system import NETWORK_KEYS, FittedNetwork, fit_network
 
 
 class MetaEmbedding(PLE):
@@ -29,6 +26,8 @@ class MetaEmbedding(PLE):
     Args:
         work: whose training rows are drawn in pairs of the same item.
     """
+
+    KEYS = (*NETWORK_KEYS, "model.cold_ids")
 
     network: PreRankingNetwork
 
@@ -89,7 +88,7 @@ class MetaEmbedding(PLE):
         """
         items = self.generated
         phi = items.join(items.attributes(batch.sides["item"]), embedding[owner])
-        click, order = task_logits(self.network.outputs_of(phi, batch), self)
+        click, order = self.task_logits(self.network.outputs_of(phi, batch))
         losses = torch.zeros_like(batch.clicked)
         for logit, label in ((click, batch.clicked), (order, batch.ordered)):
             if logit is not None:
@@ -97,12 +96,11 @@ class MetaEmbedding(PLE):
         total = losses.new_zeros(len(embedding)).index_add(0, owner, losses)
         return total / torch.bincount(owner, minlength=len(embedding))
 
+    @classmethod
+    def fit(cls, work: Work) -> FittedNetwork:
+        module = cls(work)
+        start_from(module, fitted_base(work), (module.generated.generator,))
+        return fit_network(module, work)
 
-def fit(work: Work) -> FittedSystem:
-    module = MetaEmbedding(work)
-    start_from(module, fitted_base(work), (module.generated.generator,))
-    return fit_network(module, work)
 
-
-def load(work: Work) -> FittedSystem:
-    return load_network(MetaEmbedding(work), work)
+SYSTEM = MetaEmbedding

@@ -15,11 +15,7 @@ from prerank.network.experts import ProgressiveLayeredExtraction
 from prerank.network.perceptrons import dense_parameters
 from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.ple import PLE
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network
-
-NEEDS_PSI = False
-KEYS = NETWORK_KEYS
+from prerank.training.contracts import Work
 
 
 def mixture(inputs: int, outputs: dict[str, int], config: ExpertsConfig) -> nn.Module:
@@ -49,9 +45,4 @@ class MMoE(PLE):
         return PreRankingNetwork(work.encoded.schema, work.config.model, dimension, body=mixture)
 
 
-def fit(work: Work) -> FittedSystem:
-    return fit_network(MMoE(work), work)
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(MMoE(work), work)
+SYSTEM = MMoE

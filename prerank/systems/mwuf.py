@@ -12,15 +12,14 @@ from prerank.encoding.batches import Batch
 from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.cold_ids import WarmedIds, fitted_base, leave_out, start_from
 from prerank.systems.ple import PLE
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network
-
-NEEDS_PSI = False
-KEYS = (*NETWORK_KEYS, "model.cold_ids")
+from prerank.training.contracts import Work
+from prerank.training.network_system import NETWORK_KEYS, FittedNetwork, fit_network, load_network
 
 
 class MWUF(PLE):
     """The second phase: the cold embeddings and the two networks train."""
+
+    KEYS = (*NETWORK_KEYS, "model.cold_ids")
 
     network: PreRankingNetwork
 
@@ -50,18 +49,21 @@ class MWUF(PLE):
             terms |= {f"{name}_{task}": loss for task, loss in self.losses(batch, outputs).items()}
         return terms
 
+    @classmethod
+    def fit(cls, work: Work) -> FittedNetwork:
+        module = cls(work)
+        items = module.warmed
+        start_from(module, fitted_base(work), (items.cold, items.scale, items.shift))
+        items.start_cold()
+        items.remember_users(module.network.request, work.encoded.split("train"))
+        return fit_network(module, work)
 
-def fit(work: Work) -> FittedSystem:
-    module = MWUF(work)
-    items = module.warmed
-    start_from(module, fitted_base(work), (items.cold, items.scale, items.shift))
-    items.start_cold()
-    items.remember_users(module.network.request, work.encoded.split("train"))
-    return fit_network(module, work)
+    @classmethod
+    def load(cls, work: Work) -> FittedNetwork:
+        module = cls(work)
+        fitted = load_network(module, work)
+        module.warmed.remember_users(module.network.request, work.encoded.split("train"))
+        return fitted
 
 
-def load(work: Work) -> FittedSystem:
-    module = MWUF(work)
-    fitted = load_network(module, work)
-    module.warmed.remember_users(module.network.request, work.encoded.split("train"))
-    return fitted
+SYSTEM = MWUF

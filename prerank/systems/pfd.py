@@ -19,15 +19,14 @@ from prerank.network.heads import Outputs
 from prerank.network.history import HistoryNetwork
 from prerank.network.pre_ranking import PreRankingNetwork
 from prerank.systems.ple import PLE
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, fit_network, load_network, task_logits
-
-NEEDS_PSI = False
-KEYS = (*NETWORK_KEYS, "model.din", "model.pfd")
+from prerank.training.contracts import Work
+from prerank.training.network_system import NETWORK_KEYS
 
 
 class PFD(PLE):
     """Student and teacher trained together; the teacher learns nothing from the student."""
+
+    KEYS = (*NETWORK_KEYS, "model.din", "model.pfd")
 
     def __init__(self, work: Work) -> None:
         super().__init__(work)
@@ -57,7 +56,7 @@ class PFD(PLE):
 
     def distillation(self, batch: Batch, outputs: Outputs, told: Outputs) -> Tensor:
         """Cross-entropy of the student against the teacher's probabilities, summed over the tasks."""
-        pairs = zip(task_logits(outputs, self), task_logits(told, self), strict=True)
+        pairs = zip(self.task_logits(outputs), self.task_logits(told), strict=True)
         losses = [
             masked_cross_entropy(logit, torch.sigmoid(target.detach()), batch.has_feedback)
             for logit, target in pairs
@@ -66,9 +65,4 @@ class PFD(PLE):
         return torch.stack(losses).sum()
 
 
-def fit(work: Work) -> FittedSystem:
-    return fit_network(PFD(work), work)
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(PFD(work), work)
+SYSTEM = PFD

@@ -11,14 +11,10 @@ from torch import Tensor
 from prerank.encoding.batches import Batch
 from prerank.losses.feedback import conversion_loss, masked_cross_entropy
 from prerank.network.heads import Outputs
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, PreRanker, fit_network, load_network
-
-NEEDS_PSI = False
-KEYS = NETWORK_KEYS
+from prerank.training.network_system import NetworkSystem
 
 
-class PLE(PreRanker):
+class PLE(NetworkSystem):
     """Feedback losses only."""
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
@@ -38,9 +34,4 @@ class PLE(PreRanker):
         return terms
 
 
-def fit(work: Work) -> FittedSystem:
-    return fit_network(PLE(work), work)
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(PLE(work), work)
+SYSTEM = PLE

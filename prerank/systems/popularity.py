@@ -6,10 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from prerank.encoding.batches import EncodedLog, EncodedSplit
-from prerank.training.contracts import FittedSystem, Predictions, Work
+from prerank.training.contracts import Predictions, Work
 
-NEEDS_PSI = False
-KEYS: tuple[str, ...] = ()
 PRIOR_IMPRESSIONS = 20.0
 """Impressions at the average rate that every item starts with; an unseen item has just those."""
 
@@ -23,12 +21,23 @@ class Popularity:
         encoded: the log whose training days give the average rates.
     """
 
+    NEEDS_PSI = False
+    KEYS: tuple[str, ...] = ()
     parameters = 0
 
     def __init__(self, encoded: EncodedLog) -> None:
         counts, tasks = encoded.training_counts, encoded.schema.tasks
         self.click = _average(counts.clicks, counts.impressions) if tasks["click"]["available"] else None
         self.order = _average(counts.orders, counts.impressions) if tasks["order"]["available"] else None
+
+    @classmethod
+    def fit(cls, work: Work) -> Popularity:
+        return cls(work.encoded)
+
+    @classmethod
+    def load(cls, work: Work) -> Popularity:
+        """Nothing is stored: the counts lie with the encoded log."""
+        return cls.fit(work)
 
     def predict(self, split: EncodedSplit) -> Predictions:
         """Logits of a split's rows: its own catalogue's items by what training days told of each, if anything."""
@@ -55,10 +64,4 @@ def _smoothed_logit(events: Counts, impressions: Counts, average: float) -> npt.
     return logit
 
 
-def fit(work: Work) -> FittedSystem:
-    return Popularity(work.encoded)
-
-
-def load(work: Work) -> FittedSystem:
-    """Nothing is stored: the counts lie with the encoded log."""
-    return fit(work)
+SYSTEM = Popularity

@@ -14,20 +14,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from configs.errors import InputError
-from configs.schema import Contrast
 from prerank.encoding.batches import Batch, SideFeatures
 from prerank.network.experts import ProgressiveLayeredExtraction
 from prerank.network.heads import Outputs, task_heads, to_outputs
 from prerank.network.inputs import HashedTable, SideEncoder
 from prerank.network.pre_ranking import ServingNetwork
 from prerank.systems.grace import GRACE
-from prerank.systems.grace import KEYS as GRACE_KEYS
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import fit_network, load_network
-
-NEEDS_PSI = True
-KEYS = (*GRACE_KEYS, "model.pretrained")
+from prerank.training.contracts import Work
 
 
 class PretrainedTable(torch.nn.Module):
@@ -129,27 +122,12 @@ class PretrainedNetwork(ServingNetwork):
 
 
 class PretrainedItemId(GRACE):
-    """Feedback and rank-consistency losses; nothing is pulled towards ψ, since it is ψ.
+    """Feedback and rank-consistency losses; nothing is pulled towards ψ, since it is ψ."""
 
-    Raises:
-        InputError: if a key puts the generalisation loss in again.
-    """
-
-    def __init__(self, work: Work) -> None:
-        if work.config.model.contrast.loss is not Contrast.none:
-            raise InputError(
-                "model=pretrained_item_id has no φ to contrast, found "
-                f"model.contrast.loss={work.config.model.contrast.loss}: leave the key out, or take model=grace"
-            )
-        super().__init__(work)
+    KEYS = (*GRACE.KEYS, "model.pretrained")
 
     def make_network(self, work: Work, _dimension: int) -> PretrainedNetwork:
         return PretrainedNetwork(work)
 
 
-def fit(work: Work) -> FittedSystem:
-    return fit_network(PretrainedItemId(work), work)
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(PretrainedItemId(work), work)
+SYSTEM = PretrainedItemId

@@ -12,16 +12,14 @@ from prerank.encoding.batches import RANDOM, Batch
 from prerank.losses.lists import teacher_distance, top_loss
 from prerank.network.heads import Outputs
 from prerank.systems.ple import PLE
-from prerank.training.contracts import FittedSystem, Work
-from prerank.training.trainer import NETWORK_KEYS, feedback_score, fit_network, load_network, require_positions
-
-NEEDS_PSI = False
-KEYS = (*NETWORK_KEYS, "model.rankflow")
+from prerank.training.network_system import NETWORK_KEYS
 
 
 class RankFlow(PLE):
     """Self-learning and tutor-learning by turns."""
 
+    KEYS = (*NETWORK_KEYS, "model.rankflow")
+    NEEDS_POSITIONS = True
     whole_requests = True
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
@@ -33,7 +31,7 @@ class RankFlow(PLE):
 
     def tutor_losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         """``α · top-k loss + (1 − α) · squared distance to the teacher``."""
-        config, score = self.model.rankflow, feedback_score(outputs, self)
+        config, score = self.model.rankflow, self.feedback_score(outputs)
         distance = teacher_distance(score, batch.request, batch.position, batch.rank_score)
         return {
             "top": config.alpha * top_loss(score, batch.request, batch.position, config.top),
@@ -41,15 +39,4 @@ class RankFlow(PLE):
         }
 
 
-def fit(work: Work) -> FittedSystem:
-    """Train.
-
-    Raises:
-        InputError: if the log has no positions by a ranking model.
-    """
-    require_positions(work)
-    return fit_network(RankFlow(work), work)
-
-
-def load(work: Work) -> FittedSystem:
-    return load_network(RankFlow(work), work)
+SYSTEM = RankFlow

@@ -1,4 +1,4 @@
-"""What a pre-ranking system is: what it is fitted from, what it says of rows, and the two functions of its file."""
+"""What a pre-ranking system is: what it is fitted from, what it says of rows, and how it is fitted."""
 
 from __future__ import annotations
 
@@ -53,12 +53,13 @@ class FittedSystem(Protocol):
 
 @runtime_checkable
 class System(Protocol):
-    """The two functions of a system's file, and what it needs.
+    """How a system is fitted and read back, and what it needs: the ``SYSTEM`` of its module.
 
     Attributes:
         NEEDS_PSI: whether it is fitted with ψ.
-        KEYS: sections and keys of the configuration that it reads, besides ``model.name`` and ``seed``. It can read no
-            others, and they are its identity: fitting again with another value makes another system.
+        KEYS: sections and keys of the configuration that it reads, besides ``model.name``, ``model.system`` and
+            ``seed``. It can read no others, and they are its identity: fitting again with another value makes another
+            system.
     """
 
     NEEDS_PSI: bool

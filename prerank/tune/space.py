@@ -13,8 +13,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from configs.command import CONFIGS, settings
+from configs.command import CONFIGS, parse, settings
 from configs.errors import InputError
+from configs.layers import group_names
 from configs.options import within
 from configs.plans import PlanPlace, checked, load_plan, mapping, require_known
 from configs.ranges import check_ranges
@@ -24,7 +25,7 @@ from prerank import systems
 SPACES = CONFIGS / "tune.yaml"
 SECTIONS = ("model", "prerank")
 """What makes a system: the other sections are about the data, or the same for all."""
-NOT_TUNED = ("model.name", "prerank.threads")
+NOT_TUNED = ("model.name", "model.system", "model.fixed", "prerank.threads")
 EDGE = 0.02
 """Share of a range, at either end, within which a value lies at its edge."""
 
@@ -108,7 +109,7 @@ def _searched_key(value: str, place: PlanPlace) -> str:
 
 
 def _system(value: str, place: PlanPlace) -> str:
-    return require_known(value, sorted(file.stem for file in (CONFIGS / "model").glob("*.yaml")), place)
+    return require_known(value, group_names("model"), place)
 
 
 def _searched(value: object, place: PlanPlace) -> Range | Choices:
@@ -159,7 +160,8 @@ def read_space(path: Path, system: str) -> Space:
             raise InputError(
                 f"{path}: systems.{name}: {', '.join(twice)} is searched by all systems alike (common): leave it out"
             )
-    common = {key: searched for key, searched in file.common.items() if within(key, systems.find(system).KEYS)}
+    read = systems.find(parse([f"model={system}"], remember=False).config.model).KEYS
+    common = {key: searched for key, searched in file.common.items() if within(key, read)}
     return {**common, **file.systems.get(system, {})}
 
 

@@ -101,7 +101,7 @@ def trained(request: Invocation, before: Callable[[Path], None] = lambda _: None
     psi = train_psi(graph, log, request.config, request.run.pretrain).table
     encoded = encode_log(request, log)
     lightning.seed_everything(request.config.seed, verbose=False)
-    fitted = systems.find("ple").fit(open_work(request.config, request.run, encoded))
+    fitted = systems.find(request.config.model).fit(open_work(request.config, request.run, encoded))
     state = fitted.module.state_dict()
     return Trained(log, graph, psi, encoded, {name: values.numpy().tobytes() for name, values in state.items()})
 

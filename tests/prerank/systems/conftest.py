@@ -15,7 +15,7 @@ from prerank.encoding.batches import EncodedLog
 from prerank.encoding.schema import STAGES
 from prerank.evaluation.metrics import auc
 from prerank.training.contracts import Work
-from prerank.training.trainer import PreRanker
+from prerank.training.network_system import NetworkSystem
 from pretrain.embeddings import EmbeddingTable
 
 SMALL = (
@@ -57,7 +57,7 @@ def work_of(tmp_path: Path) -> Callable[..., Work]:
 def overfit() -> Callable[..., float]:
     """Trains a module on all training rows at once; returns the AUC of its click head on those that users saw."""
 
-    def train(module: PreRanker, encoded: EncodedLog, steps: int = 300) -> float:
+    def train(module: NetworkSystem, encoded: EncodedLog, steps: int = 300) -> float:
         module._trainer = SimpleNamespace(is_last_batch=False, global_step=0)  # type: ignore[assignment]
         split = encoded.split("train")
         batch = split.batch(np.arange(split.rows))

@@ -13,7 +13,7 @@ from configs.errors import InputError
 from prerank import systems
 from prerank.systems.grace import GRACE
 from prerank.training.contracts import Work
-from prerank.training.trainer import FittedNetwork
+from prerank.training.network_system import FittedNetwork
 from pretrain.embeddings import EmbeddingTable
 
 LEFT_OUT = {"grace_no_consistency": {"rank"}, "grace_no_generalization": {"contrast"}, "grace_no_hash_id": set()}
@@ -73,13 +73,13 @@ def test_the_terms_are_graces_less_one(small_encoded_log, tmp_path, name):
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_the_configuration_differs_from_graces_in_that_part_only(name):
     whole, ablated = (settings(parse([f"model={each}"]).config.model) for each in ("grace", name))
-    assert {key for key in whole if whole[key] != ablated[key]} == DIFFERS[name] | {"name"}
+    assert {key for key in whole if whole[key] != ablated[key]} == DIFFERS[name] | {"name", "system", "fixed"}
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_an_ablation_is_fitted_and_read_back(small_encoded_log, tmp_path, name):
     work = work_on(small_encoded_log, tmp_path, name)
-    system, split = systems.find(name), small_encoded_log.split("test")
+    system, split = systems.find(work.config.model), small_encoded_log.split("test")
     fitted, read = system.fit(work).predict(split), system.load(work).predict(split)
     assert (fitted.rank is None) == (name == "grace_no_consistency")
     np.testing.assert_array_equal(fitted.click, read.click)
@@ -87,8 +87,9 @@ def test_an_ablation_is_fitted_and_read_back(small_encoded_log, tmp_path, name):
 
 @pytest.mark.parametrize("name", PUT_BACK)
 def test_the_part_cannot_be_put_back_under_the_ablations_name(small_encoded_log, tmp_path, name):
-    with pytest.raises(InputError, match=f"model={name} has no .* take model=grace"):
-        systems.find(name).fit(work_on(small_encoded_log, tmp_path, name, PUT_BACK[name]))
+    refusal = f"model={name} is fixed to .*(?i:found {PUT_BACK[name]}): .*take another model"
+    with pytest.raises(InputError, match=refusal):
+        work_on(small_encoded_log, tmp_path, name, PUT_BACK[name])
 
 
 def test_without_the_hash_id_items_of_the_same_attributes_are_the_same(small_encoded_log, tmp_path):

@@ -140,7 +140,7 @@ def copy_tables(part, whole, schema) -> None:
 
 def test_the_groups_that_cost_most_are_kept(small_encoded_log, work_of):
     work = work_of(small_encoded_log, "cold", "model.cold.groups=3")
-    fitted = cold.fit(work)
+    fitted = COLD.fit(work)
     chosen = json.loads((work.folder / "groups.json").read_text())
     names = set(group_names(small_encoded_log.schema, work.config.model))
     assert set(chosen["order"]) == set(chosen["losses"]) == set(chosen["weights"]) == names
@@ -246,7 +246,7 @@ def test_the_weight_of_a_group_is_its_mean_over_validation(small_encoded_log, wo
 
 def test_a_log_within_the_budget_keeps_all_and_selects_nothing(small_encoded_log, work_of, capsys):
     work = work_of(small_encoded_log, "cold", "model.cold.groups=99")
-    fitted = cold.fit(work)
+    fitted = COLD.fit(work)
     assert fitted.module.network.groups.names == group_names(small_encoded_log.schema, work.config.model)
     assert not (work.folder / "selection").exists()
     assert "all within model.cold.groups=99" in capsys.readouterr().out
@@ -254,11 +254,11 @@ def test_a_log_within_the_budget_keeps_all_and_selects_nothing(small_encoded_log
 
 def test_a_choice_that_was_made_is_not_made_again(small_encoded_log, work_of, monkeypatch):
     work = work_of(small_encoded_log, "cold", "model.cold.groups=3")
-    first = cold.fit(work).predict(small_encoded_log.split("test")).click
+    first = COLD.fit(work).predict(small_encoded_log.split("test")).click
     monkeypatch.setattr(cold, "choose_groups", lambda _work: pytest.fail("selected twice"))
     for made in (work.folder / "checkpoints").iterdir():
         made.unlink()
-    again = cold.fit(work).predict(small_encoded_log.split("test")).click
+    again = COLD.fit(work).predict(small_encoded_log.split("test")).click
     np.testing.assert_array_equal(first, again)
 
 
@@ -266,7 +266,7 @@ def test_fewer_groups_cost_less(small_encoded_log, work_of):
     costs = []
     for groups in (2, 5):
         work = work_of(small_encoded_log, "cold", f"model.cold.groups={groups}", folder=str(groups))
-        cold.fit(work)
+        COLD.fit(work)
         costs.append(json.loads((work.folder / "cost.json").read_text()))
     assert costs[0]["cold"]["flops"] < costs[1]["cold"]["flops"] < costs[1]["all_groups"]["flops"]
     assert costs[0]["all_groups"]["flops"] == costs[1]["all_groups"]["flops"]
@@ -307,7 +307,7 @@ def test_it_overfits_a_tiny_log(small_encoded_log, work_of, overfit):
 
 def test_it_is_fitted_and_read_back(small_encoded_log, work_of):
     work, split = work_of(small_encoded_log, "cold", "model.cold.groups=4"), small_encoded_log.split("test")
-    fitted, read = cold.fit(work), cold.load(work)
+    fitted, read = COLD.fit(work), COLD.load(work)
     np.testing.assert_array_equal(fitted.predict(split).click, read.predict(split).click)
     np.testing.assert_array_equal(fitted.predict(split).order, read.predict(split).order)
     assert fitted.item_vectors(small_encoded_log) is None

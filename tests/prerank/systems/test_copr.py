@@ -9,7 +9,6 @@ import torch
 from configs.errors import InputError
 from prerank.evaluation.metrics import auc
 from prerank.losses.lists import chunk_pairs_loss, sample_chunks
-from prerank.systems import copr
 from prerank.systems.copr import COPR
 from prerank.systems.ple import PLE
 
@@ -50,7 +49,7 @@ def test_without_an_order_task_the_score_is_the_click_logit(small_encoded_log, w
 def test_a_log_without_positions_is_refused(small_encoded_log, work_of, monkeypatch):
     monkeypatch.setitem(small_encoded_log.schema.tasks, "rank", {"available": False, "reason": "no positions"})
     with pytest.raises(InputError, match=r"model=copr learns from the positions .* no positions: take model=ple"):
-        copr.fit(work_of(small_encoded_log, "copr"))
+        COPR.fit(work_of(small_encoded_log, "copr"))
 
 
 def test_pairs_alone_teach_the_order_and_with_feedback_it_overfits(small_encoded_log, work_of, overfit, monkeypatch):
@@ -68,6 +67,6 @@ def test_pairs_alone_teach_the_order_and_with_feedback_it_overfits(small_encoded
 
 def test_a_fitted_system_is_read_back_and_trains_on_whole_requests(small_encoded_log, work_of):
     work, split = work_of(small_encoded_log, "copr"), small_encoded_log.split("test")
-    fitted, read = copr.fit(work), copr.load(work)
+    fitted, read = COPR.fit(work), COPR.load(work)
     assert fitted.module.whole_requests
     np.testing.assert_array_equal(fitted.predict(split).click, read.predict(split).click)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from prerank.network.perceptrons import dense_parameters
-from prerank.systems import deepfm
 from prerank.systems.deepfm import DeepFM, factorisation
 from prerank.systems.ple import PLE
 
@@ -69,6 +68,6 @@ def test_it_overfits_a_tiny_log(small_encoded_log, work_of, overfit):
 @pytest.mark.parametrize("options", [(), ("model.item.use_hash_id=false",), ("model.item.hashing=double",)])
 def test_a_fitted_system_is_read_back_and_has_no_phi(small_encoded_log, work_of, options):
     work, split = work_of(small_encoded_log, "deepfm", *options), small_encoded_log.split("test")
-    fitted = deepfm.fit(work)
-    np.testing.assert_array_equal(fitted.predict(split).click, deepfm.load(work).predict(split).click)
+    fitted = DeepFM.fit(work)
+    np.testing.assert_array_equal(fitted.predict(split).click, DeepFM.load(work).predict(split).click)
     assert fitted.item_vectors(small_encoded_log) is None

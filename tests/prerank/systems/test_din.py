@@ -11,7 +11,6 @@ from configs.errors import InputError
 from graph.neural.attention import TargetAttention
 from prerank.encoding.features import encode_log
 from prerank.network.history import gather_requests
-from prerank.systems import din
 from prerank.systems.din import DIN
 from prerank.systems.ple import PLE
 
@@ -89,7 +88,7 @@ def test_it_overfits_and_sees_that_a_candidate_was_touched_before(history_log, w
 @pytest.mark.parametrize("pooling", ["attention", "sdim"])
 def test_a_fitted_system_is_read_back(history_log, work_of, pooling):
     work, split = work_of(history_log, "din", f"model.din.pooling={pooling}"), history_log.split("test")
-    fitted, read = din.fit(work).predict(split), din.load(work).predict(split)
+    fitted, read = DIN.fit(work).predict(split), DIN.load(work).predict(split)
     np.testing.assert_array_equal(fitted.click, read.click)
 
 

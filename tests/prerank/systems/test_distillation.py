@@ -13,7 +13,6 @@ from scipy.special import expit, logit
 from configs.errors import InputError
 from configs.schema import DistillationConfig, DistillationLoss
 from prerank.encoding.batches import EncodedLog
-from prerank.systems import distillation
 from prerank.systems.distillation import Distillation, distillation_loss, position_score
 
 SOFT, MSE = DistillationLoss.soft_labels, DistillationLoss.logit_mse
@@ -112,7 +111,7 @@ def test_a_log_without_scores_teaches_by_position_out_loud(without_scores, work_
     one_list = batch.request == 0
     order = batch.position[one_list & known].argsort()
     assert (teacher[one_list & known][order].diff() < 0).all()
-    distillation.fit(work)
+    Distillation.fit(work)
     assert "no rank_score" in capsys.readouterr().out
 
 
@@ -160,7 +159,7 @@ def test_it_overfits_a_tiny_log(small_encoded_log, work_of, overfit):
 
 def test_it_is_fitted_and_read_back(small_encoded_log, work_of):
     work, split = work_of(small_encoded_log, "distillation"), small_encoded_log.split("test")
-    fitted, read = distillation.fit(work).predict(split), distillation.load(work).predict(split)
+    fitted, read = Distillation.fit(work).predict(split), Distillation.load(work).predict(split)
     for head in ("click", "order", "rank"):
         np.testing.assert_array_equal(getattr(fitted, head), getattr(read, head))
     assert fitted.rank.shape == (split.rows, 2)

@@ -14,7 +14,6 @@ from configs.errors import InputError
 from prerank.encoding.schema import STAGES
 from prerank.evaluation.calibration import logistic_line
 from prerank.evaluation.metrics import auc
-from prerank.systems import dssm
 from prerank.systems.dssm import DSSM, sampled_softmax_loss
 from prerank.systems.ple import PLE
 
@@ -59,7 +58,7 @@ def test_no_click_and_no_negative_are_zero_with_a_gradient():
 
 
 def test_the_score_is_gamma_times_the_cosine_of_precomputed_vectors(small_encoded_log, work_of):
-    fitted = dssm.fit(work_of(small_encoded_log, "dssm", "model.dssm.gamma=7"))
+    fitted = DSSM.fit(work_of(small_encoded_log, "dssm", "model.dssm.gamma=7"))
     network, split = fitted.module.network, small_encoded_log.split("test")
     vectors = fitted.item_vectors(small_encoded_log)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.ones(50), rtol=1e-5)
@@ -98,7 +97,7 @@ def test_its_loss_is_over_the_clicked_rows_of_the_batch(small_encoded_log, work_
 
 
 def test_calibration_gives_the_rates_of_validation_and_turns_nothing_round(small_encoded_log, work_of):
-    fitted = dssm.fit(work_of(small_encoded_log, "dssm"))
+    fitted = DSSM.fit(work_of(small_encoded_log, "dssm"))
     split = small_encoded_log.split("validation")
     rows = split.feedback_rows()
     made = fitted.predict(split)
@@ -152,7 +151,7 @@ def test_without_clicks_it_learns_from_orders(small_encoded_log, work_of):
     tasks = {**work.encoded.schema.tasks, "click": {"available": False, "reason": "none"}}
     log = type(work.encoded).open(work.encoded.folder)
     log.schema = dataclasses.replace(log.schema, tasks=tasks)
-    fitted = dssm.fit(dataclasses.replace(work, encoded=log))
+    fitted = DSSM.fit(dataclasses.replace(work, encoded=log))
     made = fitted.predict(small_encoded_log.split("test"))
     assert made.click is None
     assert np.isfinite(made.order).all()
@@ -176,7 +175,7 @@ def test_it_overfits_a_tiny_log(small_encoded_log, work_of):
 
 def test_it_is_fitted_and_read_back(small_encoded_log, work_of):
     work, split = work_of(small_encoded_log, "dssm"), small_encoded_log.split("test")
-    fitted, read = dssm.fit(work).predict(split), dssm.load(work).predict(split)
+    fitted, read = DSSM.fit(work).predict(split), DSSM.load(work).predict(split)
     np.testing.assert_array_equal(fitted.click, read.click)
     np.testing.assert_array_equal(fitted.order, read.order)
     assert fitted.rank is None

@@ -12,7 +12,6 @@ from scipy.special import expit
 
 from configs.errors import InputError
 from prerank.encoding.batches import EncodedLog
-from prerank.systems import esmm
 from prerank.systems.esmm import ESMM
 from prerank.systems.ple import PLE
 
@@ -57,7 +56,7 @@ def test_the_order_head_learns_from_unclicked_rows_too(small_encoded_log, work_o
 
 
 def test_what_it_predicts_of_orders_is_the_product(small_encoded_log, work_of):
-    fitted = esmm.fit(work_of(small_encoded_log, "esmm"))
+    fitted = ESMM.fit(work_of(small_encoded_log, "esmm"))
     split = small_encoded_log.split("test")
     with torch.no_grad():
         outputs = fitted.module(split.batch(np.arange(split.rows)))
@@ -68,7 +67,7 @@ def test_what_it_predicts_of_orders_is_the_product(small_encoded_log, work_of):
 
 
 def test_without_orders_it_is_its_click_network(small_encoded_log, work_of, capsys):
-    fitted = esmm.fit(work_of(without(small_encoded_log, "order"), "esmm"))
+    fitted = ESMM.fit(work_of(without(small_encoded_log, "order"), "esmm"))
     assert "click network alone" in " ".join(capsys.readouterr().out.split())
     assert fitted.predict(small_encoded_log.split("test")).order is None
 
@@ -95,6 +94,6 @@ def test_it_overfits_a_tiny_log(small_encoded_log, work_of, overfit):
 
 def test_it_is_fitted_and_read_back(small_encoded_log, work_of):
     work, split = work_of(small_encoded_log, "esmm"), small_encoded_log.split("test")
-    fitted, read = esmm.fit(work).predict(split), esmm.load(work).predict(split)
+    fitted, read = ESMM.fit(work).predict(split), ESMM.load(work).predict(split)
     np.testing.assert_array_equal(fitted.click, read.click)
     np.testing.assert_array_equal(fitted.order, read.order)

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from prerank.evaluation.metrics import auc
 from prerank.losses.consistency import rank_labels, rank_loss
 from prerank.losses.top import relaxed_recall_loss, top_softmax_loss
-from prerank.systems import grace_plus
 from prerank.systems.copr import COPR
 from prerank.systems.grace import GRACE
 from prerank.systems.grace_plus import GRACEPlus, request_contrast, settle_unranked
@@ -205,7 +204,7 @@ def test_it_overfits_a_tiny_log_and_is_read_back(small_encoded_log, work_of, ove
     keys = ("model.plus.list_loss=softmax", "model.plus.query_weight=0.1", "prerank.learning_rate=0.05")
     assert overfit(plus(work_of, small_encoded_log, *keys), small_encoded_log, steps=80) > 0.95
     work, split = work_of(small_encoded_log, "grace_plus", *keys, psi=True), small_encoded_log.split("test")
-    fitted, read = grace_plus.fit(work), grace_plus.load(work)
+    fitted, read = GRACEPlus.fit(work), GRACEPlus.load(work)
     assert fitted.module.whole_requests
     for name in ("click", "rank"):
         np.testing.assert_array_equal(getattr(fitted.predict(split), name), getattr(read.predict(split), name))

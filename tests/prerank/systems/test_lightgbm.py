@@ -11,7 +11,8 @@ import pytest
 from configs.command import parse
 from configs.errors import InputError
 from prerank.evaluation.metrics import gauc
-from prerank.systems import lightgbm, lightgbm_lambdarank
+from prerank.systems import lightgbm
+from prerank.systems.lightgbm import BoostedTrees
 from prerank.training.contracts import Work
 
 
@@ -25,7 +26,7 @@ def work(small_encoded_log, tmp_path):
 
 def test_a_fitted_system_is_read_back(work):
     split = work.encoded.split("test")
-    fitted, read = lightgbm.fit(work).predict(split), lightgbm.load(work).predict(split)
+    fitted, read = BoostedTrees.fit(work).predict(split), BoostedTrees.load(work).predict(split)
     np.testing.assert_allclose(read.click, fitted.click, rtol=1e-6)
 
 
@@ -39,22 +40,22 @@ def test_a_validation_of_one_class_does_not_stop_at_the_first_tree(work, monkeyp
         return split
 
     monkeypatch.setattr(type(work.encoded), "split", without_clicks)
-    fitted = lightgbm.fit(work)
+    fitted = BoostedTrees.fit(work)
     assert fitted.boosters["click"].num_trees() == 7
     assert "validation holds one class only, so training stops at 7 trees" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("kept", [0, 0.5, 0.99])
 def test_a_model_that_was_cut_off_is_named(work, kept):
-    lightgbm.fit(work)
+    BoostedTrees.fit(work)
     path = work.folder / "click.txt"
     whole = path.read_text()
     path.write_text(whole[: int(kept * len(whole))])
     with pytest.raises(InputError, match=r"click\.txt was cut off"):
-        lightgbm.load(work)
+        BoostedTrees.load(work)
     path.unlink()
     with pytest.raises(InputError, match=r"click\.txt is missing"):
-        lightgbm.load(work)
+        BoostedTrees.load(work)
 
 
 def test_columns_that_differ_only_in_punctuation_keep_different_names():
@@ -74,14 +75,14 @@ def ranking_work(small_encoded_log, tmp_path):
 
 
 def test_pairs_within_lists_are_learnt_and_the_score_becomes_a_probability(ranking_work):
-    fitted = lightgbm_lambdarank.fit(ranking_work)
+    fitted = BoostedTrees.fit(ranking_work)
     train, validation = (ranking_work.encoded.split(name) for name in ("train", "validation"))
     rows = train.feedback_rows()
     assert gauc(train.clicked[rows], fitted.predict(train).click[rows], train.request[rows]) > 0.9
     held = validation.feedback_rows()
     probability = 1 / (1 + np.exp(-fitted.predict(validation).click[held]))
     assert probability.mean() == pytest.approx(validation.clicked[held].mean(), abs=0.02)
-    read = lightgbm_lambdarank.load(ranking_work)
+    read = BoostedTrees.load(ranking_work)
     np.testing.assert_allclose(read.predict(validation).order, fitted.predict(validation).order, rtol=1e-6)
 
 
@@ -95,7 +96,7 @@ def test_a_validation_without_a_telling_list_does_not_stop_at_the_first_tree(ran
         return split
 
     monkeypatch.setattr(type(ranking_work.encoded), "split", one_class_a_list)
-    fitted = lightgbm_lambdarank.fit(ranking_work)
+    fitted = BoostedTrees.fit(ranking_work)
     assert fitted.boosters["click"].num_trees() == 7
     assert "holds no list with both classes" in " ".join(capsys.readouterr().out.split())
 
@@ -149,5 +150,5 @@ def test_the_order_in_which_lists_were_shown_does_not_decide_when_training_stops
             return with_clicks(split, first) if name == "validation" else split
 
         monkeypatch.setattr(type(ranking_work.encoded), "split", sorted_by_click)
-        trees.append(lightgbm_lambdarank.fit(ranking_work).boosters["click"].num_trees())
+        trees.append(BoostedTrees.fit(ranking_work).boosters["click"].num_trees())
     assert trees[0] == trees[1] > 1

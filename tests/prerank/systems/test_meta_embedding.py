@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from configs.errors import InputError
-from prerank.systems import meta_embedding, ple
 from prerank.systems.cold_ids import RowsOfItems, start_from
 from prerank.systems.meta_embedding import MetaEmbedding
 from prerank.systems.ple import PLE
@@ -124,13 +123,13 @@ def test_the_generator_learns_and_the_base_overfits(small_encoded_log, work_of, 
 
 def test_it_is_fitted_in_two_phases_and_read_back(small_encoded_log, work_of):
     work, split = work_of(small_encoded_log, "meta_embedding", *OPTIONS), small_encoded_log.split("test")
-    fitted = meta_embedding.fit(work)
-    base = ple.load(work_of(small_encoded_log, "ple", folder="system/base"))
+    fitted = MetaEmbedding.fit(work)
+    base = PLE.load(work_of(small_encoded_log, "ple", folder="system/base"))
     for name, value in base.module.network.state_dict().items():
         torch.testing.assert_close(fitted.module.network.state_dict()[name], value, rtol=0, atol=0)
-    np.testing.assert_array_equal(fitted.predict(split).click, meta_embedding.load(work).predict(split).click)
+    np.testing.assert_array_equal(fitted.predict(split).click, MetaEmbedding.load(work).predict(split).click)
     assert fitted.item_vectors(small_encoded_log).shape[0] == small_encoded_log.schema.n_items
-    again = meta_embedding.fit(work).predict(split)  # resumed where it ended
+    again = MetaEmbedding.fit(work).predict(split)  # resumed where it ended
     np.testing.assert_array_equal(fitted.predict(split).click, again.click)
 
 

@@ -9,7 +9,6 @@ import torch
 from configs.schema import ExpertsConfig
 from prerank.network.experts import ProgressiveLayeredExtraction
 from prerank.network.perceptrons import dense_parameters
-from prerank.systems import mmoe
 from prerank.systems.mmoe import MMoE, mixture
 
 
@@ -63,7 +62,7 @@ def test_it_overfits_a_tiny_log(small_encoded_log, work_of, overfit):
 
 def test_it_is_fitted_and_read_back(small_encoded_log, work_of):
     work, split = work_of(small_encoded_log, "mmoe"), small_encoded_log.split("test")
-    fitted, read = mmoe.fit(work), mmoe.load(work)
+    fitted, read = MMoE.fit(work), MMoE.load(work)
     np.testing.assert_array_equal(fitted.predict(split).click, read.predict(split).click)
     np.testing.assert_array_equal(fitted.predict(split).order, read.predict(split).order)
     assert fitted.parameters == read.parameters

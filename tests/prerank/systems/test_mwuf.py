@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from prerank.systems import mwuf
 from prerank.systems.cold_ids import leave_out, start_from
 from prerank.systems.mwuf import MWUF
 from prerank.systems.ple import PLE
@@ -105,6 +104,6 @@ def test_it_overfits_where_every_id_is_cold(small_encoded_log, work_of, overfit)
 
 def test_it_is_fitted_in_two_phases_and_read_back(small_encoded_log, work_of):
     work, split = work_of(small_encoded_log, "mwuf", *OPTIONS), small_encoded_log.split("test")
-    fitted = mwuf.fit(work)
+    fitted = MWUF.fit(work)
     assert (work.folder / "base" / "checkpoints" / "best.ckpt").exists()
-    np.testing.assert_array_equal(fitted.predict(split).click, mwuf.load(work).predict(split).click)
+    np.testing.assert_array_equal(fitted.predict(split).click, MWUF.load(work).predict(split).click)

@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from prerank.systems import pfd
 from prerank.systems.pfd import PFD
 from prerank.systems.ple import PLE
 
@@ -65,6 +64,6 @@ def test_it_overfits_a_tiny_log(small_encoded_log, work_of, overfit):
 
 def test_a_fitted_system_is_read_back_and_only_the_student_counts(small_encoded_log, work_of):
     work, split = work_of(small_encoded_log, "pfd"), small_encoded_log.split("test")
-    fitted = pfd.fit(work)
-    np.testing.assert_array_equal(fitted.predict(split).click, pfd.load(work).predict(split).click)
+    fitted = PFD.fit(work)
+    np.testing.assert_array_equal(fitted.predict(split).click, PFD.load(work).predict(split).click)
     assert fitted.parameters == sum(each.numel() for each in fitted.module.network.parameters())

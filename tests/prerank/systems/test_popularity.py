@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from configs.command import parse
 from prerank.encoding.features import encode_new_log
-from prerank.systems import popularity
+from prerank.systems.popularity import Popularity
 from prerank.training.contracts import Work
 
 
@@ -21,7 +21,7 @@ def test_items_of_a_new_log_are_found_by_id(small_encoded_log, checked_log, tmp_
     )
     rows = [{"request_id": 1, "user_id": 1, "item_id": item, "split": "test"} for item in ids]
     new = encode_new_log(trained, checked_log(rows, items), tmp_path / "encoded").split("test")
-    fitted = popularity.fit(Work(parse([f"runs_folder={tmp_path}"]).config, trained, None, tmp_path))
+    fitted = Popularity.fit(Work(parse([f"runs_folder={tmp_path}"]).config, trained, None, tmp_path))
     scores = dict(zip([ids[item] for item in new.item], fitted.predict(new).click, strict=True))
 
     counts = trained.training_counts

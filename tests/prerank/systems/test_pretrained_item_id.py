@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from configs.errors import InputError
-from prerank.systems import pretrained_item_id
 from prerank.systems.grace import GRACE
 from prerank.systems.pretrained_item_id import PretrainedItemId, PretrainedTable
 
@@ -43,7 +42,7 @@ def test_nobody_in_p_is_the_mean_row_for_all():
 
 def test_item_vectors_are_psi_and_the_mean(small_encoded_log, work_of):
     work = work_of(small_encoded_log, "pretrained_item_id", psi=True)
-    vectors = pretrained_item_id.fit(work).item_vectors(small_encoded_log)
+    vectors = PretrainedItemId.fit(work).item_vectors(small_encoded_log)
     psi = work.psi.vectors - work.psi.vectors.mean(axis=0)
     np.testing.assert_allclose(vectors[:25], psi, atol=1e-6)
     np.testing.assert_array_equal(vectors[25:], np.zeros((25, 8)))
@@ -53,7 +52,7 @@ def test_item_vectors_are_psi_and_the_mean(small_encoded_log, work_of):
 def test_the_rows_move_only_when_asked(small_encoded_log, work_of, train):
     work = work_of(small_encoded_log, "pretrained_item_id", f"model.pretrained.train={train}", psi=True)
     before = PretrainedItemId(work).network.item_network.table.table.weight.detach().clone()
-    after = pretrained_item_id.fit(work).module.network.item_network.table.table.weight
+    after = PretrainedItemId.fit(work).module.network.item_network.table.table.weight
     assert torch.equal(before, after) is not train
 
 
@@ -106,6 +105,6 @@ def test_it_overfits_a_tiny_log(small_encoded_log, work_of, overfit):
 def test_it_is_fitted_and_read_back(small_encoded_log, work_of):
     work = work_of(small_encoded_log, "pretrained_item_id", "model.pretrained.train=true", psi=True)
     split = small_encoded_log.split("test")
-    fitted, read = pretrained_item_id.fit(work).predict(split), pretrained_item_id.load(work).predict(split)
+    fitted, read = PretrainedItemId.fit(work).predict(split), PretrainedItemId.load(work).predict(split)
     for head in ("click", "order", "rank"):
         np.testing.assert_array_equal(getattr(fitted, head), getattr(read, head))

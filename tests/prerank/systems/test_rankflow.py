@@ -14,7 +14,6 @@ from configs.errors import InputError
 from prerank.encoding.schema import STAGES
 from prerank.evaluation.metrics import auc
 from prerank.losses.lists import teacher_distance, top_loss
-from prerank.systems import rankflow
 from prerank.systems.rankflow import RankFlow
 
 
@@ -85,10 +84,10 @@ def test_its_tutor_teaches_the_order(small_encoded_log, work_of, overfit, monkey
 def test_a_log_without_positions_is_refused(small_encoded_log, work_of, monkeypatch):
     monkeypatch.setitem(small_encoded_log.schema.tasks, "rank", {"available": False, "reason": "no positions"})
     with pytest.raises(InputError, match="model=rankflow learns from the positions"):
-        rankflow.fit(work_of(small_encoded_log, "rankflow"))
+        RankFlow.fit(work_of(small_encoded_log, "rankflow"))
 
 
 def test_a_fitted_system_is_read_back(small_encoded_log, work_of):
     work, split = work_of(small_encoded_log, "rankflow"), small_encoded_log.split("test")
-    fitted, read = rankflow.fit(work).predict(split), rankflow.load(work).predict(split)
+    fitted, read = RankFlow.fit(work).predict(split), RankFlow.load(work).predict(split)
     np.testing.assert_array_equal(fitted.click, read.click)

@@ -10,15 +10,16 @@ import torch
 
 from configs.command import parse
 from configs.errors import InputError
-from configs.schema import Contrast, ConversionSpace, RankHead
+from configs.schema import Contrast, ConversionSpace, ModelConfig, RankHead
 from prerank import systems
 from prerank.encoding.batches import BatchLoader, EncodedLog
 from prerank.encoding.schema import STAGES
 from prerank.evaluation.metrics import auc
-from prerank.systems import grace, ple
+from prerank.systems.grace import GRACE
+from prerank.systems.ple import PLE
 from prerank.training import trainer as training
 from prerank.training.contracts import Work
-from prerank.training.trainer import PreRanker, fit_network, load_network, validation_objective
+from prerank.training.network_system import NetworkSystem, fit_network, load_network, validation_objective
 from pretrain.embeddings import EmbeddingTable
 
 
@@ -44,7 +45,7 @@ def learnable(encoded_log) -> EncodedLog:
 @pytest.mark.parametrize("name", ["ple", "grace"])
 def test_a_system_learns(learnable, tmp_path, name):
     work = work_on(learnable, tmp_path, f"model={name}", "prerank.max_epochs=6")
-    fitted = systems.find(name).fit(work)
+    fitted = systems.find(work.config.model).fit(work)
     split = learnable.split("test")
     rows = np.flatnonzero(split.stage == STAGES.index("exposed"))
     predictions = fitted.predict(split)
@@ -62,7 +63,7 @@ def test_a_system_learns(learnable, tmp_path, name):
 def test_grace_pulls_phi_towards_psi(learnable, tmp_path):
     def mean_cosine(*overrides: str) -> float:
         work = work_on(learnable, tmp_path / "-".join(overrides), *overrides, "prerank.max_epochs=4", share=1.0)
-        vectors = systems.find(work.config.model.name).fit(work).item_vectors(learnable)
+        vectors = systems.find(work.config.model).fit(work).item_vectors(learnable)
         psi = work.psi.vectors - work.psi.vectors.mean(axis=0)
         cosine = (vectors * psi).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(psi, axis=1)
         return float(cosine.mean())
@@ -77,7 +78,7 @@ def test_grace_pulls_phi_towards_psi(learnable, tmp_path):
 def test_every_option_gives_finite_gradients(learnable, tmp_path, head, space, contrast):
     options = [f"model.rank.head={head.value}", f"model.conversion_space={space.value}"]
     work = work_on(learnable, tmp_path, "model=grace", *options, f"model.contrast.loss={contrast.value}")
-    module = grace.GRACE(work)
+    module = GRACE(work)
     module._trainer = _NoTrainer()  # type: ignore[assignment]
     for batch in BatchLoader(learnable.split("validation"), 37):
         terms = module.losses(batch, module(batch))
@@ -91,7 +92,7 @@ def test_every_option_gives_finite_gradients(learnable, tmp_path, head, space, c
 
 
 def test_a_batch_of_one_trains(learnable, tmp_path):
-    module = grace.GRACE(work_on(learnable, tmp_path, "model=grace"))
+    module = GRACE(work_on(learnable, tmp_path, "model=grace"))
     module._trainer = _NoTrainer()  # type: ignore[assignment]
     for row in range(12):
         batch = learnable.split("train").batch(np.array([row]))
@@ -100,13 +101,13 @@ def test_a_batch_of_one_trains(learnable, tmp_path):
 
 def test_the_ordinal_head_cannot_fall_with_k(learnable, tmp_path):
     work = work_on(learnable, tmp_path, "model=grace", "model.rank.head=ordinal")
-    rank = grace.fit(work).predict(learnable.split("test")).rank
+    rank = GRACE.fit(work).predict(learnable.split("test")).rank
     assert rank.shape[1] == 2
     assert (rank[:, 1] >= rank[:, 0]).all()
 
 
 def test_every_embedding_table_has_a_sparse_gradient_and_its_own_accumulator(learnable, tmp_path):
-    module = ple.PLE(work_on(learnable, tmp_path, "model=ple", "prerank.table_accumulator=0.25"))
+    module = PLE(work_on(learnable, tmp_path, "model=ple", "prerank.table_accumulator=0.25"))
     batch = learnable.split("train").batch(np.arange(32))
     module.losses(batch, module(batch))["click"].backward()
     optimizer = module.configure_optimizers()
@@ -127,7 +128,7 @@ class _KilledError(Exception):
 
 def _spy(monkeypatch, seen: list[int], kill_after: int | None = None) -> None:
     """Record the rows of every training step; die before a step as a killed process would."""
-    original = PreRanker.training_step
+    original = NetworkSystem.training_step
 
     def step(self, batch, index):
         if kill_after is not None and len(seen) >= kill_after:
@@ -135,7 +136,7 @@ def _spy(monkeypatch, seen: list[int], kill_after: int | None = None) -> None:
         seen.extend(batch.row.tolist())
         return original(self, batch, index)
 
-    monkeypatch.setattr(PreRanker, "training_step", step)
+    monkeypatch.setattr(NetworkSystem, "training_step", step)
 
 
 @pytest.mark.parametrize("kill_after_rows", [64 * 7, 64 * 23, 64 * 50])
@@ -148,18 +149,18 @@ def test_a_killed_training_resumes_without_repeating_or_skipping_a_row(
     with monkeypatch.context() as patched:
         _spy(patched, whole)
         work = work_on(learnable, tmp_path / "a", *settings)
-        uninterrupted = fit_network(ple.PLE(_seeded(work)), work)
+        uninterrupted = fit_network(PLE(_seeded(work)), work)
     before: list[int] = []
     killed = work_on(learnable, tmp_path / "b", *settings)
     with monkeypatch.context() as patched:
         _spy(patched, before, kill_after_rows)
         with pytest.raises(_KilledError):
-            fit_network(ple.PLE(_seeded(killed)), killed)
+            fit_network(PLE(_seeded(killed)), killed)
     kept = _steps_in_checkpoint(killed.folder) * 64 if (killed.folder / "checkpoints" / "last.ckpt").exists() else 0
     after: list[int] = []
     with monkeypatch.context() as patched:
         _spy(patched, after)
-        resumed = fit_network(ple.PLE(_seeded(killed)), killed)
+        resumed = fit_network(PLE(_seeded(killed)), killed)
     epoch = learnable.split("train").rows
     kept = min(kept, kept // (64 * 45) * epoch + kept % (64 * 45))
     assert before[:kept] + after == whole
@@ -183,7 +184,7 @@ def test_the_best_validation_is_kept_not_the_last(learnable, tmp_path, monkeypat
     scores = iter([0.6, 0.9, 0.2, 0.1])
     monkeypatch.setattr(training, "validation_objective", lambda _figures: next(scores))
     work = work_on(learnable, tmp_path, "model=ple", "prerank.max_epochs=2")
-    fit_network(ple.PLE(_seeded(work)), work)
+    fit_network(PLE(_seeded(work)), work)
     best = torch.load(work.folder / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["global_step"] == 44
 
@@ -197,32 +198,32 @@ def test_the_objective_is_the_mean_of_gaucs_and_falls_back_to_auc():
 def test_without_a_validation_click_the_last_state_is_kept_out_loud(learnable, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "validation_objective", lambda _figures: None)
     work = work_on(learnable, tmp_path, "model=ple", "prerank.max_epochs=2", "prerank.patience=1")
-    fit_network(ple.PLE(_seeded(work)), work)
+    fit_network(PLE(_seeded(work)), work)
     assert torch.load(work.folder / "checkpoints" / "best.ckpt", weights_only=True)["global_step"] == 89
     assert capsys.readouterr().out.count("no validation row is clicked or ordered") == 1
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(learnable, tmp_path):
     work = work_on(learnable, tmp_path, "model=ple")
-    ple.fit(work)
+    PLE.fit(work)
     other = work_on(learnable, tmp_path, "model=ple", "model.experts.hidden=[24]")
     with pytest.raises(InputError, match=r"another configuration.*size mismatch"):
-        load_network(ple.PLE(other), other)
+        load_network(PLE(other), other)
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated"])
 def test_a_damaged_checkpoint_is_named(learnable, tmp_path, damage):
     work = work_on(learnable, tmp_path, "model=ple", "prerank.max_epochs=1")
-    ple.fit(work)
+    PLE.fit(work)
     path = work.folder / "checkpoints" / "best.ckpt"
     content = path.read_bytes()
     path.unlink()
     if damage != "missing":
         path.write_bytes(content[: len(content) // 2] if damage == "truncated" else b"")
     with pytest.raises(InputError, match=r"best\.ckpt is .*fit"):
-        ple.load(work)
+        PLE.load(work)
 
 
 def test_unknown_system_is_refused():
     with pytest.raises(InputError, match=r"prerank/systems/nothing\.py"):
-        systems.find("nothing")
+        systems.find(ModelConfig(name="nothing"))

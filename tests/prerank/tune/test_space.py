@@ -47,7 +47,7 @@ def test_the_shipped_space_of_a_system(system):
     config = parse([f"model={system}"]).config
     assert len(space) <= 5
     assert list(configured(config, space)) == list(space)  # what is configured lies within
-    assert all((key in space) == ("prerank" in systems.find(system).KEYS) for key in NEURAL)
+    assert all((key in space) == ("prerank" in systems.find(config.model).KEYS) for key in NEURAL)
 
 
 def test_only_the_systems_own_part_differs():

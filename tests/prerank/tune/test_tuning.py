@@ -19,7 +19,8 @@ from configs.stages import Stage
 from prerank.encoding.batches import EncodedLog
 from prerank.experiment.pool import Answer
 from prerank.fitting import fit
-from prerank.systems import ple, popularity
+from prerank.systems.ple import PLE
+from prerank.systems.popularity import Popularity
 from prerank.training.contracts import Predictions
 from prerank.tune import progress, trial
 from prerank.tune.search import Outcome
@@ -223,7 +224,7 @@ def test_nothing_to_tune(ask, capsys):
 
 
 def test_a_failed_trial_is_told_and_the_search_goes_on(ask, monkeypatch, capsys):
-    original = ple.fit
+    original = PLE.fit
 
     class Diverged:
         parameters = 0
@@ -239,7 +240,7 @@ def test_a_failed_trial_is_told_and_the_search_goes_on(ask, monkeypatch, capsys)
             raise outcome
         return outcome or original(work)
 
-    monkeypatch.setattr(ple, "fit", failing)
+    monkeypatch.setattr(PLE, "fit", failing)
     tuned = tune(ask("model=ple", "tune.trials=5"))
     assert [trial.failed for trial in tuned.trials] == [False, True, True, True, False]
     reasons = [trial.outcome.reason for trial in tuned.trials]
@@ -259,7 +260,7 @@ def test_a_search_whose_trials_all_failed(ask, idle_space, monkeypatch):
     def failing(_work):
         raise InputError("no such luck")
 
-    monkeypatch.setattr(popularity, "fit", failing)
+    monkeypatch.setattr(Popularity, "fit", failing)
     request = ask("model=popularity", "tune.trials=2", idle_space)
     with pytest.raises(InputError, match=r"all 2 trials failed, the first with: no such luck; .*output.log; delete"):
         tune(request)
@@ -273,7 +274,7 @@ def test_a_full_disk_is_no_failed_trial(ask, idle_space, monkeypatch):
     def full(_work):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(popularity, "fit", full)
+    monkeypatch.setattr(Popularity, "fit", full)
     request = ask("model=popularity", "tune.trials=2", idle_space)
     with pytest.raises(OSError, match="No space"):
         tune(request)

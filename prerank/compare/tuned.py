@@ -40,7 +40,7 @@ def read_tuned(folder: str | None, names: Sequence[str]) -> dict[str, TunedKeys]
     if folder is None:
         return {system: TunedKeys() for system in names}
     root = Path(folder).expanduser()
-    tuned = {system: _read(root / system, system) for system in names}
+    tuned = {system: _read(root, system) for system in names}
     if not any(each.tuned for each in tuned.values()):
         raise InputError(f"compare.tuned: {root} has no SYSTEM/best.yaml of {', '.join(names)}")
     return tuned
@@ -49,7 +49,7 @@ def read_tuned(folder: str | None, names: Sequence[str]) -> dict[str, TunedKeys]
 def tuning_warnings(tuned: Mapping[str, TunedKeys]) -> list[str]:
     """Why the systems were not tuned on equal terms; empty where they were, or where none was tuned."""
     # A system that reads no key has nothing to tune.
-    judged = {system: each for system, each in tuned.items() if systems.find(system).KEYS}
+    judged = {system: each for system, each in tuned.items() if systems.named(system).KEYS}
     with_file = [system for system, each in judged.items() if each.tuned]
     without = [system for system, each in judged.items() if not each.tuned]
     warnings = []
@@ -76,7 +76,7 @@ def tuning_words(tuned: TunedKeys) -> str:
 
 
 def _read(folder: Path, system: str) -> TunedKeys:
-    path = folder / "best.yaml"
+    path = folder / system / "best.yaml"
     if not path.exists():
         return TunedKeys()
     sections = mapping(load_yaml(path, "compare.tuned"), path)
@@ -86,7 +86,7 @@ def _read(folder: Path, system: str) -> TunedKeys:
     named = keys.pop("model.name", keys.pop("model", system))
     if named != system:
         raise InputError(f"{path} is of model={named}, found in the folder of {system}")
-    return TunedKeys(keys, True, _trials(folder / "tune.json"))
+    return TunedKeys(keys, True, _trials(folder, system))
 
 
 def _leaves(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -97,12 +97,10 @@ def _leaves(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]
             yield f"{prefix}{name}", value
 
 
-def _trials(path: Path) -> int | None:
-    """``trials`` of ``tune.json``: their number, or the list of them."""
-    if not path.exists():
-        return None
-    content = read_json(path)
-    trials = content.get("trials") if isinstance(content, dict) else None
-    if isinstance(trials, list):
-        return len(trials)
-    return trials if isinstance(trials, int) and not isinstance(trials, bool) else None
+def _trials(folder: Path, system: str) -> int | None:
+    """How many there were: those of the search's own ``tune.json``, or a number in the folder's ``trials.json``."""
+    search, numbers = folder / system / "tune.json", folder / "trials.json"
+    if search.exists():
+        return len(read_json(search)["trials"])
+    count = read_json(numbers).get(system) if numbers.exists() else None
+    return count if isinstance(count, int) else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 
+from configs.command import parse
 from configs.errors import InputError
 from configs.schema import ModelConfig
 from prerank.training.contracts import System
@@ -37,3 +38,12 @@ def find(model: ModelConfig) -> System:
     if system is None:
         raise InputError(f"model={model.name}: the module {where} has no SYSTEM (CONTRIBUTING.md, how to add a system)")
     return system
+
+
+def named(model: str) -> System:
+    """The system of ``model=NAME``.
+
+    Raises:
+        InputError: as :func:`find`, or if there is no such model.
+    """
+    return find(parse([f"model={model}"], remember=False).config.model)

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from configs.command import CONFIGS, parse, settings
+from configs.command import CONFIGS, settings
 from configs.errors import InputError
 from configs.layers import group_names
 from configs.options import within
@@ -160,7 +160,7 @@ def read_space(path: Path, system: str) -> Space:
             raise InputError(
                 f"{path}: systems.{name}: {', '.join(twice)} is searched by all systems alike (common): leave it out"
             )
-    read = systems.find(parse([f"model={system}"], remember=False).config.model).KEYS
+    read = systems.named(system).KEYS
     common = {key: searched for key, searched in file.common.items() if within(key, read)}
     return {**common, **file.systems.get(system, {})}
 

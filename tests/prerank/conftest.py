@@ -189,6 +189,19 @@ def small_encoded_log(encoded_log: Callable[..., EncodedLog]) -> EncodedLog:
     return encoded_log()
 
 
+@pytest.fixture
+def random_run(request_for: Callable[..., Invocation]) -> Callable[..., Invocation]:
+    """Makes a run of a :func:`random_log` without ψ, and the invocation of overrides on it."""
+
+    def make(*overrides: str) -> Invocation:
+        invocation = request_for("data.cutoffs=[3,5]")
+        save(invocation.config, invocation.run.config)
+        random_log(invocation.run.logs, n_items=50, n_requests=40, rows_per_request=12)
+        return request_for(*overrides)
+
+    return make
+
+
 def market_run(folder: Path, name: str, systems: Sequence[str], *overrides: str) -> Invocation:
     """A run of the tiny marketplace with fitted systems; ψ is random, since what it holds does not matter here."""
     command = ["data=marketplace", "data.world=tiny", f"runs_folder={folder}", f"run={name}", *overrides]

@@ -142,7 +142,9 @@ def tuned_folder(tmp_path):
         (folder / system).mkdir(parents=True)
         keys = {"prerank": {"learning_rate": 0.011}, "model": {"experts": {"hidden": [12]}, "rank": {"weight": 0.3}}}
         write(folder / system / "best.yaml", keys if system == "grace" else {"prerank": {"batch_size": 77}})
-        write_json(folder / system / "tune.json", {"trials": [{}] * trials if system == "ple" else trials})
+        if system == "ple":
+            write_json(folder / system / "tune.json", {"trials": [{}] * trials})
+    write_json(folder / "trials.json", {"grace": 8})
     return folder
 
 

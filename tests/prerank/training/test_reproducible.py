@@ -28,7 +28,7 @@ def test_two_threads_fit_the_same_system_twice(
     logits = []
     for folder in ("once", "again"):
         (tmp_path / folder).mkdir()
-        work = Work(config, encoded, psi if systems.find(name).NEEDS_PSI else None, tmp_path / folder)
+        work = Work(config, encoded, psi if systems.find(config.model).NEEDS_PSI else None, tmp_path / folder)
         predictions = fit_system(work).predict(encoded.split("test"))
         heads = (predictions.click, predictions.order, predictions.rank)
         logits.append([head.tobytes() for head in heads if head is not None])

@@ -160,10 +160,10 @@ def refuse_unread(invocation: Invocation) -> None:
         InputError: naming the systems that read it.
     """
     system = invocation.config.model.name
-    read = ("model.name", *systems.find(system).KEYS)
+    read = ("model.name", *systems.named(system).KEYS)
     for key in sorted(invocation.told):
         if within(key, ("model",)) and not within(key, read):
-            readers = [name for name in group_names("model") if within(key, systems.find(name).KEYS)]
+            readers = [name for name in group_names("model") if within(key, systems.named(name).KEYS)]
             raise InputError(
                 f"{key} is not read by model={system}, but by {', '.join(readers) or 'no system'}: leave it out"
             )

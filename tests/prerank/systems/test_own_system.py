@@ -31,7 +31,6 @@ MODEL = """
 system: my_systems
 fixed: [rank.head]
 rank: {head: none}
-contrast: {loss: none}
 """
 
 
@@ -60,7 +59,7 @@ def test_it_is_fitted_and_evaluated_as_ours_are(random_run: Callable[..., Invoca
 @pytest.mark.usefixtures("own_model")
 def test_it_is_tuned_by_what_it_reads() -> None:
     assert list(read_space(SPACES, "clicks_only")) == ["prerank.learning_rate", "model.experts.dropout"]
-    assert systems.find(parse(["model=clicks_only"]).config.model).__name__ == "ClicksOnly"  # type: ignore[attr-defined]
+    assert systems.named("clicks_only").__name__ == "ClicksOnly"  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("own_model")
@@ -75,7 +74,7 @@ def test_a_name_that_is_taken_and_a_module_that_is_no_system_are_refused(own_mod
     (own_model / "models" / "no_system.yaml").write_text("system: json")
     for name, reason in (("elsewhere", "nor a module nowhere.at_all"), ("no_system", "json has no SYSTEM")):
         with pytest.raises(InputError, match=reason):
-            systems.find(parse([f"model={name}"]).config.model)
+            systems.named(name)
     (own_model / "models" / "ple.yaml").write_text("")
     with pytest.raises(InputError, match="there is a model=ple already"):
         parse(["model=ple"])

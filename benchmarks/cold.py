@@ -32,7 +32,7 @@ from prerank.encoding.features import encode_log
 from prerank.evaluation.evaluation import read_evaluation
 from prerank.experiment.fits import share
 from prerank.experiment.jobs import STAGES, argument
-from prerank.fitting import fit, open_log, open_work, system_stage
+from prerank.fitting import fit_system, open_log, open_work, system_stage
 from prerank.pages.plot import PlotAxis
 from prerank.systems.cold import RANKING
 
@@ -115,7 +115,7 @@ def fit_variant(variant: Variant, run: Run, ranked: Path | None, overrides: Sequ
         if not place.exists():
             with replacing(place) as temporary:
                 shutil.copytree((ranked / RANKING).parent, temporary, copy_function=os.link)
-    fit(invocation)
+    fit_system(invocation)
 
 
 def fit_all(variants: Sequence[Variant], runs: Sequence[Run], overrides: Sequence[str]) -> None:

@@ -76,7 +76,7 @@ COMMANDS = {
         Command(
             "pretrain.run",
             "From a log to psi: read or simulate the log, build its graph, train GraphSAGE.",
-            "pretrain.pipeline:run",
+            "pretrain.pipeline:make_psi",
             reads=(*PLACE, "overwrite", "experiment", *REMEMBERED, "evaluation.draws", "evaluation.confidence"),
         ),
         Command(
@@ -88,7 +88,7 @@ COMMANDS = {
         Command(
             "prerank.fit",
             "Fit a pre-ranking system (model=grace, ple, lightgbm, ...) on a run made by pretrain.run.",
-            "prerank.fitting:fit",
+            "prerank.fitting:fit_system",
             reads=(
                 *(*PLACE, "name", "overwrite", "experiment", "seed"),
                 *("data.features", "data.cutoffs", "model", "prerank", "evaluation"),
@@ -98,7 +98,7 @@ COMMANDS = {
         Command(
             "prerank.evaluate",
             "Evaluate a fitted system on its run's log, or with data=... data.path=... on a new log.",
-            "prerank.evaluating:evaluate",
+            "prerank.evaluating:evaluate_system",
             reads=(
                 *(*PLACE, "name", "experiment", "model", "evaluation"),
                 *("data.name", "data.path", "data.world", "data.rejected_share"),
@@ -108,7 +108,7 @@ COMMANDS = {
         Command(
             "prerank.tune",
             "Search the hyper-parameters of a pre-ranking system on the validation split of a run.",
-            "prerank.tune.tuning:tune",
+            "prerank.tune.tuning:tune_system",
             reads=(
                 *(*PLACE, "experiment", "seed", "data.features", "data.cutoffs"),
                 *("model", "prerank", "evaluation", "tune"),
@@ -118,7 +118,7 @@ COMMANDS = {
         Command(
             "prerank.compare",
             "Compare systems side by side, on several seeds and data.",
-            "prerank.compare.comparison:compare",
+            "prerank.compare.comparison:compare_systems",
             reads=(*PLACE, "experiment", *REMEMBERED, "model", "prerank", "evaluation", "compare"),
             but=ONE_THREAD,
         ),
@@ -132,7 +132,7 @@ COMMANDS = {
         Command(
             "prerank.ab",
             "A/B replay of fitted pre-rankers in the simulated marketplace, on one run or on ab.runs=[NAME,...].",
-            "prerank.ab.experiment:compare_systems",
+            "prerank.ab.experiment:replay_systems",
             reads=(
                 *PLACE,
                 "ab",

@@ -15,6 +15,12 @@ class InputError(Exception):
 
     The message says what was expected, what was found, where, and what to do. Commands print it without a traceback
     and exit with status 2; anything else that is raised is a defect of ours and keeps its traceback.
+
+    Example:
+        >>> from configs import parse
+        >>> parse(["sead=1"])
+        Traceback (most recent call last):
+        configs.errors.InputError: unknown key 'sead': did you mean 'seed'?; --help lists the keys
     """
 
 

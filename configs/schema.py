@@ -543,7 +543,13 @@ class TrendsConfig:
 
 @dataclass
 class Config:
-    """Everything a command can be told."""
+    """Everything a command can be told.
+
+    Example:
+        >>> from configs import Config
+        >>> Config().prerank.batch_size
+        1024
+    """
 
     run: str = key("default", "name of the run: its folder under runs_folder")
     runs_folder: str = key("runs", "folder of all runs")

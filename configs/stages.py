@@ -90,7 +90,14 @@ def source_fingerprint(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """Where the parts of one run lie. ``root`` is ``runs/<run>``."""
+    """Where the parts of one run lie. ``root`` is ``runs/<run>``.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from configs import Run
+        >>> Run(Path("runs/notebook")).psi.as_posix()
+        'runs/notebook/pretrain/psi'
+    """
 
     root: Path
 

@@ -36,6 +36,14 @@ def build_graph(invocation: Invocation, log: SearchLog) -> Graph:
     Raises:
         InputError: for settings that fit no graph or not this log, if nothing was engaged, or if the log's training
             rows are not what its ``log.json`` says.
+
+    Example:
+        >>> from configs import parse
+        >>> from graph import build_graph, prepare_log
+        >>> invocation = parse(["run=notebook", "data.world=tiny"])
+        >>> graph = build_graph(invocation, prepare_log(invocation))
+        >>> sorted(graph.node_counts)
+        ['brand', 'category', 'item', 'query', 'shop']
     """
     config = replace(
         invocation.config.graph, attributes=invocation.config.graph.attributes or invocation.config.data.attributes

@@ -79,6 +79,14 @@ class Graph:
         relations: (source, relation, target) → :class:`Relation`.
         facts: the content of ``graph.json``.
         identity: of the stage that made it, to be named as an input by later stages.
+
+    Example:
+        >>> from configs import parse
+        >>> from graph import Graph
+        >>> graph = Graph.open(parse(["run=notebook"]).run.graph)
+        >>> engaged = graph.relations["query", "engaged", "item"]
+        >>> engaged.edges == len(engaged.indices)
+        True
     """
 
     def __init__(self, folder: Path, identity: str, facts: dict[str, Any], relations: dict[Key, Relation]) -> None:

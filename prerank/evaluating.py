@@ -27,7 +27,7 @@ from prerank.fitting import context_of, open_work, predict_and_evaluate, system_
 from prerank.training.scoring import prediction_table
 
 
-def evaluate(invocation: Invocation) -> Path:
+def evaluate_system(invocation: Invocation) -> Path:
     """Measure ``config.model`` of ``config.run``.
 
     Returns:
@@ -36,6 +36,13 @@ def evaluate(invocation: Invocation) -> Path:
     Raises:
         InputError: if the system is not fitted, or was fitted on columns or a ψ that have changed since, or if a model
             or data key asked for is not what it was fitted with.
+
+    Example:
+        >>> from configs import parse
+        >>> from prerank import evaluate_system
+        >>> asked = ["run=notebook", "evaluation.draws=100"]
+        >>> [evaluate_system(parse([*asked, f"model={name}"])).as_posix() for name in ("ple", "grace")]
+        ['runs/notebook/prerank/ple/metrics.json', 'runs/notebook/prerank/grace/metrics.json']
     """
     config, run, name = invocation.config, invocation.run, invocation.config.model.name
     refit = f"python -m prerank.fit run={config.run} model={name}"

@@ -32,7 +32,7 @@ from prerank.training.scoring import choose_fusion, prediction_table, write_fusi
 from pretrain.embeddings import EmbeddingTable
 
 
-def fit(invocation: Invocation) -> Path:
+def fit_system(invocation: Invocation) -> Path:
     """Fit and evaluate ``config.model`` on ``config.run``.
 
     Returns:
@@ -40,6 +40,13 @@ def fit(invocation: Invocation) -> Path:
 
     Raises:
         InputError: if the run has no log or ψ, or belongs to other data.
+
+    Example:
+        >>> from configs import parse
+        >>> from prerank import fit_system
+        >>> quick = ["run=notebook", "prerank.max_epochs=1", "evaluation.draws=50"]
+        >>> [fit_system(parse([*quick, f"model={name}"])).as_posix() for name in ("ple", "grace")]
+        ['runs/notebook/prerank/ple', 'runs/notebook/prerank/grace']
     """
     config, run, name = invocation.config, invocation.run, invocation.config.model.name
     refuse_unread(invocation)
@@ -58,7 +65,7 @@ def fit(invocation: Invocation) -> Path:
     stage.start()
     invocation.save(run.system(name) / "config.yaml")
     started = time.monotonic()
-    system = fit_system(work)
+    system = train(work)
     seconds = time.monotonic() - started
     say(f"{name}: {system.parameters:,} parameters, fitted in {seconds:.0f} s")
     measure(config, run, work, system)
@@ -96,7 +103,7 @@ def open_work(config: Config, run: Run, encoded: EncodedLog) -> Work:
 
 
 def system_stage(config: Config, run: Run, work: Work) -> Stage:
-    """The stage of a fitted system: what it depends on. Evaluation can be made anew without it (:func:`fit`)."""
+    """The stage of a fitted system: what it depends on. Evaluation can be made anew without it (:func:`fit_system`)."""
     inputs = {"encoded": work.encoded.identity}
     if work.psi is not None:
         inputs["pretrain"] = identity_of(run.pretrain, f"python -m pretrain.run run={config.run}")
@@ -109,7 +116,7 @@ def system_stage(config: Config, run: Run, work: Work) -> Stage:
     return Stage(work.folder, parts, inputs)
 
 
-def fit_system(work: Work) -> FittedSystem:
+def train(work: Work) -> FittedSystem:
     """Train the configured system from its seed; its files go to the folder of ``work``."""
     lightning.seed_everything(work.config.seed, verbose=False)
     return systems.find(work.config.model).fit(work)

@@ -38,6 +38,13 @@ class EmbeddingTable:
 
     Raises:
         InputError: if ids are null or repeated, or ids and vectors differ in number.
+
+    Example:
+        >>> from configs import parse
+        >>> from pretrain import EmbeddingTable
+        >>> psi = EmbeddingTable.load(parse(["run=notebook"]).run.psi)
+        >>> psi.rows_of(psi.ids[:3])
+        array([0, 1, 2])
     """
 
     ids: pa.Array

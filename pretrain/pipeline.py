@@ -56,7 +56,7 @@ def _cell(figure: dict[str, float | None]) -> str:
     return f"{figure['value']:.4f}{interval}"
 
 
-def run(invocation: Invocation) -> EmbeddingTable:
+def make_psi(invocation: Invocation) -> EmbeddingTable:
     """Log, graph and psi of a run, with a summary on the console; what is finished is not made again.
 
     Returns:
@@ -64,6 +64,13 @@ def run(invocation: Invocation) -> EmbeddingTable:
 
     Raises:
         InputError: if the log cannot be read, or is not what the run holds.
+
+    Example:
+        >>> from configs import parse
+        >>> from pretrain import make_psi
+        >>> psi = make_psi(parse(["run=notebook", "data.world=tiny", "pretrain.max_epochs=2"]))
+        >>> psi.vectors.shape == (len(psi), psi.dimension)
+        True
     """
     invocation.save(invocation.run.config)
     log = prepare_log(invocation)

@@ -3,10 +3,10 @@
 # Log and graph are made on the way where the run does not have them; finished stages are not run again.
 
 # %%
-from configs.command import parse
-from pretrain.pipeline import run
+from configs import parse
+from pretrain import make_psi
 
-psi = run(parse(["run=notebook", "data.world=tiny", "pretrain.max_epochs=2"]))
+psi = make_psi(parse(["run=notebook", "data.world=tiny", "pretrain.max_epochs=2"]))
 print(len(psi), "items in P,", psi.dimension, "dimensions")
 
 # %%

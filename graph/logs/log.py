@@ -28,6 +28,13 @@ class SearchLog:
         folder: holds impressions, items and ``log.json``.
         facts: ``log.json``: counts, splits, tasks, columns.
         identity: of the stage that wrote it.
+
+    Example:
+        >>> from configs import parse
+        >>> from graph import SearchLog
+        >>> log = SearchLog.open(parse(["run=notebook"]).run.logs)
+        >>> "title" in log.items().column_names
+        True
     """
 
     folder: Path

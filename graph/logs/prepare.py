@@ -48,6 +48,13 @@ def prepare_log(invocation: Invocation) -> SearchLog:
 
     Raises:
         InputError: if the source is missing or damaged, or too many of its rows are bad.
+
+    Example:
+        >>> from configs import parse
+        >>> from graph import prepare_log
+        >>> log = prepare_log(parse(["run=notebook", "data.world=tiny"]))
+        >>> sorted(log.facts["splits"])
+        ['test', 'train', 'validation']
     """
     config = invocation.config
     stage = _stage(config.data, config.seed, invocation.run.logs)

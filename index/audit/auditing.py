@@ -43,16 +43,26 @@ from pretrain.psi import train_psi
 
 
 def audit(invocation: Invocation) -> dict[str, Any]:
-    """Audit φ of ``config.model`` against ψ of ``config.run``, or the two tables that ``index.a`` and ``index.b`` name.
+    """The command: :func:`audit_tables` where ``index.a`` and ``index.b`` name two tables, else :func:`audit_run`."""
+    return audit_tables(invocation) if wants_tables(invocation.config) else audit_run(invocation)
+
+
+def audit_run(invocation: Invocation) -> dict[str, Any]:
+    """Audit φ of ``config.model`` against ψ of ``config.run``.
 
     Returns:
         What ``audit.json`` holds.
 
     Raises:
         InputError: if ψ or φ is missing, damaged, of another catalogue, or too small to have neighbourhoods.
+
+    Example:
+        >>> from configs import parse
+        >>> from index import audit_run
+        >>> figures = audit_run(parse(["run=notebook", "model=grace", "index.hold_out_max_epochs=1"]))
+        >>> 0 <= figures["overlap"]["overlap@10"]["value"] <= 1
+        True
     """
-    if wants_tables(invocation.config):
-        return audit_tables(invocation)
     sources = open_sources(invocation)
     config, run = sources.config, sources.run
     say(f"auditing {config.model.name} of run {config.run}, {ann.device()}")
@@ -86,6 +96,15 @@ def audit_tables(invocation: Invocation) -> dict[str, Any]:
 
     Raises:
         InputError: if a table is missing or damaged, or they share too little.
+
+    Example:
+        >>> from configs import parse
+        >>> from index import audit_tables
+        >>> run = parse(["run=notebook"]).run
+        >>> tables = [f"index.a={run.psi}", f"index.b={run.system('grace') / 'phi'}"]
+        >>> figures = audit_tables(parse(["run=notebook", *tables]))
+        >>> 0 <= figures["overlap"]["overlap@10"]["value"] <= 1
+        True
     """
     config, folder = invocation.config, output_of(invocation)
     tables = open_tables(config)

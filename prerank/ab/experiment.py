@@ -18,7 +18,7 @@ from prerank.ab.replays import ReplayPlan, fitted_systems, plan, replayed
 from prerank.ab.report import as_markdown, print_report, report_of
 
 
-def compare_systems(invocation: Invocation) -> Path:
+def replay_systems(invocation: Invocation) -> Path:
     """Replay every run of ``ab.runs`` (or ``run``), and compare its systems with the control.
 
     Returns:

@@ -33,7 +33,7 @@ class ComparisonResult:
     files: tuple[Path, ...]
 
 
-def compare(invocation: Invocation) -> ComparisonResult:
+def compare_systems(invocation: Invocation) -> ComparisonResult:
     """Fit what is missing, measure what scoring costs, and report on all.
 
     Args:
@@ -42,6 +42,15 @@ def compare(invocation: Invocation) -> ComparisonResult:
 
     Raises:
         InputError: if the plan or the command cannot be used, or if fits failed; the report then has the others.
+
+    Example:
+        >>> from configs import parse
+        >>> from prerank import compare_systems
+        >>> asked = ["compare.systems=[popularity,lightgbm]", "compare.baseline=popularity", "compare.seeds=1"]
+        >>> quick = ["data.world=tiny", "pretrain.max_epochs=1", "model.lightgbm.trees=5", "evaluation.draws=50"]
+        >>> result = compare_systems(parse(["run=comparison", *asked, *quick]))
+        >>> [file.name for file in result.files]
+        ['comparison.json', 'comparison.md', 'comparison.html']
     """
     config = invocation.config
     folder = invocation.run.root / "compare"

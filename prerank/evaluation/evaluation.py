@@ -97,6 +97,14 @@ def read_evaluation(folder: Path) -> Evaluation:
 
     Raises:
         InputError: if a file is missing or unreadable.
+
+    Example:
+        >>> from configs import parse
+        >>> from prerank import read_evaluation
+        >>> grace = read_evaluation(parse(["run=notebook"]).run.system("grace"))
+        >>> gauc = grace.metrics["test"]["all"]["gauc_click"]
+        >>> gauc["low"] <= gauc["value"] <= gauc["high"]
+        True
     """
     metrics, protocol = read_metrics(folder / "metrics.json"), read_json(folder / "evaluation.json")
     try:
@@ -132,6 +140,15 @@ def paired_difference(
 
     Raises:
         InputError: if the systems were measured on different rows or draws, or have no such figure.
+
+    Example:
+        >>> from configs import parse
+        >>> from prerank import paired_difference, read_evaluation
+        >>> run = parse(["run=notebook"]).run
+        >>> grace, ple = (read_evaluation(run.system(name)) for name in ("grace", "ple"))
+        >>> gain = paired_difference(grace, ple, "gauc_click")
+        >>> gain["low"] <= gain["value"] <= gain["high"]
+        True
     """
     if not is_paired(a, b, split):
         raise InputError(

@@ -13,8 +13,8 @@ from typing import Any
 from configs.command import parse
 from configs.errors import InputError, system_fault
 from configs.stages import Run, replacing
-from prerank.fitting import fit
-from pretrain.pipeline import run as pretrain
+from prerank.fitting import fit_system
+from pretrain.pipeline import make_psi
 
 
 def fit_all(
@@ -38,9 +38,9 @@ def fit_all(
             invocation = parse([*each["arguments"], "overwrite=true"], remember=False)
             if each["root"] not in prepared:
                 share(invocation.run, [Run(Path(donor)) for donor in donors], stages)
-                pretrain(invocation)
+                make_psi(invocation)
                 prepared.add(each["root"])
-            folder = fit(invocation)
+            folder = fit_system(invocation)
             # Only an interrupted fit needs its resume point, and here are hundreds of finished ones.
             (folder / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
         except Exception as error:

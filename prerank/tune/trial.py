@@ -15,7 +15,7 @@ from configs.errors import InputError, system_fault
 from configs.schema import Config
 from configs.stages import Run
 from prerank.encoding.batches import EncodedLog
-from prerank.fitting import fit_system, open_work, predict_validation
+from prerank.fitting import open_work, predict_validation, train
 from prerank.tune.objective import objective_parts
 from prerank.tune.search import Outcome
 from prerank.tune.space import with_values
@@ -42,7 +42,7 @@ def measure(config: Config, run: Run, encoded: EncodedLog, folder: Path, objecti
     try:
         folder.mkdir(parents=True)
         work = dataclasses.replace(open_work(config, run, encoded), folder=folder)
-        system = fit_system(work)
+        system = train(work)
         predictions, weights = predict_validation(work, system)
         parts = objective_parts(encoded, predictions, weights, config.evaluation, objective)
     except Exception as error:

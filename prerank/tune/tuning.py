@@ -49,11 +49,18 @@ class TuningResult:
     best: Trial
 
 
-def tune(invocation: Invocation) -> TuningResult:
+def tune_system(invocation: Invocation) -> TuningResult:
     """Make the trials of ``config.model`` on ``config.run`` that are missing, and report on all.
 
     Raises:
         InputError: if the run, the space or the objective cannot be used, or if every trial failed.
+
+    Example:
+        >>> from configs import parse
+        >>> from prerank import tune_system
+        >>> result = tune_system(parse(["run=notebook", "model=popularity"]))
+        >>> len(result.trials)  # popularity has no key to tune
+        1
     """
     config, run, name = invocation.config, invocation.run, invocation.config.model.name
     space = read_space(SPACES if config.tune.space is None else Path(config.tune.space).expanduser(), name)

@@ -19,7 +19,7 @@ from graph.logs.log import SearchLog, catalogue_fingerprint
 from graph.logs.prepare import prepare_log
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_log
-from prerank.fitting import fit
+from prerank.fitting import fit_system
 from pretrain.embeddings import EmbeddingTable
 
 WriteLog = Callable[..., SearchLog]
@@ -214,7 +214,7 @@ def market_run(folder: Path, name: str, systems: Sequence[str], *overrides: str)
     EmbeddingTable(items.slice(0, 400), vectors, catalogue_fingerprint(items), "psi").save(request.run.psi)
     stage.finish()
     for system in systems:
-        fit(parse([*command[2:], f"model={system}", "prerank.max_epochs=1", "model.lightgbm.trees=5"]))
+        fit_system(parse([*command[2:], f"model={system}", "prerank.max_epochs=1", "model.lightgbm.trees=5"]))
     return parse(command[2:])
 
 

@@ -8,7 +8,7 @@ from configs.command import config_from, parse, save
 from configs.errors import InputError
 from prerank.evaluating import _fitted_config, _is_own_log
 from prerank.evaluation.evaluation import read_evaluation
-from prerank.fitting import fit
+from prerank.fitting import fit_system
 from tests.prerank.conftest import market_run
 
 
@@ -71,18 +71,18 @@ def test_other_evaluation_settings_measure_again_and_do_not_train(tmp_path, monk
     folder = market.system("popularity")
     command = [f"runs_folder={tmp_path}", "run=market", "model=popularity", "prerank.max_epochs=1"]
     command += ["model.lightgbm.trees=5"]
-    monkeypatch.setattr("prerank.fitting.fit_system", lambda _: pytest.fail("trained again"))
-    fit(parse([*command, "evaluation.draws=20"]))
+    monkeypatch.setattr("prerank.fitting.train", lambda _: pytest.fail("trained again"))
+    fit_system(parse([*command, "evaluation.draws=20"]))
     assert (read_evaluation(folder).draws.shape[1], config_from(folder / "config.yaml").evaluation.draws) == (20, 20)
     with monkeypatch.context() as patch:  # a measurement that is killed while it resamples
         patch.setattr("prerank.fitting.evaluate_predictions", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            fit(parse([*command, "evaluation.draws=30"]))
+            fit_system(parse([*command, "evaluation.draws=30"]))
     assert not (folder / "metrics.json").exists()
     (market.reports / "segments.html").unlink()
-    fit(parse([*command, "evaluation.draws=20"]))
+    fit_system(parse([*command, "evaluation.draws=20"]))
     assert (market.reports / "segments.html").exists()
     assert read_evaluation(folder).draws.shape[1] == 20
     written = (folder / "metrics.json").stat().st_mtime_ns
-    fit(parse([*command, "evaluation.draws=20"]))
+    fit_system(parse([*command, "evaluation.draws=20"]))
     assert (folder / "metrics.json").stat().st_mtime_ns == written

@@ -14,7 +14,7 @@ from configs.stages import read_json
 from configs.worlds import load_world
 from graph.marketplace.replay import Bound, ReplayLog
 from prerank.ab import replays
-from prerank.ab.experiment import compare_systems, plans_of
+from prerank.ab.experiment import plans_of, replay_systems
 from prerank.ab.replays import AGAIN, OTHER_LUCK, read_replay, segment_rows
 from prerank.ab.report import tables_of
 from prerank.encoding.batches import EncodedLog
@@ -90,7 +90,7 @@ def test_a_replay_from_end_to_end(market, monkeypatch):
     request = parse(
         [f"runs_folder={market.config.runs_folder}", "run=market", "ab.days=1", "ab.systems=[grace]", "ab.draws=50"]
     )
-    path = compare_systems(request)
+    path = replay_systems(request)
     report = json.loads(path.read_text())
     run = report["runs"]["market"]
     assert report["simulated"] is True
@@ -111,7 +111,7 @@ def test_a_replay_from_end_to_end(market, monkeypatch):
     text = (path.parent / "ab.md").read_text()
     assert all("simulated" in line for line in text.splitlines() if line.startswith("#"))
     monkeypatch.setattr(replays, "replay", None)
-    assert compare_systems(request) == path
+    assert replay_systems(request) == path
 
 
 def test_sums_are_those_of_the_replayed_rows(two_runs, fake_replay):
@@ -162,7 +162,7 @@ def test_the_tail_holds_what_training_hardly_showed(market):
 
 @pytest.mark.usefixtures("fake_replay")
 def test_worlds_are_told_apart_and_together(two_runs):
-    report = read_json(compare_systems(two_runs("ab.draws=50", "ab.systems=[grace]")))
+    report = read_json(replay_systems(two_runs("ab.draws=50", "ab.systems=[grace]")))
     assert report["across"]["worlds"] == 2
     for metric in METRICS:
         each = [report["runs"][name]["uplift"]["all"][metric]["grace"] for name in ("one", "two")]
@@ -179,10 +179,10 @@ def test_worlds_are_told_apart_and_together(two_runs):
 def test_a_killed_command_goes_on_with_the_next_run(two_runs, fake_replay):
     fake_replay.fail_at = 1
     with pytest.raises(KeyboardInterrupt):
-        compare_systems(two_runs(*LIGHT, "ab.draws=50"))
+        replay_systems(two_runs(*LIGHT, "ab.draws=50"))
     assert [seed for seed, _ in fake_replay.calls] == [0]
     fake_replay.fail_at = None
-    compare_systems(two_runs(*LIGHT, "ab.draws=50"))
+    replay_systems(two_runs(*LIGHT, "ab.draws=50"))
     assert fake_replay.calls == [(0, {OTHER_LUCK: 1}), (1, {OTHER_LUCK: 1})]
 
 
@@ -213,13 +213,13 @@ def test_other_fusion_weights_need_another_replay(market, monkeypatch):
 @pytest.mark.usefixtures("fake_replay")
 def test_a_control_that_does_not_repeat_itself_is_told(two_runs, monkeypatch, capsys):
     monkeypatch.setattr(replays, "same", lambda *_: False)
-    compare_systems(two_runs(*LIGHT, "ab.draws=50"))
+    replay_systems(two_runs(*LIGHT, "ab.draws=50"))
     assert "did not repeat itself" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("fake_replay")
 def test_the_production_pre_ranker_may_be_the_control(two_runs):
-    report = read_json(compare_systems(two_runs("ab.control=logging", "ab.systems=[popularity]", "ab.draws=50")))
+    report = read_json(replay_systems(two_runs("ab.control=logging", "ab.systems=[popularity]", "ab.draws=50")))
     assert set(report["across"]["uplift"]["all"]["cvr"]) == {"popularity", "random", "oracle"}
 
 
@@ -242,7 +242,7 @@ def test_systems_that_not_every_run_has_are_left_out_aloud(two_runs, capsys):
 )
 def test_what_cannot_be_replayed_is_refused_before_anything_runs(two_runs, fake_replay, overrides, message):
     with pytest.raises(InputError, match=message):
-        compare_systems(two_runs(*overrides))
+        replay_systems(two_runs(*overrides))
     assert not fake_replay.calls
 
 
@@ -256,4 +256,4 @@ def test_a_real_log_is_refused(tmp_path):
     request = parse(["data=contract", f"data.path={tmp_path}", f"runs_folder={tmp_path}", "run=real"])
     save(request.config, request.run.config)
     with pytest.raises(InputError, match="only the simulated marketplace can be replayed"):
-        compare_systems(parse([f"runs_folder={tmp_path}", "run=real"]))
+        replay_systems(parse([f"runs_folder={tmp_path}", "run=real"]))

@@ -9,7 +9,7 @@ import pytest
 from configs.command import parse
 from configs.errors import InputError
 from prerank.compare import cost
-from prerank.compare.comparison import compare
+from prerank.compare.comparison import compare_systems
 from prerank.compare.cost import cpu_model
 from prerank.experiment import fits, progress
 from prerank.experiment.pool import Answer
@@ -45,7 +45,7 @@ def ask(tmp_path_factory):
 def made(ask):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(progress, "carry_out", carry_out_here)
-        return compare(ask("compare.systems=[popularity,lightgbm]"))
+        return compare_systems(ask("compare.systems=[popularity,lightgbm]"))
 
 
 def test_the_whole_comparison(made):
@@ -80,7 +80,7 @@ def test_the_whole_comparison(made):
 def test_a_second_time_nothing_is_fitted_and_nothing_is_measured(made, ask, monkeypatch, capsys):
     before = {file: file.stat().st_mtime_ns for file in made.files[0].parent.rglob("*") if "_" in file.name}
     monkeypatch.setattr("prerank.experiment.pool._Process", None)
-    again = compare(ask("compare.systems=[popularity,lightgbm]"))
+    again = compare_systems(ask("compare.systems=[popularity,lightgbm]"))
     printed = capsys.readouterr().out
     assert "2 finished before, 0 to make" in " ".join(printed.split())
     rows = [line.strip("│ ").split() for line in printed.splitlines()]
@@ -100,7 +100,7 @@ def test_a_fit_that_breaks_is_told_and_the_others_go_on(made, ask, monkeypatch):
     monkeypatch.setattr(fits, "fit", breaking)
     monkeypatch.setattr(progress, "carry_out", carry_out_here)
     with pytest.raises(InputError, match=r"1 fits failed; .*marketplace_tiny seed 0 mmoe \(it broke\)"):
-        compare(ask("compare.systems=[popularity,mmoe,ple]"))
+        compare_systems(ask("compare.systems=[popularity,mmoe,ple]"))
     found = json.loads(made.files[0].read_text())
     (data,) = found["data"]
     assert data["failed"] == [{"system": "mmoe", "seed": 0, "reason": "it broke"}]
@@ -126,7 +126,7 @@ def test_a_fit_that_is_made_again_is_measured_again(made, monkeypatch, capsys):
 
     monkeypatch.setattr(cost, "carry_out", unable)
     request = parse([f"runs_folder={folder.parents[1]}", "run=c", *QUICK, "compare.systems=[popularity,lightgbm]"])
-    assert compare(request).content["data"][0]["cost"]["lightgbm"]["latency"] is None
+    assert compare_systems(request).content["data"][0]["cost"]["lightgbm"]["latency"] is None
     assert "lightgbm: the scoring latency was not measured: no time" in capsys.readouterr().out
     assert [fit["system"] for fit in tasks[0].arguments["fits"]] == ["lightgbm"]
     (measured,) = cost.measure_all(**tasks[0].arguments)

@@ -19,7 +19,7 @@ from configs.stages import Run
 from graph.logs.prepare import prepare_log
 from prerank.dashboard import figures as dashboard_figures
 from prerank.dashboard.page import write_dashboard
-from prerank.fitting import fit
+from prerank.fitting import fit_system
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7*7 }}\u2028"
 ITEMS, REQUESTS, LENGTH, DAYS = 30, 90, 10, 3
@@ -68,7 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     save(request.config, request.run.config)
     prepare_log(request)
     for model in ("popularity", "lightgbm"):
-        fit(parse([*asked, f"model={model}", "model.lightgbm.trees=5"]))
+        fit_system(parse([*asked, f"model={model}", "model.lightgbm.trees=5"]))
     return request.run
 
 

@@ -12,7 +12,7 @@ from configs.errors import InputError
 from configs.stages import read_json
 from prerank import systems
 from prerank.evaluating import evaluate
-from prerank.fitting import fit
+from prerank.fitting import fit_system
 from prerank.tune.space import SPACES, read_space
 
 MODULE = """
@@ -49,7 +49,7 @@ def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_is_fitted_and_evaluated_as_ours_are(random_run: Callable[..., Invocation]) -> None:
     small = ["model.experts.hidden=[8]", "model.experts.tower=[4]", "prerank.max_epochs=1", "prerank.batch_size=64"]
     invocation = random_run("model=clicks_only", *small, "evaluation.draws=10", "prerank.threads=1")
-    folder = fit(invocation)
+    folder = fit_system(invocation)
     assert folder.name == "clicks_only"
     figures = read_json(folder / "metrics.json")
     assert figures["test"]["all"]["auc_click"]["value"] is not None

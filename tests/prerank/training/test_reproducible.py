@@ -9,7 +9,7 @@ import pytest
 
 from prerank import systems
 from prerank.encoding.batches import EncodedLog
-from prerank.fitting import fit_system
+from prerank.fitting import train
 from prerank.training.contracts import Work
 from pretrain.embeddings import EmbeddingTable
 
@@ -29,7 +29,7 @@ def test_two_threads_fit_the_same_system_twice(
     for folder in ("once", "again"):
         (tmp_path / folder).mkdir()
         work = Work(config, encoded, psi if systems.find(config.model).NEEDS_PSI else None, tmp_path / folder)
-        predictions = fit_system(work).predict(encoded.split("test"))
+        predictions = train(work).predict(encoded.split("test"))
         heads = (predictions.click, predictions.order, predictions.rank)
         logits.append([head.tobytes() for head in heads if head is not None])
     assert logits[0] == logits[1]

@@ -18,13 +18,13 @@ from configs.errors import InputError
 from configs.stages import Stage
 from prerank.encoding.batches import EncodedLog
 from prerank.experiment.pool import Answer
-from prerank.fitting import fit
+from prerank.fitting import fit_system
 from prerank.systems.ple import PLE
 from prerank.systems.popularity import Popularity
 from prerank.training.contracts import Predictions
 from prerank.tune import progress, trial
 from prerank.tune.search import Outcome
-from prerank.tune.tuning import tune
+from prerank.tune.tuning import tune_system
 from pretrain.embeddings import EmbeddingTable
 
 Ask = Callable[..., Invocation]
@@ -103,7 +103,7 @@ def results(folder: Path) -> list[tuple]:
 def test_real_trials_resumed_as_if_never_interrupted_with_the_test_split_gone(ask, monkeypatch):
     """An interrupted trial's checkpoint would be read, or refused, if it were taken for this trial's own."""
     command_line = ("model=grace", "tune.trials=3")
-    whole = tune(ask(*command_line, run="whole"))
+    whole = tune_system(ask(*command_line, run="whole"))
     assert [trial.number for trial in whole.trials] == [0, 1, 2]
     assert whole.trials[0].values["prerank.learning_rate"] == 0.02
     assert len({trial.objective for trial in whole.trials}) == 3
@@ -114,14 +114,14 @@ def test_real_trials_resumed_as_if_never_interrupted_with_the_test_split_gone(as
     original = progress.measure
     monkeypatch.setattr(progress, "measure", interrupting(original, at=2))
     with pytest.raises(KeyboardInterrupt):
-        tune(request)
+        tune_system(request)
     folder = request.run.root / "tune" / "grace"
     assert len(results(folder)) == 2  # an interrupted search has a report too
     left = folder / "work" / "002" / "checkpoints" / "last.ckpt"
     left.parent.mkdir(parents=True)
     left.write_text("half a checkpoint")
     monkeypatch.setattr(progress, "measure", original)
-    resumed = tune(request)
+    resumed = tune_system(request)
     assert results(resumed.folder) == results(whole.folder)
     assert not left.exists()
     assert not list(folder.rglob("*.ckpt"))
@@ -142,64 +142,64 @@ def interrupting(measure, at: int):
 
 def test_a_long_search_in_parts_is_the_same(ask, valley):
     """Past the random trials, where every finished one counts."""
-    whole = tune(ask("model=ple", "tune.trials=11", run="whole"))
+    whole = tune_system(ask("model=ple", "tune.trials=11", run="whole"))
     for count in (1, 9, 11):
-        parts = tune(ask("model=ple", f"tune.trials={count}", run="parts"))
+        parts = tune_system(ask("model=ple", f"tune.trials={count}", run="parts"))
     assert results(parts.folder) == results(whole.folder)
     assert len(valley) == 22  # finished trials are not repeated
     assert whole.best.objective > whole.trials[0].objective
-    assert tune(ask("model=ple", "tune.trials=11", run="whole")).trials == whole.trials
+    assert tune_system(ask("model=ple", "tune.trials=11", run="whole")).trials == whole.trials
     assert len(valley) == 22
-    shorter = tune(ask("model=ple", "tune.trials=5", run="whole"))
+    shorter = tune_system(ask("model=ple", "tune.trials=5", run="whole"))
     assert shorter.trials == whole.trials[:5]  # the same budget for all, even where more was made
 
 
 def test_another_seed_searches_elsewhere(ask, valley):
-    tune(ask("model=ple", "tune.trials=3", "seed=1"))
-    tune(ask("model=ple", "tune.trials=3", "seed=2", run="other"))
+    tune_system(ask("model=ple", "tune.trials=3", "seed=1"))
+    tune_system(ask("model=ple", "tune.trials=3", "seed=2", run="other"))
     assert valley[0] == valley[3]
     assert len(set(valley)) == 5  # nor is a trial's draw that of the one before
 
 
 def test_records_of_another_search_are_not_read(ask, valley, capsys):
-    tune(ask("model=ple", "tune.trials=1"))
+    tune_system(ask("model=ple", "tune.trials=1"))
     assert "other searches" not in capsys.readouterr().out
     for made, other in enumerate(("model.dimension=8", "seed=1", "tune.objective=[gauc_click]"), start=1):
-        assert len(tune(ask("model=ple", "tune.trials=1", other)).trials) == 1
+        assert len(tune_system(ask("model=ple", "tune.trials=1", other)).trials) == 1
         assert f"model=ple: {made} trials of other searches are not read" in capsys.readouterr().out
         assert len(valley) == 1 + made
-    tune(ask("model=ple", "tune.trials=1", "prerank.threads=2", "evaluation.draws=20"))  # nothing that matters
+    tune_system(ask("model=ple", "tune.trials=1", "prerank.threads=2", "evaluation.draws=20"))  # nothing that matters
     assert len(valley) == 4
 
 
 def test_another_psi_is_another_search_for_systems_that_need_it(ask, valley):
     for system, repeated in (("grace", 2), ("ple", 1)):
         request = ask(f"model={system}", "tune.trials=1", run=system)
-        tune(request)
+        tune_system(request)
         stage = Stage(request.run.pretrain, {"made": "again"})
         kept = shutil.copytree(request.run.psi, request.run.root / "kept")
         stage.start()
         shutil.move(kept, request.run.psi)
         stage.finish()
         valley.clear()
-        tune(request)
+        tune_system(request)
         assert len(valley) == repeated - 1
 
 
 def test_a_damaged_record_is_named(ask, valley):
-    tuned = tune(ask("model=ple", "tune.trials=2"))
+    tuned = tune_system(ask("model=ple", "tune.trials=2"))
     record = next(tuned.folder.glob("trials/*/001.json"))
     record.write_text('{"number": 1}')
     with pytest.raises(InputError, match=r"001.json is no record of a trial: delete it"):
-        tune(ask("model=ple", "tune.trials=2"))
+        tune_system(ask("model=ple", "tune.trials=2"))
     record.unlink()
-    assert len(tune(ask("model=ple", "tune.trials=2")).trials) == 2
+    assert len(tune_system(ask("model=ple", "tune.trials=2")).trials) == 2
     assert len(valley) == 3
 
 
 def test_the_best_file_is_what_fit_takes(ask, capsys):
     request = ask("model=ple", "tune.trials=3", "tune.objective=[gauc_click,recall_at_3,score_auc_click]")
-    tuned = tune(request)
+    tuned = tune_system(request)
     best = tuned.best
     assert yaml.safe_load(tuned.best_file.read_text()) == {
         "prerank": {"learning_rate": best.values["prerank.learning_rate"]},
@@ -210,12 +210,12 @@ def test_the_best_file_is_what_fit_takes(ask, capsys):
     asked = parse(words[3:])
     assert asked.config.prerank.learning_rate == best.values["prerank.learning_rate"]
     assert asked.config.model.experts.hidden == [8]
-    figures = json.loads((fit(asked) / "metrics.json").read_text())["validation"]["all"]
+    figures = json.loads((fit_system(asked) / "metrics.json").read_text())["validation"]["all"]
     assert {name: figures[name]["value"] for name in best.outcome.parts} == best.outcome.parts
 
 
 def test_nothing_to_tune(ask, capsys):
-    tuned = tune(ask("model=popularity"))
+    tuned = tune_system(ask("model=popularity"))
     assert "nothing to tune" in capsys.readouterr().out
     assert [(trial.number, trial.values) for trial in tuned.trials] == [(0, {})]
     assert tuned.best is tuned.trials[0]
@@ -241,7 +241,7 @@ def test_a_failed_trial_is_told_and_the_search_goes_on(ask, monkeypatch, capsys)
         return outcome or original(work)
 
     monkeypatch.setattr(PLE, "fit", failing)
-    tuned = tune(ask("model=ple", "tune.trials=5"))
+    tuned = tune_system(ask("model=ple", "tune.trials=5"))
     assert [trial.failed for trial in tuned.trials] == [False, True, True, True, False]
     reasons = [trial.outcome.reason for trial in tuned.trials]
     assert reasons[1:3] == ["too steep", "ZeroDivisionError: oh"]
@@ -253,7 +253,7 @@ def test_a_failed_trial_is_told_and_the_search_goes_on(ask, monkeypatch, capsys)
     assert "ZeroDivisionError" in (tuned.folder / "output.log").read_text()
     assert json.loads((tuned.folder / "tune.json").read_text())["failed"] == 3
     assert not list((tuned.folder / "work").iterdir())
-    assert tune(ask("model=ple", "tune.trials=5")).trials == tuned.trials  # failed ones are not repeated
+    assert tune_system(ask("model=ple", "tune.trials=5")).trials == tuned.trials  # failed ones are not repeated
 
 
 def test_a_search_whose_trials_all_failed(ask, idle_space, monkeypatch):
@@ -263,7 +263,7 @@ def test_a_search_whose_trials_all_failed(ask, idle_space, monkeypatch):
     monkeypatch.setattr(Popularity, "fit", failing)
     request = ask("model=popularity", "tune.trials=2", idle_space)
     with pytest.raises(InputError, match=r"all 2 trials failed, the first with: no such luck; .*output.log; delete"):
-        tune(request)
+        tune_system(request)
     folder = request.run.root / "tune" / "popularity"
     assert json.loads((folder / "tune.json").read_text())["best"] is None
     assert "No trial has succeeded" in (folder / "tune.md").read_text()
@@ -277,13 +277,13 @@ def test_a_full_disk_is_no_failed_trial(ask, idle_space, monkeypatch):
     monkeypatch.setattr(Popularity, "fit", full)
     request = ask("model=popularity", "tune.trials=2", idle_space)
     with pytest.raises(OSError, match="No space"):
-        tune(request)
+        tune_system(request)
     assert not list((request.run.root / "tune").rglob("trials/*/*.json"))
 
 
 def test_several_at_a_time_measure_the_same(ask, idle_space):
-    alone = tune(ask("model=popularity", "tune.trials=2", idle_space, run="alone"))
-    together = tune(ask("model=popularity", "tune.trials=2", "tune.workers=2", idle_space))
+    alone = tune_system(ask("model=popularity", "tune.trials=2", idle_space, run="alone"))
+    together = tune_system(ask("model=popularity", "tune.trials=2", "tune.workers=2", idle_space))
     for one, other in zip(alone.trials, together.trials, strict=True):
         assert (one.values, one.outcome.parts) == (other.values, other.outcome.parts)
 
@@ -298,7 +298,7 @@ def test_a_process_that_dies_is_a_failed_trial(ask, idle_space, monkeypatch):
                 hear(Answer(task.subject, {"seconds": 1.0, "parts": dict.fromkeys(task.arguments["objective"], 0.5)}))
 
     monkeypatch.setattr(progress, "carry_out", carry_out)
-    tuned = tune(ask("model=popularity", "tune.trials=3", "tune.workers=2", idle_space))
+    tuned = tune_system(ask("model=popularity", "tune.trials=3", "tune.workers=2", idle_space))
     assert [trial.objective for trial in tuned.trials] == [0.5, None, 0.5]
     reason = tuned.trials[1].outcome.reason
     assert reason.startswith("its process ended with status -9 before it was done; what it printed is in ")
@@ -318,7 +318,7 @@ def test_a_fault_of_the_machine_in_a_process_is_no_failed_trial(ask, idle_space,
     monkeypatch.setattr(trial, "measure", full)
     request = ask("model=popularity", "tune.trials=3", "tune.workers=2", idle_space)
     with pytest.raises(InputError, match="the disk is full"):
-        tune(request)
+        tune_system(request)
     assert not list((request.run.root / "tune").rglob("trials/*/*.json"))
 
 
@@ -328,7 +328,7 @@ def test_values_at_the_edge_are_warned_of_where_more_is_allowed(ask, tmp_path, c
     space["common"]["model.experts.dropout"] = {"low": 0.0, "high": 0.3}
     (tmp_path / "edge.yaml").write_text(yaml.safe_dump(space))
     line = ("model=ple", f"tune.space={tmp_path / 'edge.yaml'}", "prerank.learning_rate=0.0105", "tune.trials=1")
-    tuned = tune(ask(*line))
+    tuned = tune_system(ask(*line))
     # Dropout is 0, at its edge too, but there is none below 0.
     assert json.loads((tuned.folder / "tune.json").read_text())["at_the_edge"] == ["prerank.learning_rate"]
     assert "prerank.learning_rate=0.0105 lies at the edge of 0.0105 to 0.1" in capsys.readouterr().out

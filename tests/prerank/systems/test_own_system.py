@@ -11,7 +11,7 @@ from configs.command import Invocation, parse
 from configs.errors import InputError
 from configs.stages import read_json
 from prerank import systems
-from prerank.evaluating import evaluate
+from prerank.evaluating import evaluate_system
 from prerank.fitting import fit_system
 from prerank.tune.space import SPACES, read_space
 
@@ -53,7 +53,7 @@ def test_it_is_fitted_and_evaluated_as_ours_are(random_run: Callable[..., Invoca
     assert folder.name == "clicks_only"
     figures = read_json(folder / "metrics.json")
     assert figures["test"]["all"]["auc_click"]["value"] is not None
-    assert read_json(evaluate(invocation)) == figures
+    assert read_json(evaluate_system(invocation)) == figures
 
 
 @pytest.mark.usefixtures("own_model")

@@ -132,3 +132,15 @@ def test_a_fit_that_is_made_again_is_measured_again(made, monkeypatch, capsys):
     (measured,) = cost.measure_all(**tasks[0].arguments)
     assert measured["scoring_ms"] > 0
     assert measured["candidates"] == 1000
+
+
+def test_another_key_makes_the_fits_anew_that_read_it_and_keeps_what_they_share(made, ask, monkeypatch):
+    run = made.files[0].parent / "marketplace_tiny" / "seed-0"
+    stages = {stage: (run / stage / "manifest.json").stat().st_mtime_ns for stage in ("logs", "graph", "pretrain")}
+    identity = json.loads((run / "prerank" / "lightgbm" / "manifest.json").read_text())["identity"]
+    monkeypatch.setattr(progress, "carry_out", carry_out_here)
+    monkeypatch.setattr(cost, "carry_out", lambda *_: None)
+    again = compare(ask("compare.systems=[popularity,lightgbm]", "model.lightgbm.trees=2"))
+    assert again.content["data"][0]["seeds"] == {"popularity": [0], "lightgbm": [0]}
+    assert json.loads((run / "prerank" / "lightgbm" / "manifest.json").read_text())["identity"] != identity
+    assert {stage: (run / stage / "manifest.json").stat().st_mtime_ns for stage in stages} == stages

@@ -12,7 +12,7 @@ from configs.layers import group_names
 from configs.schema import Config
 from prerank.compare.plan import ComparedData, compared_data
 from prerank.compare.tuned import TunedKeys, read_tuned
-from prerank.experiment.jobs import ONE_THREAD, STAGES, Fit, Job, arguments_of, fingerprint_of
+from prerank.experiment.jobs import ONE_THREAD, STAGES, Fit, Job, arguments_of, fingerprint_of, read_by
 
 DRAWS = {True: 200, False: 2000}
 """Bootstrap draws where the command does not say: of a market (its interval comes from seeds), of a real log."""
@@ -93,7 +93,7 @@ def _data_set(data: ComparedData, seeds: tuple[int, ...], tuned: Mapping[str, Tu
         overrides = (
             f"evaluation.draws={DRAWS[market]}",
             *arguments_of(tuning.keys),
-            *data.arguments,
+            *read_by(system, data.arguments),
             f"model={system}",
             *ONE_THREAD,
         )

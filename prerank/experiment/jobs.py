@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from configs.command import Invocation, settings
+from configs.options import within
 from configs.schema import Config
 from configs.stages import Run, fingerprint, read_json, source_fingerprint, write_json
 from configs.worlds import load_world
+from prerank import systems
 from prerank.evaluation.evaluation import measured_with
 from prerank.experiment.pool import Task
 
@@ -161,6 +163,13 @@ def asked_arguments(invocation: Invocation, keys: Iterable[str]) -> list[str]:
     """Keys of a command as arguments of another one."""
     values = settings(invocation.config)
     return [argument(key, reduce(lambda place, name: place[name], key.split("."), values)) for key in keys]
+
+
+def read_by(system: str, arguments: Iterable[str]) -> list[str]:
+    """Arguments of several systems' fits less those of ``model`` that this one does not read and would refuse."""
+    read = systems.find(system).KEYS
+    keys = {text: text.split("=", 1)[0] for text in arguments}
+    return [text for text, key in keys.items() if not within(key, ("model",)) or within(key, read)]
 
 
 def fingerprint_of(config: Config) -> str:

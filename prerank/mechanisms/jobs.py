@@ -13,7 +13,7 @@ from pathlib import Path
 from configs.command import Invocation, parse
 from configs.errors import InputError
 from configs.schema import Config
-from prerank.experiment.jobs import ONE_THREAD, Fit, Job, arguments_of, asked_arguments, fingerprint_of
+from prerank.experiment.jobs import ONE_THREAD, Fit, Job, arguments_of, asked_arguments, fingerprint_of, read_by
 from prerank.mechanisms.plan import Condition, MechanismPlan, Module, SystemVariant
 
 DRAWS = 200
@@ -77,9 +77,9 @@ def _fits(
     condition: Condition, variant: SystemVariant, called: str, seeds: Iterable[int], root: Path, common: Sequence[str]
 ) -> dict[int, Fit]:
     """Seed → fit of a system in a condition."""
-    keys = {**condition.overrides, **variant.overrides}
+    shared = read_by(variant.model, [*common, *arguments_of(condition.overrides)])
     own = ["data=marketplace", f"data.world={condition.world}", f"model={variant.model}"]
-    arguments = (*common, *own, *arguments_of(keys))
+    arguments = (*shared, *own, *arguments_of(variant.overrides))
     configuration = fingerprint_of(parse(arguments, remember=False).config)
     return {
         seed: Fit(root, condition.name, _run_name(seed, called), variant.model, seed, arguments, configuration)

@@ -99,6 +99,15 @@ def test_what_a_fit_is_told(planned, tmp_path):
     assert [(job.seed, [f.system for f in job.fits]) for job in made.jobs] == [(s, ["ple", "grace"]) for s in (4, 5)]
 
 
+def test_a_key_of_one_system_goes_to_the_fits_that_read_it(planned):
+    data = planned("data.world=tiny", "model.rank.weight=0.7", "model.dimension=8").data[0]
+    assert "model.rank.weight=0.7" in data.fits["grace"][0].arguments
+    assert not any(text.startswith("model.rank.weight") for text in data.fits["ple"][0].arguments)
+    assert all("model.dimension=8" in data.fits[system][0].arguments for system in ("ple", "grace"))
+    plain = planned("data.world=tiny", "model.dimension=8").data[0]
+    assert data.fits["ple"][0].configuration == plain.fits["ple"][0].configuration
+
+
 def test_seeds_of_a_real_log_share_it_but_not_psi(planned, tmp_path):
     log = write(tmp_path / "log.parquet", "x")
     first = planned("data=trivago", f"data.path={log}")

@@ -37,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("notebook")
 
 
+@pytest.mark.timeout(900)  # a comparison starts processes
 @pytest.mark.parametrize(("room", "name"), NAMES, ids=[name for _, name in NAMES])
 def test_the_example_of_a_public_name_holds(
     room: str, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch

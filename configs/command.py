@@ -36,14 +36,14 @@ class Invocation:
         config: the configuration.
         run: the run that it names.
         asked: the keys that the command line, its files and its experiment set themselves.
-        told: those of a command, without its experiment, which is about other systems and commands too.
+        overrides: those of a command but its experiment's, which is about other systems and commands too.
         command: what they were parsed for.
     """
 
     config: Config
     run: Run
     asked: frozenset[str]
-    told: frozenset[str] = frozenset()
+    overrides: frozenset[str] = frozenset()
     command: Command = ANYTHING
 
     def save(self, path: Path) -> None:
@@ -70,13 +70,13 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
         ('marketplace', 'notebook')
     """
     schema = OmegaConf.structured(Config)
-    files, overrides = layers.split(arguments)
-    everything = [*map(layers.of_file, files), *map(layers.of_override, overrides)]
+    files, texts = layers.split(arguments)
+    everything = [*map(layers.of_file, files), *map(layers.of_override, texts)]
     naming = layers.merge([schema, *(layer.content for layer in everything)], command)
     run = Run(Path(naming.runs_folder) / naming.run)
     settled = layers.remembered(run) if remember else None
     asked = [layers.taken(layer, command, run, settled) for layer in everything]
-    told = _keys_of(asked) if command is not ANYTHING else frozenset()
+    overrides = _keys_of(asked) if command is not ANYTHING else frozenset()
     data, model, experiment = (_last(asked, key) for key in GROUPS.values())
 
     contents = [schema] if settled is None else [schema, settled]
@@ -94,7 +94,7 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
     config = OmegaConf.to_object(merged)
     assert isinstance(config, Config)
     check_ranges(config)
-    return Invocation(config, run, _keys_of(asked), told, command)
+    return Invocation(config, run, _keys_of(asked), overrides, command)
 
 
 def main(name: str | Command, arguments: Sequence[str] | None = None) -> int:

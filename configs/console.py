@@ -24,12 +24,12 @@ def warn(text: str) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; the first column is left-aligned text, the others are right-aligned."""
-    made = Table(title=title, title_justify="left", header_style="bold")
+    grid = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        grid.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        made.add_row(*(str(cell) for cell in row))
-    console.print(made, markup=False)
+        grid.add_row(*(str(cell) for cell in row))
+    console.print(grid, markup=False)
 
 
 def progress() -> Progress:

@@ -168,7 +168,7 @@ def refuse_unread(invocation: Invocation) -> None:
     """
     system = invocation.config.model.name
     read = ("model.name", *systems.named(system).KEYS)
-    for key in sorted(invocation.told):
+    for key in sorted(invocation.overrides):
         if within(key, ("model",)) and not within(key, read):
             readers = [name for name in group_names("model") if within(key, systems.named(name).KEYS)]
             raise InputError(

@@ -65,20 +65,20 @@ def run_details(run: Run, systems: Sequence[str], baselines: Sequence[str]) -> d
     except InputError as error:
         warn(f"the dashboard has no attributes, curves and lists: {error}")
         return details_content({}, baselines, {}, dict.fromkeys(systems, str(error)), None)
-    found: dict[str, Details] = {}
+    measured: dict[str, Details] = {}
     left_out: dict[str, str] = {}
     for system in systems:
         try:
-            found[system] = _system(run, system, shared)
+            measured[system] = _system(run, system, shared)
         # A column of another type or a manifest of another form must not end a fit that has succeeded.
         except (InputError, KeyError, TypeError, ValueError, OSError) as error:
             left_out[system] = str(error)
             warn(f"the dashboard has no attributes, curves and lists of {system}: {error}")
-    return details_content(found, baselines, shared.left_out, left_out, _requests(run, found, baselines, shared))
+    return details_content(measured, baselines, shared.left_out, left_out, _requests(run, measured, baselines, shared))
 
 
 def details_content(
-    found: Mapping[str, Details],
+    measured: Mapping[str, Details],
     baselines: Sequence[str],
     columns_left_out: Mapping[str, str],
     left_out: Mapping[str, str],
@@ -90,10 +90,10 @@ def details_content(
     order of ``metrics[system][split]``; ``differences[baseline]`` likewise ``[value, low, high, p_holm]`` or null.
     """
     reasons: dict[str, int] = {}
-    splits = {system: details.content["splits"] for system, details in found.items()}
+    splits = {system: details.content["splits"] for system, details in measured.items()}
     first: dict[str, Any] = next(iter(splits.values()), {})
     return {
-        "attributes": next((details.content["attributes"] for details in found.values()), []),
+        "attributes": next((details.content["attributes"] for details in measured.values()), []),
         "metrics": {
             system: {split: part["metrics"] for split, part in parts.items()} for system, parts in splits.items()
         },
@@ -101,7 +101,7 @@ def details_content(
             system: {split: _cells(part["cells"], reasons) for split, part in parts.items()}
             for system, parts in splits.items()
         },
-        "differences": {baseline: _compared(baseline, found) for baseline in baselines if baseline in found},
+        "differences": {baseline: _compared(baseline, measured) for baseline in baselines if baseline in measured},
         "reasons": list(reasons),
         "draws": DRAWS,
         "sampled": {split: [part["requests"], part["of_requests"]] for split, part in first.items()},
@@ -145,17 +145,17 @@ def _context(run: Run, system: str, encoded: EncodedLog) -> EvaluationContext:
 
 
 def _requests(
-    run: Run, found: Mapping[str, Details], baselines: Sequence[str], shared: RunLog
+    run: Run, measured: Mapping[str, Details], baselines: Sequence[str], shared: RunLog
 ) -> dict[str, Any] | None:
     """The differing requests of the last split that there is, among systems that were measured on the same rows."""
-    first = next(iter(found), None)
+    first = next(iter(measured), None)
     if first is None:
         return None
-    split = next(name for name in reversed(SPLITS) if name in found[first].content["splits"])
-    pairing = found[first].content["splits"][split]["pairing"]
+    split = next(name for name in reversed(SPLITS) if name in measured[first].content["splits"])
+    pairing = measured[first].content["splits"][split]["pairing"]
     scores = {
         system: details.scores[split]
-        for system, details in found.items()
+        for system, details in measured.items()
         if details.content["splits"].get(split, {}).get("pairing") == pairing
     }
     if len(scores) < 2:
@@ -182,22 +182,22 @@ def _each(splits: Mapping[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def _compared(baseline: str, found: Mapping[str, Details]) -> dict[str, Any]:
+def _compared(baseline: str, measured: Mapping[str, Details]) -> dict[str, Any]:
     """Paired differences of every other system to a baseline, with Holm's correction.
 
     The family is what the page shows at once: one metric of one split, all systems and all values of one attribute.
     """
-    compared: dict[str, Any] = {system: {} for system in found if system != baseline}
+    compared: dict[str, Any] = {system: {} for system in measured if system != baseline}
     differences: dict[tuple[str, str, int, int, str], Difference] = {}
     for system, by_split in compared.items():
-        for split, part in found[system].content["splits"].items():
-            cells = _differences(found[system], found[baseline], split)
+        for split, part in measured[system].content["splits"].items():
+            cells = _differences(measured[system], measured[baseline], split)
             if cells is not None:
                 by_split[split] = [[[None] * len(part["metrics"]) for _ in values] for values in part["cells"]]
                 differences |= {(system, split, *place): difference for place, difference in cells.items()}
     for key, difference in holm(differences, family=lambda key: (key[1], key[2], key[4])).items():
         system, split, attribute, value, metric = key
-        column = found[system].content["splits"][split]["metrics"].index(metric)
+        column = measured[system].content["splits"][split]["metrics"].index(metric)
         compared[system][split][attribute][value][column] = _short(difference)
     return compared
 

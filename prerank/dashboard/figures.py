@@ -78,10 +78,10 @@ def read_split(path: Path, split: str) -> tuple[pa.Table, int]:
     if len(part) > MOST_ROWS:
         # Drawn by number alone, so every system of the run keeps the same requests.
         order = np.random.default_rng(0).permutation(requests)
-        held = np.cumsum(np.bincount(request)[order])
-        kept = np.zeros(requests, dtype=bool)
-        kept[order[: max(1, int(np.searchsorted(held, MOST_ROWS, side="right")))]] = True
-        part = part.filter(pa.array(kept[request])).combine_chunks()
+        rows_up_to = np.cumsum(np.bincount(request)[order])
+        chosen = np.zeros(requests, dtype=bool)
+        chosen[order[: max(1, int(np.searchsorted(rows_up_to, MOST_ROWS, side="right")))]] = True
+        part = part.filter(pa.array(chosen[request])).combine_chunks()
     return part, requests
 
 
@@ -169,11 +169,11 @@ def _by_attribute(
         codes = attribute.codes(part)
         cells.append([])
         for place in range(len(attribute.values)):
-            made = measures.statistics(codes == place)
+            statistics = measures.statistics(codes == place)
             cells[-1].append([])
             for name in names:
-                drawn = made[name].draws(resampler)
-                cells[-1][-1].append(figure_of(made[name], drawn, resampler.clusters, confidence).as_json())
+                drawn = statistics[name].draws(resampler)
+                cells[-1][-1].append(figure_of(statistics[name], drawn, resampler.clusters, confidence).as_json())
                 draws.append(drawn.astype(np.float32))
     return names, cells, np.stack(draws) if draws else np.empty((0, resampler.draws), np.float32)
 
@@ -186,22 +186,22 @@ def _curves(
     context: EvaluationContext,
 ) -> dict[str, Any]:
     """Calibration of the click head on exposed rows, and gain curves over all candidates, by segment."""
-    made: dict[str, Any] = {"calibration": {}, "gains": {}}
+    curves: dict[str, Any] = {"calibration": {}, "gains": {}}
     confidence = context.settings.confidence
     for segment, mask in masks.items():
         if "click" in rows.heads and "click" not in context.tasks_off:
-            seen = mask & rows.exposed
-            made["calibration"][segment] = calibration(
-                rows.clicked[seen], rows.heads["click"][seen], rows.cluster[seen], resampler, confidence
+            exposed = mask & rows.exposed
+            curves["calibration"][segment] = calibration(
+                rows.clicked[exposed], rows.heads["click"][exposed], rows.cluster[exposed], resampler, confidence
             )
-        made["gains"][segment] = {
+        curves["gains"][segment] = {
             task: gain_curve(
                 mask & label & measures.candidates, measures.among_candidates, rows.cluster, resampler, confidence
             )
             for task, label in (("click", rows.clicked), ("order", rows.ordered))
             if task not in context.tasks_off
         }
-    return made
+    return curves
 
 
 def _cuts(recall_at: Sequence[int]) -> list[int]:
@@ -219,11 +219,11 @@ def _pairing(part: pa.Table, rows: SplitRows, seed: int) -> str:
 def _read(folder: Path) -> Details:
     content = read_json(folder / "manifest.json")["content"]
     arrays: dict[str, dict[str, Any]] = {"draws": {}, "scores": {}}
-    for kind, found in arrays.items():
+    for kind, by_split in arrays.items():
         for split in content["splits"]:
             path = folder / f"{kind}_{split}.npy"
             try:
-                found[split] = np.load(path, allow_pickle=False)
+                by_split[split] = np.load(path, allow_pickle=False)
             except (OSError, ValueError) as error:
                 raise InputError(f"{path} is not readable ({error})") from None
     return Details(content, arrays["draws"], arrays["scores"])

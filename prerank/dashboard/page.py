@@ -89,9 +89,9 @@ def dashboard_content(
         details: as :func:`prerank.dashboard.details.run_details` makes them; None: of no system.
     """
     systems = ordered_systems(evaluations)
-    found = [evaluation.metrics[split] for evaluation in evaluations.values() for split in evaluation.metrics]
-    metrics = list(dict.fromkeys(metric for split in found for cells in split.values() for metric in cells))
-    segments = {segment for split in found for segment in split}
+    splits = [evaluation.metrics[split] for evaluation in evaluations.values() for split in evaluation.metrics]
+    metrics = list(dict.fromkeys(metric for split in splits for cells in split.values() for metric in cells))
+    segments = {segment for split in splits for segment in split}
     return {
         "run": name,
         "systems": systems,

@@ -23,9 +23,9 @@ from graph.marketplace.world.observed import Observed
 from graph.marketplace.world.state import Seen
 from graph.marketplace.writing import IMPRESSIONS, items_table, queries_table, users_table
 from prerank import systems
-from prerank.encoding.batches import EncodedItems, EncodedLog, EncodedSplit, SideArrays
+from prerank.encoding.batches import EncodedItems, EncodedLog, EncodedSplit
 from prerank.encoding.columns import KEYS, require_columns
-from prerank.encoding.encode import EncodedSide, as_array, encode_side
+from prerank.encoding.encode import as_array, encode_side
 from prerank.encoding.features import counts_by_id
 from prerank.encoding.impressions import Lookup, encode_requests
 from prerank.encoding.schema import STAGES
@@ -132,8 +132,8 @@ class LivePreRanker:
             price=price,
             rank_score=unknown,
             list_length=np.zeros(len(requests), np.int32),
-            pair_features=_arrays(of_pair),
-            request_features=_arrays(encode_requests(requests, self._lookups, columns, tally)),
+            pair_features=of_pair,
+            request_features=encode_requests(requests, self._lookups, columns, tally),
             requests=requests,
         )
 
@@ -166,7 +166,7 @@ def live_items(encoded: EncodedLog, items: pa.Table) -> EncodedItems:
         )
     columns, tally = encoded.schema.columns, Counter[tuple[str, str]]()
     side = encode_side(columns, "item", len(items), lambda column: as_array(items[column.name]), tally)
-    return EncodedItems(_arrays(side), hash_values(item_id), counts, item_id)
+    return EncodedItems(side, hash_values(item_id), counts, item_id)
 
 
 def id_lists(item_id: Int64[np.ndarray, " items"], lists: Int32[np.ndarray, "r h"]) -> pa.ListArray:
@@ -174,7 +174,3 @@ def id_lists(item_id: Int64[np.ndarray, " items"], lists: Int32[np.ndarray, "r h
     there = lists >= 0
     offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(item_id[lists[there]]))
-
-
-def _arrays(side: EncodedSide) -> SideArrays:
-    return SideArrays(side.ids, side.numbers, side.lists)

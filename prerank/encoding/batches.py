@@ -106,7 +106,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class SideArrays:
-    """The arrays of one side, memory-mapped where they lie on disk, and their gathering by row number."""
+    """The arrays of one side, as they are written, memory-mapped where they lie on disk; and their gathering by row."""
 
     ids: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.float32]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from jaxtyping import Float32, Int64
 
 from graph.hashing import hash_ngrams, hash_values
 from prerank.encoding.arrays import ArrayWriter
+from prerank.encoding.batches import SideArrays
 from prerank.encoding.schema import LIST_LENGTH, TEXT_LENGTH, Column, NumberStatistics, list_file, of_side
 
 LARGEST_NUMBER = 1e18
@@ -28,18 +28,9 @@ Tally = Counter[tuple[str, str]]
 """(column, what happened to some of its values) → how many, to be said out loud at the end."""
 
 
-@dataclass(frozen=True)
-class EncodedSide:
-    """The features of one side for some rows, in the layout that is written."""
-
-    ids: Int64[np.ndarray, "rows ids"]
-    numbers: Float32[np.ndarray, "rows numbers"]
-    lists: dict[str, Int64[np.ndarray, "rows length"]]
-
-
 def encode_side(
     columns: tuple[Column, ...], side: str, rows: int, values: Callable[[Column], pa.Array], tally: Tally
-) -> EncodedSide:
+) -> SideArrays:
     """Encode one side's columns of some rows.
 
     Args:
@@ -57,7 +48,7 @@ def encode_side(
             lists[column.name] = encode_text(values(column))
         else:
             lists[column.name] = encode_list(values(column), column.name, tally)
-    return EncodedSide(
+    return SideArrays(
         np.stack(ids, axis=1) if ids else np.empty((rows, 0), np.int64),
         np.stack(numbers, axis=1) if numbers else np.empty((rows, 0), np.float32),
         lists,
@@ -189,7 +180,7 @@ class SideWriter:
             for column in of_side(columns, side, "text", "list")
         }
 
-    def append(self, encoded: EncodedSide) -> None:
+    def append(self, encoded: SideArrays) -> None:
         """Write the next rows."""
         self.ids.append(encoded.ids)
         self.numbers.append(encoded.numbers)

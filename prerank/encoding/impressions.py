@@ -20,8 +20,9 @@ from configs.errors import InputError
 from graph.logs.contract import day_files
 from graph.logs.log import SearchLog
 from prerank.encoding.arrays import ArrayWriter
+from prerank.encoding.batches import SideArrays
 from prerank.encoding.columns import KEYS
-from prerank.encoding.encode import EncodedSide, SideWriter, Tally, as_array, encode_list, encode_side, factorise
+from prerank.encoding.encode import SideWriter, Tally, as_array, encode_list, encode_side, factorise
 from prerank.encoding.schema import STAGES, Column
 
 CHUNK_ROWS = 262_144
@@ -216,7 +217,7 @@ class SplitWriter:
 
 def encode_requests(
     requests: pa.Table, lookups: Mapping[str, Lookup], columns: tuple[Column, ...], tally: Tally
-) -> EncodedSide:
+) -> SideArrays:
     """Encode the request side.
 
     Args:

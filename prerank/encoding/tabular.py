@@ -43,7 +43,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenValues:
     """What the training rows say of the values of a column of ids.
 
     Attributes:
@@ -94,11 +94,11 @@ class TabularEncoder:
             self._add_ids(made, name, hashes, training)
         return made
 
-    def _learn(self, learnt: Hashes) -> Seen:
+    def _learn(self, learnt: Hashes) -> SeenValues:
         known, codes = np.unique(learnt, return_inverse=True)
         count = np.bincount(codes, minlength=len(known)).astype(np.float64)
         events = {task: np.bincount(codes, label, len(known)) for task, label in self.labels.items()}
-        return Seen(known, codes, count, events)
+        return SeenValues(known, codes, count, events)
 
     def _add_ids(self, made: Matrix, name: str, values: Hashes, training: bool) -> None:
         seen = self.seen[name]
@@ -121,7 +121,7 @@ class TabularEncoder:
             )
             made.add(f"{name}:{task}_rate", (seen_events + PRIOR_ROWS * average) / (rows + PRIOR_ROWS))
 
-    def _in_fold(self, seen: Seen, task: str | None) -> Float64[np.ndarray, rows]:
+    def _in_fold(self, seen: SeenValues, task: str | None) -> Float64[np.ndarray, rows]:
         """For each training row, the rows (of a task: positives) of its value in the row's own fold."""
         size = len(seen.known)
         weights = None if task is None else self.labels[task]

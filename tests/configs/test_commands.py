@@ -258,3 +258,10 @@ def test_version_of_a_clone_that_is_not_installed(monkeypatch, capsys):
     declared = re.search(r'^version = "(.*)"$', (REPOSITORY / "pyproject.toml").read_text(), re.M)
     assert declared is not None
     assert capsys.readouterr().out == f"not-installed {declared[1]}\n"
+
+
+def test_the_command_itself_refuses_a_foreign_key(tmp_path, capsys):
+    assert main("prerank.fit", [f"runs_folder={tmp_path}", "graph.degree_cap=3"]) == 2
+    assert "error: graph.degree_cap is read by pretrain.run" in capsys.readouterr().err
+    assert main("index.audit", [f"runs_folder={tmp_path}", "a=x", "trends.runs=[b]"]) == 2
+    assert "error: trends.runs is read by index.trends, not by index.audit" in capsys.readouterr().err

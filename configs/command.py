@@ -63,7 +63,7 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
         InputError: for an unknown key, group or file, or a value of the wrong type, with a suggestion; for a key that
             the command does not read, or another value than its run holds.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> invocation = parse(["run=notebook", "data.world=tiny"])
         >>> invocation.config.data.name, invocation.run.root.name

@@ -16,7 +16,7 @@ class InputError(Exception):
     The message says what was expected, what was found, where, and what to do. Commands print it without a traceback
     and exit with status 2; anything else that is raised is a defect of ours and keeps its traceback.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> parse(["sead=1"])
         Traceback (most recent call last):

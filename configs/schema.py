@@ -545,7 +545,7 @@ class TrendsConfig:
 class Config:
     """Everything a command can be told.
 
-    Example:
+    Examples:
         >>> from configs import Config
         >>> Config().prerank.batch_size
         1024

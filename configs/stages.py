@@ -92,7 +92,7 @@ def source_fingerprint(path: Path) -> str:
 class Run:
     """Where the parts of one run lie. ``root`` is ``runs/<run>``.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from configs import Run
         >>> Run(Path("runs/notebook")).psi.as_posix()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from html import unescape
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from latex2mathml.converter import convert
 
 from configs.reference import commands, keys
 
+ROOMS = ("configs", "graph", "pretrain", "prerank", "index")
 ROOT = Path(__file__).parents[1]
 GENERATED = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
@@ -43,7 +45,16 @@ def _section(file: str, heading: str) -> str:
     return text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0].strip()
 
 
+def _api() -> str:
+    parts = []
+    for room in ROOMS:
+        names = import_module(room).__all__
+        parts += [f"## `{room}`", *(f"::: {room}.{name}" for name in names)]
+    return "\n\n".join(parts)
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "api": _api,
     "commands": commands,
     "keys": keys,
     "how to add a system": lambda: _section("CONTRIBUTING.md", "How to add a system"),

@@ -37,7 +37,7 @@ def build_graph(invocation: Invocation, log: SearchLog) -> Graph:
         InputError: for settings that fit no graph or not this log, if nothing was engaged, or if the log's training
             rows are not what its ``log.json`` says.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from graph import build_graph, prepare_log
         >>> invocation = parse(["run=notebook", "data.world=tiny"])

@@ -80,7 +80,7 @@ class Graph:
         facts: the content of ``graph.json``.
         identity: of the stage that made it, to be named as an input by later stages.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from graph import Graph
         >>> graph = Graph.open(parse(["run=notebook"]).run.graph)

@@ -37,7 +37,7 @@ def evaluate_system(invocation: Invocation) -> Path:
         InputError: if the system is not fitted, or was fitted on columns or a ψ that have changed since, or if a model
             or data key asked for is not what it was fitted with.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from prerank import evaluate_system
         >>> asked = ["run=notebook", "evaluation.draws=100"]

@@ -41,7 +41,7 @@ def fit_system(invocation: Invocation) -> Path:
     Raises:
         InputError: if the run has no log or ψ, or belongs to other data.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from prerank import fit_system
         >>> quick = ["run=notebook", "prerank.max_epochs=1", "evaluation.draws=50"]

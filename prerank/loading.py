@@ -46,7 +46,7 @@ def load_system(invocation: Invocation) -> LoadedSystem:
     Raises:
         InputError: if the system is not fitted, or was fitted on columns or a ψ that have changed since.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from prerank import load_system
         >>> system = load_system(parse(["run=notebook", "model=grace"]))

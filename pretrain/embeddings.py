@@ -39,7 +39,7 @@ class EmbeddingTable:
     Raises:
         InputError: if ids are null or repeated, or ids and vectors differ in number.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from pretrain import EmbeddingTable
         >>> psi = EmbeddingTable.load(parse(["run=notebook"]).run.psi)

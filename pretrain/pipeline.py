@@ -65,7 +65,7 @@ def make_psi(invocation: Invocation) -> EmbeddingTable:
     Raises:
         InputError: if the log cannot be read, or is not what the run holds.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from pretrain import make_psi
         >>> psi = make_psi(parse(["run=notebook", "data.world=tiny", "pretrain.max_epochs=2"]))

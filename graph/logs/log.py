@@ -29,7 +29,7 @@ class SearchLog:
         facts: ``log.json``: counts, splits, tasks, columns.
         identity: of the stage that wrote it.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from graph import SearchLog
         >>> log = SearchLog.open(parse(["run=notebook"]).run.logs)

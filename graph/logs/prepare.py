@@ -49,7 +49,7 @@ def prepare_log(invocation: Invocation) -> SearchLog:
     Raises:
         InputError: if the source is missing or damaged, or too many of its rows are bad.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from graph import prepare_log
         >>> log = prepare_log(parse(["run=notebook", "data.world=tiny"]))

@@ -56,7 +56,7 @@ def audit_run(invocation: Invocation) -> dict[str, Any]:
     Raises:
         InputError: if ψ or φ is missing, damaged, of another catalogue, or too small to have neighbourhoods.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from index import audit_run
         >>> figures = audit_run(parse(["run=notebook", "model=grace", "index.hold_out_max_epochs=1"]))
@@ -97,7 +97,7 @@ def audit_tables(invocation: Invocation) -> dict[str, Any]:
     Raises:
         InputError: if a table is missing or damaged, or they share too little.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from index import audit_tables
         >>> run = parse(["run=notebook"]).run

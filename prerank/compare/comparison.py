@@ -43,7 +43,7 @@ def compare_systems(invocation: Invocation) -> ComparisonResult:
     Raises:
         InputError: if the plan or the command cannot be used, or if fits failed; the report then has the others.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from prerank import compare_systems
         >>> asked = ["compare.systems=[popularity,lightgbm]", "compare.baseline=popularity", "compare.seeds=1"]

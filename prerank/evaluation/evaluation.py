@@ -98,7 +98,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     Raises:
         InputError: if a file is missing or unreadable.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from prerank import read_evaluation
         >>> grace = read_evaluation(parse(["run=notebook"]).run.system("grace"))
@@ -141,7 +141,7 @@ def paired_difference(
     Raises:
         InputError: if the systems were measured on different rows or draws, or have no such figure.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from prerank import paired_difference, read_evaluation
         >>> run = parse(["run=notebook"]).run

@@ -55,7 +55,7 @@ def tune_system(invocation: Invocation) -> TuningResult:
     Raises:
         InputError: if the run, the space or the objective cannot be used, or if every trial failed.
 
-    Example:
+    Examples:
         >>> from configs import parse
         >>> from prerank import tune_system
         >>> result = tune_system(parse(["run=notebook", "model=popularity"]))

@@ -46,7 +46,7 @@ def test_the_example_of_a_public_name_holds(
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of workers, which do not start in the repository
     text = inspect.getdoc(getattr(importlib.import_module(room), name)) or ""
     examples = doctest.DocTestParser().get_examples(text)
-    assert "Example:" in text
+    assert "Examples:" in text
     space: dict[str, object] = {}
     for example in examples:
         if example.exc_msg is not None:

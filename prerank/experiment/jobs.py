@@ -167,7 +167,7 @@ def asked_arguments(invocation: Invocation, keys: Iterable[str]) -> list[str]:
 
 def read_by(system: str, arguments: Iterable[str]) -> list[str]:
     """Arguments of several systems' fits less those of ``model`` that this one does not read and would refuse."""
-    read = systems.find(system).KEYS
+    read = systems.named(system).KEYS
     keys = {text: text.split("=", 1)[0] for text in arguments}
     return [text for text, key in keys.items() if not within(key, ("model",)) or within(key, read)]
 

@@ -148,7 +148,16 @@ COMMANDS = {
             "Audit psi and phi of a fitted system: neighbours, purity, geometry, collisions, cold start; or, with "
             "a=FOLDER b=FOLDER items=items.parquet, any two embedding tables.",
             "index.audit.auditing:audit",
-            reads=(*PLACE, "name", "seed", "model.name", "evaluation.draws", "evaluation.confidence", "index"),
+            reads=(
+                *PLACE,
+                "name",
+                "overwrite",
+                "seed",
+                "model.name",
+                "evaluation.draws",
+                "evaluation.confidence",
+                "index",
+            ),
             inherits=(*REMEMBERED, "model", "prerank"),
             short=("index.a", "index.b", "index.items"),
         ),

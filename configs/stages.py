@@ -2,8 +2,11 @@
 
 Every stage owns one folder. ``manifest.json`` is written last and by renaming, so its presence means *finished*; it
 holds the identity of the work (settings, seed, fingerprints of the inputs), so a stage whose identity has changed is
-recognised as stale. A stage that was killed leaves ``started.json``: the same identity may resume from the partial
-files, another one starts over.
+recognised as stale and is not replaced unless the user says so. A stage that was killed leaves ``started.json``: the
+same identity may resume from the partial files, another one starts over.
+
+What replaces a finished stage is made in the sibling folder ``.<name>.next`` and takes its place by renames once its
+own manifest is written, so a replacement that fails or is killed leaves the finished stage as it was.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ from configs.errors import InputError
 
 TABLES = ("psi", "phi")
 """Embedding tables: they have a manifest of their own within their stage's folder."""
+MANIFEST, STARTED = "manifest.json", "started.json"
+LONGEST_SHOWN = 80
+"""Characters of a value that an error repeats."""
 VERSIONED_PACKAGES = ("torch", "torch-geometric", "dgl", "pytorch-lightning", "numpy", "pyarrow", "duckdb")
 
 
@@ -43,6 +49,27 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_together(folder: Path, last: str) -> Iterator[Path]:
+    """Write files and folders that belong together into a temporary folder; on success they take their places.
+
+    Args:
+        folder: of the results; what else it holds stays.
+        last: name of the file that takes its place last: it says what the others were made with.
+    """
+    temporary = folder / f".{last}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for path in sorted(temporary.iterdir(), key=lambda path: path.name == last):
+            if (folder / path.name).is_dir():
+                shutil.rmtree(folder / path.name)
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -71,7 +98,7 @@ def mend(path: Path) -> str:
     A finished stage is not run again, so it is the folder with the manifest that has to go.
     """
     for folder in path.parents:
-        if (folder / "manifest.json").exists() and folder.name not in TABLES:
+        if (folder / MANIFEST).exists() and folder.name not in TABLES:
             return f"delete the folder {folder} and run the command that makes it again"
     return "the stage that writes it has not finished: run its command again"
 
@@ -142,39 +169,75 @@ class Stage:
 
     Args:
         folder: the stage's own folder.
-        settings: what determines the result besides the inputs (config sections, seed); JSON-like.
+        settings: what determines the result besides the inputs (key → value, :meth:`configs.keys.Keys.settings`).
         inputs: name → identity of the stages or files that this one reads.
+        overwrite: whether a stage that was finished with other settings or inputs may be replaced.
+        keep: how to keep both, for the error where it may not.
+
+    Attributes:
+        home: the stage's own folder.
+        folder: where its files are: ``home``, or between :meth:`start` and :meth:`finish` that of the successor.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        inputs: Mapping[str, str] | None = None,
+        *,
+        overwrite: bool = False,
+        keep: str = "give run=NAME",
+    ) -> None:
+        self.home = self.folder = folder
         self.settings = dict(settings)
         self.inputs = dict(inputs or {})
+        self.overwrite = overwrite
+        self.keep = keep
         self.identity = fingerprint({"settings": self.settings, "inputs": self.inputs})
 
     @property
     def finished(self) -> bool:
         """Whether this very work was finished here before."""
-        manifest = self.folder / "manifest.json"
+        settle(self.home)
+        manifest = self.home / MANIFEST
         return manifest.exists() and read_json(manifest)["identity"] == self.identity
 
+    def require_same(self) -> None:
+        """Refuse where other work was finished here that may not be overwritten.
+
+        Raises:
+            InputError: naming the settings that differ with both values, or the inputs.
+        """
+        if self.overwrite or self.finished or not (self.home / MANIFEST).exists():
+            return
+        remedy = f"{self.keep} to keep both, or overwrite=true to replace it"
+        require_settings(self.home, self.settings, remedy)
+        require_inputs(self.home, self.inputs, remedy)
+        raise InputError(f"{self.home} was made by another version of this program: {remedy}")
+
     def start(self) -> bool:
-        """Prepare the folder; return whether partial files of the same work lie there to resume from."""
-        started = self.folder / "started.json"
+        """Prepare the folder; return whether partial files of the same work lie there to resume from.
+
+        Raises:
+            InputError: as :meth:`require_same`.
+        """
+        settle(self.home)
+        self.require_same()
+        self.folder = _beside(self.home, "next") if (self.home / MANIFEST).exists() else self.home
+        started = self.folder / STARTED
         resumable = started.exists() and read_json(started)["identity"] == self.identity
         if not resumable and self.folder.exists():
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "manifest.json").unlink(missing_ok=True)
         for left in list(self.folder.rglob(".*.tmp")):  # of `replacing` in a process that was killed
             shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         write_json(started, {"identity": self.identity})
         return resumable
 
     def finish(self, **facts: Any) -> None:
-        """Write the manifest: from here on the folder may be read."""
+        """Write the manifest: from here on the folder may be read. A successor takes its place."""
         write_json(
-            self.folder / "manifest.json",
+            self.folder / MANIFEST,
             {
                 "identity": self.identity,
                 "settings": self.settings,
@@ -183,7 +246,25 @@ class Stage:
                 **facts,
             },
         )
-        (self.folder / "started.json").unlink(missing_ok=True)
+        (self.folder / STARTED).unlink(missing_ok=True)
+        settle(self.home)
+        self.folder = self.home
+
+
+def settle(home: Path) -> None:
+    """Let a finished successor of a stage take its place, also one whose process was killed while it did so."""
+    successor, predecessor = _beside(home, "next"), _beside(home, "old")
+    if (successor / MANIFEST).exists():
+        if home.exists():
+            shutil.rmtree(predecessor, ignore_errors=True)
+            home.replace(predecessor)
+        successor.replace(home)
+    if predecessor.exists() and home.exists():
+        shutil.rmtree(predecessor)
+
+
+def _beside(home: Path, what: str) -> Path:
+    return home.with_name(f".{home.name}.{what}")
 
 
 def identity_of(folder: Path, made_by: str) -> str:
@@ -192,32 +273,60 @@ def identity_of(folder: Path, made_by: str) -> str:
     Raises:
         InputError: if the stage has not finished; ``made_by`` is the command that the user should run.
     """
-    manifest = folder / "manifest.json"
+    manifest = folder / MANIFEST
     if not manifest.exists():
-        state = "is unfinished (it was interrupted)" if (folder / "started.json").exists() else "does not exist"
+        settle(folder)
+    if not manifest.exists():
+        state = "is unfinished (it was interrupted)" if (folder / STARTED).exists() else "does not exist"
         raise InputError(f"{folder} {state}: run `{made_by}` first")
     identity: str = read_json(manifest)["identity"]
     return identity
 
 
-def require_inputs(folder: Path, current: Mapping[str, str], made_by: str) -> None:
+def require_settings(folder: Path, asked: Mapping[str, Any], remedy: str) -> None:
+    """Refuse a finished stage that was made with other settings.
+
+    Args:
+        folder: of the stage.
+        asked: key → value; keys that the stage did not record do not matter.
+        remedy: what to do.
+
+    Raises:
+        InputError: naming each key with both values.
+    """
+    recorded, plain = read_json(folder / MANIFEST).get("settings", {}), json.loads(json.dumps(asked, default=str))
+    differing = [
+        f"{key}={_shown(recorded[key])}, asked for {_shown(value)}"
+        for key, value in plain.items()
+        if key in recorded and recorded[key] != value
+    ]
+    if differing:
+        raise InputError(f"{folder} was made with {'; '.join(differing)}: {remedy}")
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def require_inputs(folder: Path, current: Mapping[str, str], remedy: str) -> None:
     """Refuse a finished stage whose inputs have been made anew, with other settings, since it was made.
 
     Args:
         folder: of the stage.
         current: name → identity of the inputs as they are now; those that the stage did not read do not matter.
-        made_by: the command that makes the stage again.
+        remedy: what to do.
 
     Raises:
         InputError: naming the input.
     """
-    recorded = read_json(folder / "manifest.json").get("inputs", {})
-    for name, identity in current.items():
-        if recorded.get(name, identity) != identity:
-            raise InputError(
-                f"{folder} was made from another {name} stage than the run holds now, which was made again with other "
-                f"settings or data: run `{made_by}` again"
-            )
+    recorded = read_json(folder / MANIFEST).get("inputs", {})
+    differing = [name for name, identity in current.items() if recorded.get(name, identity) != identity]
+    if differing:
+        raise InputError(
+            f"{folder} was made from another {' and '.join(differing)} stage than the run holds now, which was made "
+            f"again with other settings or data: {remedy}"
+        )
 
 
 def package_versions() -> dict[str, str]:

@@ -6,23 +6,30 @@ The graph sees training rows only; that is asserted against the log before an ed
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from configs.command import Invocation, settings
+from configs.command import Invocation
+from configs.commands import COMMANDS
 from configs.console import say
 from configs.errors import InputError
-from configs.stages import Stage
+from configs.keys import Keys
+from configs.schema import Config
+from configs.stages import Run, Stage
 from graph.coengagement import distinct, session_key, training_rows
 from graph.engines import workbench
 from graph.logs.log import SearchLog
-from graph.logs.prepare import prepare_log
+from graph.logs.prepare import log_stage, prepare_log
 from graph.logs.split import days_of
 from graph.relations import Built, build_relations
 from graph.store import Graph, finish_graph, stored_relations
 from graph.summary import component_facts, degree_facts, isolated_facts, print_summary
+
+KEYS = Keys(("graph",), ("graph.memory_limit_gb", "engine"))
+"""Neither the engine nor its memory changes the graph, so a change of them does not start the stage over."""
 
 
 def build_graph(invocation: Invocation, log: SearchLog) -> Graph:
@@ -45,12 +52,8 @@ def build_graph(invocation: Invocation, log: SearchLog) -> Graph:
         >>> sorted(graph.node_counts)
         ['brand', 'category', 'item', 'query', 'shop']
     """
-    config = replace(
-        invocation.config.graph, attributes=invocation.config.graph.attributes or invocation.config.data.attributes
-    )
-    # Neither the engine nor its memory changes the graph, so a change of them does not start the stage over.
-    determining = {k: v for k, v in settings(config).items() if k != "memory_limit_gb"}
-    stage = Stage(invocation.run.graph, determining, {"log": log.identity})
+    view, stage = KEYS.view(invocation.config), graph_stage(invocation.config, invocation.run, log.identity)
+    config = replace(view.graph, attributes=_attributes(invocation.config))
     if stage.finished:
         say(f"graph: finished before, {stage.folder}")
         return Graph.open(stage.folder)
@@ -59,15 +62,50 @@ def build_graph(invocation: Invocation, log: SearchLog) -> Graph:
     training = log.facts["splits"]["train"]["days"]
     days = days_of(config.days, training, "graph.days (training days only)") if config.days else sorted(training)
     end = datetime.combine(date.fromisoformat(days[-1]) + timedelta(days=1), time(), UTC)
-    say(f"graph: building from {len(days)} training days with {invocation.config.engine}")
-    with workbench(invocation.config.engine, stage.folder / "scratch", config.memory_limit_gb) as bench:
+    say(f"graph: building from {len(days)} training days with {view.engine}")
+    with workbench(view.engine, stage.folder / "scratch", config.memory_limit_gb) as bench:
         impressions = bench.impressions(log.folder / "impressions")
         rows = training_rows(impressions, days)
         used = rows_used(rows)
         assert_training_only(impressions, rows, used, days, log)
         built = build_relations(stage.folder, bench, rows, log.items(), config, end)
-    facts = {"catalogue": log.catalogue, "log": log.identity, "settings": determining, "days": days, "end": end} | used
-    return finish_graph(stage, built.nodes, facts | _describe(stage, built))
+    facts = {"catalogue": log.catalogue, "log": log.identity, "settings": stage.settings, "days": days, "end": end}
+    return finish_graph(stage, built.nodes, facts | used | _describe(stage, built))
+
+
+def graph_stage(config: Config, run: Run, log: str) -> Stage:
+    """The stage of a run's graph; ``log``: identity of the log's."""
+    settings = KEYS.settings(config) | {"graph.attributes": _attributes(config)}
+    return Stage(run.graph, settings, {"log": log}, overwrite=config.overwrite)
+
+
+def stages_of(config: Config, run: Run) -> list[Stage]:
+    """The stages of a run's log and graph."""
+    log = log_stage(config, run)
+    return [log, graph_stage(config, run, log.identity)]
+
+
+@contextmanager
+def settling(invocation: Invocation, stages: Sequence[Stage]) -> Iterator[None]:
+    """Make stages of a run, and settle in its ``config.yaml`` what they were made with, for later commands.
+
+    Raises:
+        InputError: before anything is written, if a stage was finished with other keys or data.
+    """
+    for stage in stages:
+        stage.require_same()
+    first = not invocation.run.config.exists()
+    if first:
+        invocation.save(invocation.run.config)  # an interrupted first command is remembered too
+    yield
+    # What the run held before of ψ stays settled, also where its graph alone is made.
+    command = invocation.command if first else COMMANDS["pretrain.run"]
+    replace(invocation, command=command).save(invocation.run.config)
+
+
+def _attributes(config: Config) -> list[str]:
+    """Where ``graph`` names no attributes, those of ``data`` become nodes."""
+    return config.graph.attributes or config.data.attributes
 
 
 def rows_used(rows: Any) -> dict[str, Any]:
@@ -122,8 +160,8 @@ def _describe(stage: Stage, built: Built) -> dict[str, Any]:
 
 def build(invocation: Invocation) -> None:
     """The command: log, graph, summary."""
-    if not invocation.run.config.exists():
-        invocation.save(invocation.run.config)
-    graph = build_graph(invocation, prepare_log(invocation))
+    config, run = invocation.config, invocation.run
+    with settling(invocation, stages_of(config, run)):
+        graph = build_graph(invocation, prepare_log(invocation))
     print_summary(graph.facts)
     say(f"graph: {graph.folder}")

@@ -137,7 +137,7 @@ def write_graph(
     Raises:
         ValueError: if a relation names an unknown node type, an index out of range, or its rows are not ascending.
     """
-    stage = Stage(Path(folder), {"facts": dict(facts)})
+    stage = Stage(Path(folder), {"facts": dict(facts)}, overwrite=True)
     if stage.start():
         shutil.rmtree(stage.folder / "edges", ignore_errors=True)
     counts = {node_type: table.num_rows for node_type, table in nodes.items()}

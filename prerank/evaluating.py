@@ -7,15 +7,15 @@ data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from configs.command import Invocation, config_from, run_config, settings
+from configs.commands import COMMANDS
 from configs.console import say
-from configs.errors import InputError
-from configs.schema import Config, DataConfig, ModelConfig
-from configs.stages import fingerprint, identity_of, read_json, require_inputs
+from configs.keys import Keys
+from configs.schema import Config, DataConfig
+from configs.stages import fingerprint, identity_of, read_json, require_inputs, require_settings
 from graph.logs.prepare import check_new_log
 from prerank import systems
 from prerank.dashboard.page import write_dashboard
@@ -23,7 +23,7 @@ from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_new_log
 from prerank.evaluation.fusion import FusionWeights
 from prerank.evaluation.measuring import evaluate_predictions
-from prerank.fitting import context_of, open_work, predict_and_evaluate, system_stage
+from prerank.fitting import context_of, measure, open_work, system_keys, system_stage
 from prerank.training.scoring import prediction_table
 
 
@@ -44,75 +44,59 @@ def evaluate_system(invocation: Invocation) -> Path:
         >>> [evaluate_system(parse([*asked, f"model={name}"])).as_posix() for name in ("ple", "grace")]
         ['runs/notebook/prerank/ple/metrics.json', 'runs/notebook/prerank/grace/metrics.json']
     """
-    config, run, name = invocation.config, invocation.run, invocation.config.model.name
-    refit = f"python -m prerank.fit run={config.run} model={name}"
-    identity_of(run.system(name), refit)
+    config, run = invocation.config, invocation.run
+    home = run.system(config.system)
+    refit = f"python -m prerank.fit run={config.run} model={config.model.name}"
+    identity_of(home, refit)
     fitted = _fitted_config(invocation)
     encoded = EncodedLog.open(run.encoded)
     work = open_work(fitted, run, encoded)
-    require_inputs(run.system(name), system_stage(fitted, run, work).inputs, refit)
+    require_inputs(home, system_stage(fitted, run, work).inputs, f"run `{refit} overwrite=true`")
     system = systems.find(fitted.model).load(work)
-    if _is_own_log(invocation, fitted):
-        evaluation = predict_and_evaluate(_with_evaluation(fitted, config), run, work, system)
-        evaluation.write(run.system(name))
-        say(f"figures: {run.system(name) / 'metrics.json'}")
+    measured = replace(fitted, evaluation=config.evaluation)
+    if _is_own_log(invocation):
+        fit = COMMANDS["prerank.fit"]  # whose configuration the folder holds
+        measure(replace(invocation, config=measured, command=fit), work, system)
+        say(f"figures: {home / 'metrics.json'}")
         say(f"long-tail dashboard: {write_dashboard(run)}")
-        return run.system(name) / "metrics.json"
-    folder = run.system(name) / "evaluations" / f"{config.data.name}-{fingerprint(settings(config.data))}"
+        return home / "metrics.json"
+    folder = home / "evaluations" / f"{config.data.name}-{fingerprint(settings(config.data))}"
     log = check_new_log(config.data, folder / "logs")
     new = encode_new_log(encoded, log, folder / "encoded")
-    weights = FusionWeights(**{**read_json(run.system(name) / "fusion.json"), "chosen_by": ()})
+    weights = FusionWeights(**{**read_json(home / "fusion.json"), "chosen_by": ()})
     split = new.split("test")
     table = prediction_table(split, "test", system.predict(split), weights)
-    evaluate_predictions(table, context_of(_with_evaluation(fitted, config), run, new, encoded)).write(folder)
+    evaluate_predictions(table, context_of(measured, run, new, encoded)).write(folder)
     say(f"figures: {folder / 'metrics.json'}")
     return folder / "metrics.json"
 
 
 def _fitted_config(invocation: Invocation) -> Config:
-    """The configuration that the system was fitted with; a differing model key that is asked for is refused."""
-    config, run = invocation.config, invocation.run
-    fitted = config_from(run.system(config.model.name) / "config.yaml")
-    for key in _differing("model", invocation.asked, config.model, fitted.model):
-        raise InputError(
-            f"{key}: {run.system(config.model.name)} was fitted with another model configuration; leave model keys "
-            f"and experiments out, or fit again with `python -m prerank.fit run={config.run} model={config.model.name}`"
-        )
+    """The configuration that the system was fitted with; another value of a key that it read is refused."""
+    config, home = invocation.config, invocation.run.system(invocation.config.system)
+    fitted = config_from(home / "config.yaml")
+    # A name says which system is meant; the seed is of training, and nothing is trained here.
+    named = (invocation.asked if config.name else invocation.asked | {"model.name"}) - {"seed"}
+    settings = system_keys(fitted.model).settings(config)
+    again = f"or fit again with `python -m prerank.fit run={config.run} model={config.model.name} name=NAME`"
+    remedy = f"leave model and prerank keys and experiments out, {again}"
+    require_settings(home, {key: value for key, value in settings.items() if key in named}, remedy)
     return fitted
 
 
-def _is_own_log(invocation: Invocation, fitted: Config) -> bool:
+def _is_own_log(invocation: Invocation) -> bool:
     """Whether the data are the run's own; then every row has its split, and keys that would change that are refused."""
-    asked, held = invocation.config.data, run_config(invocation.run).data
-    if (asked.name, asked.world, _place(asked)) != (held.name, held.world, _place(held)):
+    config, run = invocation.config, invocation.run
+    asked, own = config.data, run_config(run).data
+    if (asked.name, asked.world, _place(asked)) != (own.name, own.world, _place(own)):
         return False
-    for key in _differing("data", invocation.asked, asked, fitted.data):
-        if key != "data.path":
-            raise InputError(
-                f"{key}: the run's own log was split and encoded with another value; leave it out, or make another run "
-                "with `python -m pretrain.run`"
-            )
+    settings = Keys(("data",)).settings(config)
+    named = {key: value for key, value in settings.items() if key in invocation.asked and key != "data.path"}
+    remedy = "leave data keys out, or make another run with `python -m pretrain.run run=NAME`"
+    for stage in (run.logs, run.encoded):
+        require_settings(stage, named, remedy)
     return True
 
 
 def _place(data: DataConfig) -> Path | None:
     return None if data.path is None else Path(data.path).expanduser().resolve()
-
-
-def _differing(section: str, asked: frozenset[str], ours: ModelConfig | DataConfig, theirs: object) -> list[str]:
-    """The keys of a section that were asked for with another value than the other configuration has."""
-    values = [dict(_flat(settings(each), section)) for each in (ours, theirs)]
-    return [key for key in sorted(asked) if values[0].get(key) != values[1].get(key)]
-
-
-def _flat(content: Any, key: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(content, dict):
-        for name, value in content.items():
-            yield from _flat(value, f"{key}.{name}")
-    else:
-        yield key, content
-
-
-def _with_evaluation(fitted: Config, asked: Config) -> Config:
-    fitted.evaluation = asked.evaluation
-    return fitted

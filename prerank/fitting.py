@@ -6,40 +6,49 @@ validation and test → metrics with intervals, φ of every item, and the long-t
 
 from __future__ import annotations
 
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytorch_lightning as lightning
 
-from configs.command import Invocation, run_config, settings
+from configs.command import Invocation
 from configs.console import say
 from configs.errors import InputError
+from configs.keys import Keys
 from configs.layers import group_names
 from configs.options import within
-from configs.schema import Config
-from configs.stages import Run, Stage, identity_of
+from configs.schema import Config, ModelConfig
+from configs.stages import MANIFEST, Run, Stage, identity_of, read_json, replacing_together, require_settings
 from graph.logs.log import SearchLog
+from graph.logs.prepare import log_keys
 from prerank import systems
 from prerank.dashboard.page import write_dashboard
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_log
-from prerank.evaluation.evaluation import Evaluation, forget_figures, made_with, measured_with
-from prerank.evaluation.fusion import FusionWeights
+from prerank.evaluation.evaluation import Evaluation, measured_with
+from prerank.evaluation.fusion import RULE, FusionWeights
 from prerank.evaluation.measuring import EvaluationContext, evaluate_predictions, evaluation_context
 from prerank.training.contracts import FittedSystem, Predictions, Work
 from prerank.training.scoring import choose_fusion, prediction_table, write_fusion, write_predictions
 from pretrain.embeddings import EmbeddingTable
 
+PLAIN_NAME = re.compile(r"\w[\w.-]*")
+FIGURE_KEYS = Keys(("evaluation", *(f"model.item.{key}" for key in ("use_hash_id", "hash_vocabulary", "hashing"))))
+"""What figures are made with besides a fitted system; they are measured anew where it has changed."""
+
 
 def fit_system(invocation: Invocation) -> Path:
-    """Fit and evaluate ``config.model`` on ``config.run``.
+    """Fit and evaluate ``config.model`` on ``config.run``, under ``config.name`` if it has one.
 
     Returns:
         The system's folder.
 
     Raises:
-        InputError: if the run has no log or ψ, or belongs to other data.
+        InputError: if the run has no log or ψ, or belongs to other data, or if another system has the name.
 
     Examples:
         >>> from configs import parse
@@ -48,30 +57,45 @@ def fit_system(invocation: Invocation) -> Path:
         >>> [fit_system(parse([*quick, f"model={name}"])).as_posix() for name in ("ple", "grace")]
         ['runs/notebook/prerank/ple', 'runs/notebook/prerank/grace']
     """
-    config, run, name = invocation.config, invocation.run, invocation.config.model.name
+    config, run, name = invocation.config, invocation.run, invocation.config.system
+    require_name(name)
     refuse_unread(invocation)
     log = open_log(invocation)
     encoded = encode_log(invocation, log)
     work = open_work(config, run, encoded)
     stage = system_stage(config, run, work)
     if stage.finished:
-        say(f"{name} is fitted already: {run.system(name)}")
-        if measured_with(run.system(name)) != made_with(config.evaluation):
+        say(f"{name} is fitted already: {stage.home}")
+        if measured_with(stage.home) != figures_made_with(config, run):
             say("its figures are missing or were made with other settings: measuring again, without training")
-            measure(config, run, work, systems.find(config.model).load(work))
-            invocation.save(run.system(name) / "config.yaml")
+            measure(invocation, work, systems.find(config.model).load(work))
             say(f"long-tail dashboard: {write_dashboard(run)}")
-        return run.system(name)
+        return stage.home
     stage.start()
-    invocation.save(run.system(name) / "config.yaml")
+    work = replace(work, folder=stage.folder)
+    invocation.save(work.folder / "config.yaml")
     started = time.monotonic()
     system = train(work)
     seconds = time.monotonic() - started
     say(f"{name}: {system.parameters:,} parameters, fitted in {seconds:.0f} s")
-    measure(config, run, work, system)
+    measure(invocation, work, system)
     stage.finish(parameters=system.parameters, fit_seconds=round(seconds, 1))
+    say(f"figures: {stage.home / 'metrics.json'}")
     say(f"long-tail dashboard: {write_dashboard(run)}")
-    return run.system(name)
+    return stage.home
+
+
+def require_name(name: str) -> None:
+    """Refuse a name that cannot be a system's folder.
+
+    Raises:
+        InputError: if it is taken, or no plain name of a folder.
+    """
+    if name == Run(Path()).encoded.name or not PLAIN_NAME.fullmatch(name):
+        raise InputError(
+            f"name={name}: expected letters, digits, -, _ and dots, not with a dot first, and not 'encoded', which the "
+            "run's encoded columns have: give name=NAME"
+        )
 
 
 def open_log(invocation: Invocation) -> SearchLog:
@@ -80,26 +104,34 @@ def open_log(invocation: Invocation) -> SearchLog:
     Raises:
         InputError: if there is none, or if the command names other data than the run holds.
     """
-    run, asked = invocation.run, invocation.config.data
-    identity_of(run.logs, f"python -m pretrain.run run={invocation.config.run}")
-    held = run_config(run).data
-    for key in ("name", "path", "world", "split"):
-        if getattr(held, key) != getattr(asked, key):
-            raise InputError(
-                f"run={invocation.config.run} holds data={held.name} with data.{key}={getattr(held, key)}, asked for "
-                f"{getattr(asked, key)}: leave data keys out, or make another run with `python -m pretrain.run`"
-            )
+    config, run = invocation.config, invocation.run
+    identity_of(run.logs, f"python -m pretrain.run run={config.run}")
+    asked = log_keys(config).settings(config)
+    require_settings(
+        run.logs,
+        {key: value for key, value in asked.items() if key != "seed"},  # of training it may be another
+        "leave data keys out, or make another run with `python -m pretrain.run run=NAME`",
+    )
     return SearchLog.open(run.logs)
 
 
 def open_work(config: Config, run: Run, encoded: EncodedLog) -> Work:
-    """What the system is fitted from: with ψ, checked against the catalogue, if the system needs it."""
-    name = config.model.name
+    """What the system is fitted from: the keys that it reads, and ψ, checked against the catalogue, if it needs it."""
     psi = None
     if systems.find(config.model).NEEDS_PSI:
         psi = EmbeddingTable.load(run.psi)
         psi.require_catalogue(encoded.schema.catalogue)
-    return Work(config=config, encoded=encoded, psi=psi, folder=run.system(name))
+    keys = system_keys(config.model)
+    return Work(config=keys.view(config), encoded=encoded, psi=psi, folder=run.system(config.system))
+
+
+def system_keys(model: ModelConfig) -> Keys:
+    """What a model's system reads of the configuration: what it says, and what every system is fitted with."""
+    system = systems.find(model)
+    read = ("model.name", "model.system", "seed", *system.KEYS)
+    if system.NEEDS_PSI:  # which says how long φ is
+        read = tuple(key for key in read if key != "pretrain.dimension")
+    return Keys(read, ("prerank.threads",))
 
 
 def system_stage(config: Config, run: Run, work: Work) -> Stage:
@@ -107,13 +139,8 @@ def system_stage(config: Config, run: Run, work: Work) -> Stage:
     inputs = {"encoded": work.encoded.identity}
     if work.psi is not None:
         inputs["pretrain"] = identity_of(run.pretrain, f"python -m pretrain.run run={config.run}")
-    parts = {
-        "model": settings(config.model),
-        "prerank": settings(config.prerank),
-        "cutoffs": list(config.data.cutoffs),
-        "seed": config.seed,
-    }
-    return Stage(work.folder, parts, inputs)
+    settings = system_keys(config.model).settings(work.config)
+    return Stage(work.folder, settings, inputs, overwrite=config.overwrite, keep=f"give name={config.system}_b")
 
 
 def train(work: Work) -> FittedSystem:
@@ -122,10 +149,11 @@ def train(work: Work) -> FittedSystem:
     return systems.find(work.config.model).fit(work)
 
 
-def measure(config: Config, run: Run, work: Work, system: FittedSystem) -> None:
-    """Predict, evaluate and write the figures."""
-    predict_and_evaluate(config, run, work, system).write(run.system(config.model.name))
-    say(f"figures: {run.system(config.model.name) / 'metrics.json'}")
+def measure(invocation: Invocation, work: Work, system: FittedSystem) -> None:
+    """Predict and evaluate; the figures, φ and ``config.yaml`` replace older ones once all are there."""
+    with replacing_together(work.folder, last="evaluation.json") as fresh:
+        predict_and_evaluate(invocation.config, invocation.run, work, system, fresh).write(fresh)
+        invocation.save(fresh / "config.yaml")
 
 
 def predict_validation(work: Work, system: FittedSystem) -> tuple[Predictions, FusionWeights]:
@@ -134,28 +162,35 @@ def predict_validation(work: Work, system: FittedSystem) -> tuple[Predictions, F
     return predictions, choose_fusion(work.encoded, predictions)
 
 
-def predict_and_evaluate(config: Config, run: Run, work: Work, system: FittedSystem) -> Evaluation:
-    """Predict validation and test with fusion weights from validation, write them and φ, and measure."""
-    forget_figures(run.system(config.model.name))
+def predict_and_evaluate(config: Config, run: Run, work: Work, system: FittedSystem, folder: Path) -> Evaluation:
+    """Predict validation and test with fusion weights from validation, write them and φ to ``folder``, and measure."""
     splits = {name: work.encoded.split(name) for name in ("validation", "test")}
     validation, weights = predict_validation(work, system)
     predictions = {"validation": validation, "test": system.predict(splits["test"])}
     say(f"ranking score: {weights.click:g}·click + {weights.order:g}·order + {weights.rank:g}·rank, in logits")
-    write_fusion(weights, run, config.model)
+    write_fusion(weights, folder)
     tables = [prediction_table(split, name, predictions[name], weights) for name, split in splits.items()]
     table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
-    write_predictions(table, run, config.model)
+    write_predictions(table, folder)
     vectors = system.item_vectors(work.encoded)
     if vectors is not None:
         phi = EmbeddingTable(work.encoded.item_ids, vectors, work.encoded.schema.catalogue, "phi")
-        phi.save(work.folder / "phi")
+        phi.save(folder / "phi")
     return evaluate_predictions(table, context_of(config, run, work.encoded))
 
 
 def context_of(config: Config, run: Run, encoded: EncodedLog, trained: EncodedLog | None = None) -> EvaluationContext:
     """What evaluation needs besides predictions; ``trained`` is the run's own log where ``encoded`` is a new one."""
+    view = FIGURE_KEYS.view(config)
     in_p = EmbeddingTable.load(run.psi).rows_of(encoded.item_ids) >= 0 if run.psi.exists() else None
-    return evaluation_context(encoded, config.evaluation, in_p, config.model.item, trained)
+    context = evaluation_context(encoded, view.evaluation, in_p, view.model.item, trained)
+    return replace(context, made_with=figures_made_with(config, run))
+
+
+def figures_made_with(config: Config, run: Run) -> dict[str, Any]:
+    """What figures depend on besides the fitted system and the log; ψ says which items are in P."""
+    psi = run.pretrain / MANIFEST
+    return {**FIGURE_KEYS.settings(config), "fusion": RULE, "psi": read_json(psi)["identity"] if psi.exists() else None}
 
 
 def refuse_unread(invocation: Invocation) -> None:

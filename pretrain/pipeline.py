@@ -11,12 +11,12 @@ from pathlib import Path
 from configs.command import Invocation
 from configs.console import say, table
 from configs.stages import read_json
-from graph.building import build_graph
+from graph.building import build_graph, settling, stages_of
 from graph.logs.log import SearchLog
 from graph.logs.prepare import prepare_log
 from graph.store import Graph
 from pretrain.embeddings import EmbeddingTable
-from pretrain.psi import train_psi
+from pretrain.psi import psi_stage, train_psi
 
 TITLES = {"mrr": "MRR", "hits_at_10": "hits@10", "hits_at_50": "hits@50"}
 
@@ -63,7 +63,7 @@ def make_psi(invocation: Invocation) -> EmbeddingTable:
         psi.
 
     Raises:
-        InputError: if the log cannot be read, or is not what the run holds.
+        InputError: if the log cannot be read, or the run holds a log, graph or psi of other data or keys.
 
     Examples:
         >>> from configs import parse
@@ -72,10 +72,13 @@ def make_psi(invocation: Invocation) -> EmbeddingTable:
         >>> psi.vectors.shape == (len(psi), psi.dimension)
         True
     """
-    invocation.save(invocation.run.config)
-    log = prepare_log(invocation)
-    graph = build_graph(invocation, log)
-    psi = pretrain(invocation, log, graph)
+    config, folders = invocation.config, invocation.run
+    stages = stages_of(config, folders)
+    stages.append(psi_stage(folders.pretrain, stages[1].identity, stages[0].identity, config))
+    with settling(invocation, stages):
+        log = prepare_log(invocation)
+        graph = build_graph(invocation, log)
+        psi = pretrain(invocation, log, graph)
     print_summary(invocation.run.pretrain, psi)
     say(f"next: python -m prerank.fit run={invocation.config.run}")
     return psi

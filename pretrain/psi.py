@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +13,9 @@ import pyarrow.compute as pc
 import torch
 from jaxtyping import Float32, Int64
 
-from configs.command import settings
 from configs.console import say, warn
 from configs.errors import InputError
+from configs.keys import Keys
 from configs.schema import Config, GraphObjective
 from configs.stages import Stage, write_json
 from graph.coengagement import engagement, training_rows
@@ -44,6 +43,13 @@ from pretrain.validation import Metrics, Scores, candidates_of, metrics, ranks
 FEWEST_ITEMS = 2
 """Items of P below which no contrast can be learnt."""
 Items = Int64[np.ndarray, " items"]
+NO_ITEMS: Items = np.zeros(0, dtype=np.int64)
+KEYS = Keys(
+    ("pretrain", "data.features", "seed", "backend"),
+    # What of the graph's keys decides P is in the graph's identity; the intervals are those of metrics.json, not of ψ.
+    ("pretrain.threads", "graph", "engine", "evaluation.draws", "evaluation.confidence"),
+)
+"""What ψ is made with."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +85,14 @@ class Held:
 
 
 def train_psi(
-    graph: Graph, log: SearchLog, config: Config, folder: Path, excluded_items: Items | None = None
+    graph: Graph, log: SearchLog, config: Config, folder: Path, excluded_items: Items = NO_ITEMS
 ) -> TrainedPsi:
     """Train the encoder and embed P. A stage: skipped when finished, resumed when it was killed.
 
     Args:
         graph: of the training days.
         log: that the graph was made of.
-        config: sections ``pretrain``, ``graph``, ``data.features``; ``seed`` and ``backend``.
+        config: of which :data:`KEYS` count.
         folder: of the stage: ``checkpoints/``, ``psi/``, ``metrics.json``.
         excluded_items: item indices whose engagement is hidden: their query-item and item-item edges are neither
             learnt nor do they carry messages, and they are left out of P. Their attribute edges stay.
@@ -94,8 +100,9 @@ def train_psi(
     Raises:
         InputError: if P would be empty, the graph has too few pairs, or a setting fits no training.
     """
-    hidden = np.zeros(0, dtype=np.int64) if excluded_items is None else np.unique(excluded_items)
-    stage = _stage(folder, graph, log, config, hidden)
+    hidden = np.unique(excluded_items)
+    stage = psi_stage(folder, graph.identity, log.identity, config, hidden)
+    config = KEYS.view(config)
     visible = without_engagement_of(graph, hidden) if len(hidden) else graph
     features = node_features(visible, log, config.data, config.pretrain)
     encoder = _encoder(visible, config)
@@ -105,10 +112,10 @@ def train_psi(
         encoder.load_state_dict(read_parameters(folder / "checkpoints" / BEST))
         table = EmbeddingTable.load(folder / "psi")
     else:
-        subset = items_of_p(visible, log, config, folder / "scratch", hidden)
         if stage.start():
-            say(f"psi: resuming in {folder}")
-        _learn(visible, features, encoder, config, folder)
+            say(f"psi: resuming in {stage.folder}")
+        subset = items_of_p(visible, log, config, stage.folder / "scratch", hidden)
+        _learn(visible, features, encoder, config, stage.folder)
         vectors = embed(encoder, visible, features, ["item"])["item"].numpy()
         ids = log.items()["item_id"].combine_chunks().take(pa.array(subset))
         rows = vectors[subset]
@@ -116,7 +123,7 @@ def train_psi(
             rows = dealt_out(rows, config.seed)
             warn("psi: shuffled, the null control: every item of P has the row of another item of P")
         table = EmbeddingTable(ids, rows, log.catalogue, "psi")
-        table.save(folder / "psi")
+        table.save(stage.folder / "psi")
         stage.finish(items=len(table), dimension=table.dimension, catalogue=log.catalogue)
 
     def induce(items: Items) -> Float32[np.ndarray, "items dimension"]:
@@ -167,11 +174,10 @@ def dealt_out(rows: Float32[np.ndarray, "items dimension"], seed: int) -> Float3
     return dealt
 
 
-def _stage(folder: Path, graph: Graph, log: SearchLog, config: Config, hidden: Items) -> Stage:
-    determining: dict[str, Any] = {k: v for k, v in settings(config.pretrain).items() if k != "threads"}
-    determining |= {"seed": config.seed, "backend": str(config.backend), "hidden_items": hidden.tolist()}
-    determining |= {"features": settings(config.data)["features"]}
-    return Stage(folder, determining, {"graph": graph.identity, "log": log.identity})
+def psi_stage(folder: Path, graph: str, log: str, config: Config, hidden: Items = NO_ITEMS) -> Stage:
+    """The stage of ψ; ``graph``, ``log``: identities of theirs."""
+    settings = KEYS.settings(config) | {"hidden_items": hidden.tolist()}
+    return Stage(folder, settings, {"graph": graph, "log": log}, overwrite=config.overwrite)
 
 
 def _encoder(graph: Graph, config: Config) -> GraphEncoder:

@@ -12,8 +12,9 @@ import pyarrow as pa
 from configs.command import Invocation, settings
 from configs.console import progress, say, warn
 from configs.errors import InputError
-from configs.schema import DataConfig, GraphConfig
-from configs.stages import Stage, fingerprint, source_fingerprint, write_json
+from configs.keys import Keys
+from configs.schema import Config, DataConfig
+from configs.stages import Run, Stage, fingerprint, source_fingerprint, write_json
 from configs.worlds import load_world
 from graph.logs.checking.checks import Impressions, check
 from graph.logs.checking.columns import FILE, ROW, inspect, tell_absent
@@ -36,9 +37,6 @@ from graph.logs.log import SearchLog
 from graph.logs.readers import SEEDED, reader
 from graph.logs.split import assign_splits
 
-USED_LATER = ("features", "attributes", "cutoffs")
-"""Keys of ``data`` that later stages read: the log itself does not depend on them."""
-
 FORMAT = 2
 """Of the checked log; a change makes every older log stale."""
 
@@ -56,14 +54,13 @@ def prepare_log(invocation: Invocation) -> SearchLog:
         >>> sorted(log.facts["splits"])
         ['test', 'train', 'validation']
     """
-    config = invocation.config
-    stage = _stage(config.data, config.seed, invocation.run.logs)
+    config, stage = log_keys(invocation.config).view(invocation.config), log_stage(invocation.config, invocation.run)
     if stage.finished:
-        say(f"log: {invocation.run.logs} is up to date")
-        return SearchLog.open(invocation.run.logs)
+        say(f"log: {stage.folder} is up to date")
+        return SearchLog.open(stage.folder)
     stage.start()
-    _read_check_write(config.data, config.seed, stage, config.graph.memory_limit_gb, whole="")
-    return SearchLog.open(invocation.run.logs)
+    _read_check_write(config, stage, whole="")
+    return SearchLog.open(stage.folder)
 
 
 def check_new_log(data: DataConfig, folder: Path) -> SearchLog:
@@ -72,33 +69,46 @@ def check_new_log(data: DataConfig, folder: Path) -> SearchLog:
     Raises:
         InputError: as `prepare_log`.
     """
-    stage = _stage(data, 0, folder, whole="test")
+    config = Config(data=data)
+    stage = Stage(folder, log_keys(config).settings(config) | {"whole": "test"}, _sources(data), overwrite=True)
     if not stage.finished:
         stage.start()
-        _read_check_write(data, 0, stage, GraphConfig().memory_limit_gb, whole="test")
+        _read_check_write(log_keys(config).view(config), stage, whole="test")
     return SearchLog.open(folder)
 
 
-def _stage(data: DataConfig, seed: int, folder: Path, whole: str = "") -> Stage:
-    """The stage's identity: what is read and how it is checked and split, but not how columns are used later."""
-    about = {key: value for key, value in settings(data).items() if key not in USED_LATER}
-    about |= {"format": FORMAT, "whole": whole, "seed": seed if data.name in SEEDED else None}
+def log_keys(config: Config) -> Keys:
+    """What is read and how it is checked and split, but not how columns are used later."""
+    read = ("data.name", "data.path", "data.rejected_share", "data.split")
+    if config.data.name in SEEDED:
+        return Keys((*read, "data.world", "seed"), ("graph.memory_limit_gb",))
+    return Keys(read, ("seed", "graph.memory_limit_gb"))  # readers are handed the seed whether they use it or not
+
+
+def log_stage(config: Config, run: Run) -> Stage:
+    """The stage of a run's log."""
+    settings = log_keys(config).settings(config) | {"format": FORMAT}
+    return Stage(run.logs, settings, _sources(config.data), overwrite=config.overwrite)
+
+
+def _sources(data: DataConfig) -> dict[str, str]:
+    """Fingerprints of the files that a log is made from."""
     inputs = {}
     if data.path is not None:
         path = Path(data.path).expanduser()
         inputs["source"] = source_fingerprint(path) if path.exists() else "missing"
     if data.name in SEEDED:
         inputs["world"] = fingerprint(settings(load_world(data.world)))
-    return Stage(folder, about, inputs)
+    return inputs
 
 
-def _read_check_write(data: DataConfig, seed: int, stage: Stage, memory_limit_gb: float, whole: str) -> None:
+def _read_check_write(config: Config, stage: Stage, whole: str) -> None:
     """The stage's story: read, check tables and rows, split, write, count. ``whole``: the one split of all rows."""
-    folder = stage.folder
+    folder, data = stage.folder, config.data
     for partial in ("raw", "impressions"):
         shutil.rmtree(folder / partial, ignore_errors=True)
-    raw = reader(data.name)(data, seed, folder / "raw")
-    with scratch_database(folder / "scratch", memory_limit_gb) as connection:
+    raw = reader(data.name)(data, config.seed, folder / "raw")
+    with scratch_database(folder / "scratch", config.graph.memory_limit_gb) as connection:
         impressions, tables = _check_all(connection, raw)
         checked = [impressions.table, *(table.source for table in tables.values())]
         rejected = collect_rejected(connection, checked, raw.rejected, folder / "rejected.parquet")

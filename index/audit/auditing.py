@@ -15,8 +15,9 @@ import numpy as np
 
 from configs.command import Invocation
 from configs.console import say, table
+from configs.keys import Keys
 from configs.schema import Config
-from configs.stages import write_json
+from configs.stages import Stage, write_json
 from graph.store import Graph
 from index.audit.tables import (
     NO_COLD_START,
@@ -41,6 +42,14 @@ from prerank.dashboard.page import write_dashboard
 from prerank.evaluation.figure import Figure
 from pretrain.psi import train_psi
 
+AUDIT_KEYS = Keys(
+    (
+        *("index.neighbours", "index.queries", "index.hold_out", "index.hold_out_max_epochs"),
+        *("evaluation.draws", "evaluation.confidence", "seed"),
+    )
+)
+"""What an audit depends on besides the stages of the run that it reads; another one is refused, not replaced."""
+
 
 def audit(invocation: Invocation) -> dict[str, Any]:
     """The command: :func:`audit_tables` where ``index.a`` and ``index.b`` name two tables, else :func:`audit_run`."""
@@ -54,7 +63,8 @@ def audit_run(invocation: Invocation) -> dict[str, Any]:
         What ``audit.json`` holds.
 
     Raises:
-        InputError: if ψ or φ is missing, damaged, of another catalogue, or too small to have neighbourhoods.
+        InputError: if ψ or φ is missing, damaged, of another catalogue, or too small to have neighbourhoods, or if
+            the run holds the audit of another system or with other keys.
 
     Examples:
         >>> from configs import parse
@@ -63,14 +73,14 @@ def audit_run(invocation: Invocation) -> dict[str, Any]:
         >>> 0 <= figures["overlap"]["overlap@10"]["value"] <= 1
         True
     """
+    settings = {"system": invocation.config.system, **AUDIT_KEYS.settings(invocation.config)}
+    stage = Stage(invocation.run.index, settings, overwrite=invocation.config.overwrite, keep="copy the folder")
+    stage.require_same()
     sources = open_sources(invocation)
     config, run = sources.config, sources.run
-    say(f"auditing {config.model.name} of run {config.run}, {ann.device()}")
+    say(f"auditing {config.system} of run {config.run}, {ann.device()}")
     items, outside = rows_to_audit(sources)
     subject = subject_of(sources, items, outside)
-    for embeddings, name in ((sources.psi, "psi"), (sources.phi, "phi")):
-        index = ann.exact_index(ann.normalised(np.asarray(embeddings.vectors)))
-        ann.save_index(index, embeddings.ids, run.index / f"{name}.faiss")
     lists = measures.find_neighbours(subject)
     found = {
         **facts_of(sources, subject),
@@ -78,8 +88,12 @@ def audit_run(invocation: Invocation) -> dict[str, Any]:
         "collisions": collision_figures(subject, lists, sources.encoded.items.item_hash, items, config.model.item),
         "cold_start": hold_out_and_learn(sources, subject, items),
     }
+    for embeddings, name in ((sources.psi, "psi"), (sources.phi, "phi")):
+        index = ann.exact_index(ann.normalised(np.asarray(embeddings.vectors)))
+        ann.save_index(index, embeddings.ids, run.index / f"{name}.faiss")
     write_json(run.index / "audit.json", found)
     replace(invocation, config=config).save(run.index / "config.yaml")
+    stage.finish()
     say_findings(found)
     browser = browser_content(subject, lists, sources.catalogue, items, outside, config.seed, Graph.open(run.graph))
     say(f"figures: {run.index / 'audit.json'}")
@@ -170,7 +184,7 @@ def facts_of(sources: Sources, subject: measures.Subject) -> dict[str, Any]:
     config = sources.config
     return {
         "run": config.run,
-        "system": config.model.name,
+        "system": config.system,
         "simulated": bool(sources.log.facts["simulated"]),
         "catalogue": sources.log.catalogue,
         "inputs": sources.inputs,

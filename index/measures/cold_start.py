@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from configs.command import settings
 from configs.console import say, warn
 from configs.errors import InputError
+from configs.keys import Keys
 from configs.schema import Config
 from configs.stages import Stage, read_json, write_json
 from index.measures.ann import clip, exact_index, normalised, on_fastest, search
@@ -36,6 +36,16 @@ from pretrain.embeddings import EmbeddingTable
 REFERENCE = STUDENTS[0].name
 """The student that everything else is compared with: the item network under eq. 10."""
 CEILING_QUERIES = 2000
+KEYS = Keys(
+    (
+        *("index.neighbours", "index.hold_out", "index.hold_out_max_epochs", "pretrain", "seed", "backend"),
+        *("model.item", "model.contrast", "model.dimension", "model.buckets", "prerank.learning_rate"),
+        *("evaluation.draws", "evaluation.confidence"),
+    ),
+    # A student has a loss of its own, and no other beside it to be weighted against.
+    ("model.contrast.loss", "model.contrast.weight", "pretrain.threads", "prerank.threads"),
+)
+"""What the protocol, the training of ψ within it included, depends on."""
 
 Vectors = Float32[np.ndarray, "items dimension"]
 Rows = Int64[np.ndarray, " rows"]
@@ -113,6 +123,7 @@ def cold_start(
     Returns:
         ``{"held_out", "kept", "neighbours", "figures": {name: figure}}``.
     """
+    config = KEYS.view(config)
     if stage.finished:
         say(f"cold start: finished before, read from {stage.folder}")
         return dict(read_json(stage.folder / "cold_start.json"))
@@ -150,20 +161,8 @@ def cold_start(
 
 def stage_of(config: Config, folder: Path, inputs: dict[str, str]) -> Stage:
     """The protocol's own folder; what determines it is neither the clicks nor the system around the item network."""
-    index = settings(config.index)
-    del index["queries"]
-    sections = {
-        "pretrain": settings(config.pretrain),
-        "index": index,
-        "item": settings(config.model.item),
-        "contrast": {name: settings(config.model.contrast)[name] for name in ("temperature", "mask_above")},
-        "width": [config.model.dimension, config.model.buckets],
-        "training": [config.prerank.learning_rate, STEPS, BATCH],
-        "intervals": [config.evaluation.draws, config.evaluation.confidence],
-        "seed": config.seed,
-        "backend": str(config.backend),
-    }
-    return Stage(folder, sections, inputs)
+    settings = KEYS.settings(config) | {"steps": STEPS, "batch": BATCH}
+    return Stage(folder, settings, inputs, overwrite=True)
 
 
 def compare(

@@ -52,14 +52,15 @@ def open_sources(invocation: Invocation) -> Sources:
     Raises:
         InputError: if one of them is missing, damaged, or of another catalogue; it says which command to run.
     """
-    run, name = invocation.run, invocation.config.model.name
-    refit = f"python -m prerank.fit run={invocation.config.run} model={name}"
+    run, name = invocation.run, invocation.config.system
+    refit = f"python -m prerank.fit run={invocation.config.run} model={invocation.config.model.name}"
     pretrained = identity_of(run.pretrain, f"python -m pretrain.run run={invocation.config.run}")
     fitted = identity_of(run.system(name), refit)
     if not (run.system(name) / "phi").is_dir():
-        raise InputError(f"model={name} has no item network, so there is no φ to audit: take model=grace or model=ple")
+        raise InputError(f"{name} has no item network, so there is no φ to audit: take model=grace or model=ple")
     encoded = EncodedLog.open(run.encoded)
-    require_inputs(run.system(name), {"pretrain": pretrained, "encoded": encoded.identity}, refit)
+    inputs = {"pretrain": pretrained, "encoded": encoded.identity}
+    require_inputs(run.system(name), inputs, f"run `{refit} overwrite=true`")
     as_fitted = config_from(run.system(name) / "config.yaml")
     config = replace(invocation.config, model=as_fitted.model, prerank=as_fitted.prerank)
     log = SearchLog.open(run.logs)
@@ -69,9 +70,8 @@ def open_sources(invocation: Invocation) -> Sources:
     if encoded.schema.catalogue != log.catalogue:
         raise InputError(f"{run.encoded} belongs to another catalogue than {run.logs}: run `{refit}` again")
     _require_all_of_p(psi, phi, refit)
-    inputs = {"pretrain": pretrained, "encoded": encoded.identity, "system": fitted}
     catalogue = read_catalogue(log.items(), encoded.training_counts.impressions)
-    return Sources(config, run, log, encoded, psi, phi, catalogue, inputs)
+    return Sources(config, run, log, encoded, psi, phi, catalogue, {**inputs, "system": fitted})
 
 
 def rows_to_audit(sources: Sources) -> tuple[Rows, Rows]:

@@ -24,8 +24,8 @@ PLACES = (
     *(f"{folder}/*.{kind}" for folder in ("compare", "mechanisms", "ab") for kind in ("html", "md", "svg", "json")),
     *(f"tune/*/{name}" for name in ("tune.md", "tune.json", "best.yaml")),
     "index/audit.json",
-    "prerank/*/metrics.json",
-    "prerank/*/evaluation.json",
+    "prerank/[!.]*/metrics.json",
+    "prerank/[!.]*/evaluation.json",
     "pretrain/metrics.json",
     "graph/graph.json",
     "logs/log.json",
@@ -209,7 +209,7 @@ def embeddings_of(runs: RunsFolder, name: str) -> dict[str, Path]:
 
 def _tables(runs: RunsFolder, folder: Path) -> Iterator[tuple[str, Path]]:
     candidates = [("psi", folder / "pretrain" / "psi")]
-    candidates += [(f"phi:{path.parent.name}", path) for path in sorted((folder / "prerank").glob("*/phi"))]
+    candidates += [(f"phi:{path.parent.name}", path) for path in sorted((folder / "prerank").glob("[!.]*/phi"))]
     for name, path in candidates:
         try:
             for file in ("manifest.json", "ids.parquet", "vectors.safetensors"):

@@ -171,7 +171,7 @@ def _measured(folder: Path, name: str, systems: Sequence[str]) -> MeasuredRun:
     if not run.root.is_dir():
         raise InputError(f"trends.runs names {name!r}, which {folder} does not hold: give folders of runs_folder")
     evaluations, files = {}, []
-    for path in sorted((run.root / "prerank").glob("*/metrics.json")):
+    for path in sorted((run.root / "prerank").glob("[!.]*/metrics.json")):
         if systems and path.parent.name not in systems:
             continue
         try:

@@ -60,11 +60,11 @@ class Frozen:
         Raises:
             InputError: if it is not fitted, or was fitted on columns or a ψ that have changed since.
         """
-        refit = f"python -m prerank.fit run={run.root.name} model={name}"
-        identity_of(run.system(name), refit)
+        identity_of(run.system(name), f"python -m prerank.fit run={run.root.name} model={name}")
         config = config_from(run.system(name) / "config.yaml")
+        refit = f"python -m prerank.fit run={run.root.name} model={config.model.name} name={name}"
         work = open_work(config, run, encoded)
-        require_inputs(run.system(name), system_stage(config, run, work).inputs, refit)
+        require_inputs(run.system(name), system_stage(config, run, work).inputs, f"run `{refit} overwrite=true`")
         weights = FusionWeights(**{**read_json(run.system(name) / "fusion.json"), "chosen_by": ()})
         return cls(encoded, systems.find(config.model).load(work), weights)
 

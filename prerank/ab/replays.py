@@ -83,7 +83,7 @@ class ReplayPlan:
             "control": self.control,
             "shares": [evaluation.head_share, evaluation.tail_share],
         }
-        return Stage(self.run.root / "ab" / "replay", parts, inputs)
+        return Stage(self.run.root / "ab" / "replay", parts, inputs, overwrite=True)
 
 
 def _served(folder: Path, fit: str) -> list[object]:
@@ -106,7 +106,7 @@ def plan(run: Run, config: Config, systems: Sequence[str]) -> ReplayPlan:
     settled, control = _settled(run), config.ab.control
     identity_of(run.logs, f"python -m pretrain.run run={run.root.name}")
     now = {"world": fingerprint(settings(load_world(settled.data.world)))}
-    require_inputs(run.logs, now, f"python -m pretrain.run run={run.root.name}")
+    require_inputs(run.logs, now, f"run `python -m pretrain.run run={run.root.name} overwrite=true`")
     others = tuple(name for name in systems if name != control)
     named = others if control in set(Bound) else (control, *others)
     fitted = fitted_systems(run)
@@ -121,7 +121,7 @@ def plan(run: Run, config: Config, systems: Sequence[str]) -> ReplayPlan:
 
 def fitted_systems(run: Run) -> list[str]:
     """The systems of a run that are fitted and evaluated, by name."""
-    folders = (run.root / "prerank").glob("*/metrics.json")
+    folders = (run.root / "prerank").glob("[!.]*/metrics.json")
     return sorted(path.parent.name for path in folders if (path.parent / "manifest.json").exists())
 
 

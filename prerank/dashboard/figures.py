@@ -110,7 +110,7 @@ def system_details(
         "recall_at": list(context.settings.recall_at),
         "tasks_off": dict(context.tasks_off),
     }
-    stage = Stage(folder / "dashboard", settings, identity)
+    stage = Stage(folder / "dashboard", settings, identity, overwrite=True)
     if stage.finished:
         try:
             return _read(stage.folder)

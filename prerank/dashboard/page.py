@@ -117,7 +117,7 @@ def dashboard_content(
 
 def _evaluations(run: Run) -> dict[str, Evaluation]:
     evaluations = {}
-    for path in sorted((run.root / "prerank").glob("*/metrics.json")):
+    for path in sorted((run.root / "prerank").glob("[!.]*/metrics.json")):
         try:
             evaluations[path.parent.name] = _checked(read_evaluation(path.parent), path.parent)
         except InputError as error:

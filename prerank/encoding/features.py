@@ -29,9 +29,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from configs.command import Invocation, settings
+from configs.command import Invocation
 from configs.console import say, warn
 from configs.errors import InputError
+from configs.keys import Keys
 from configs.stages import Stage, replacing
 from graph.hashing import hash_values
 from graph.logs.contract import day_files
@@ -45,6 +46,8 @@ from prerank.encoding.schema import SIDES, SPLITS, Column, EncodedSchema, Number
 
 FORMAT = 1
 """Raised when the arrays' meaning changes, so that older encodings are made again."""
+ENCODED_KEYS = Keys(("data.features", "data.cutoffs"))
+"""What is encoded, and K of eq. 6."""
 ITEM_ROWS = 200_000
 """Items encoded at a time."""
 NUMBER_FOLDERS = {"item": "items", "request": "train/requests", "pair": "train"}
@@ -55,15 +58,15 @@ def encode_log(invocation: Invocation, log: SearchLog) -> EncodedLog:
     """Encode a run's log into ``prerank/encoded``; a finished encoding of the same log and settings is kept.
 
     Args:
-        invocation: ``data.features`` and ``data.cutoffs`` are what counts.
+        invocation: :data:`ENCODED_KEYS` are what counts.
         log: the checked log.
 
     Raises:
         InputError: if a named feature does not fit the log, or a request-side column varies within a request.
     """
-    data = invocation.config.data
-    asked = {name: settings(data)[name] for name in ("features", "cutoffs")}
-    stage = Stage(invocation.run.encoded, {**asked, "format": FORMAT}, {"log": log.identity})
+    config = invocation.config
+    data, settings = ENCODED_KEYS.view(config).data, ENCODED_KEYS.settings(config) | {"format": FORMAT}
+    stage = Stage(invocation.run.encoded, settings, {"log": log.identity}, overwrite=config.overwrite)
     if stage.finished:
         say(f"encoded columns: {stage.folder} is up to date")
         return EncodedLog.open(stage.folder)
@@ -104,12 +107,13 @@ def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path) -> Encoded
     Raises:
         InputError: if the log lacks a column that the model was trained with.
     """
-    stage = Stage(folder, {"format": FORMAT}, {"log": log.identity, "trained": trained.identity})
+    stage = Stage(folder, {"format": FORMAT}, {"log": log.identity, "trained": trained.identity}, overwrite=True)
     if stage.finished:
         return EncodedLog.open(folder)
     tables, schema = _tables(log), trained.schema
     require_columns(schema.columns, _sources(log, tables))
     _start(stage)
+    folder = stage.folder
     _write_splits(folder, log, tables, schema.columns)
     counts, known = counts_by_id(trained, as_array(tables["items"]["item_id"]))
     say(f"{known:,} of the new log's {len(tables['items']):,} items are in the trained catalogue")
@@ -127,7 +131,7 @@ def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path) -> Encoded
     )
     made.save(folder / "schema.json")
     stage.finish()
-    return EncodedLog.open(folder)
+    return EncodedLog.open(stage.folder)
 
 
 def _start(stage: Stage) -> None:

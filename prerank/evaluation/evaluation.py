@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from configs.command import settings
 from configs.errors import InputError
-from configs.schema import EvaluationConfig
-from configs.stages import read_json, replacing, write_json
+from configs.stages import read_json, replacing_together, write_json
 from prerank.evaluation.definitions import CHANCE, chance_of, unit_of
 from prerank.evaluation.figure import Difference, Figure
-from prerank.evaluation.fusion import RULE
 from prerank.evaluation.significance import difference_of_draws
 
 SPLITS = ("validation", "test")
@@ -57,12 +54,11 @@ class Evaluation:
         return np.asarray(self.draws[self.places[split, segment, metric]])
 
     def write(self, folder: Path) -> None:
-        """Write ``metrics.json``, ``evaluation.json`` and ``bootstrap.npy``; an interrupted one leaves no metrics."""
-        forget_figures(folder)
-        with replacing(folder / "bootstrap.npy") as temporary, temporary.open("wb") as file:
-            np.save(file, self.draws, allow_pickle=False)
-        write_json(folder / "evaluation.json", self.protocol)
-        write_json(folder / "metrics.json", metrics_as_json(self.metrics))
+        """Write ``metrics.json``, ``evaluation.json`` and ``bootstrap.npy``; older ones stay until all are written."""
+        with replacing_together(folder, last="evaluation.json") as fresh:
+            np.save(fresh / "bootstrap.npy", self.draws, allow_pickle=False)
+            write_json(fresh / "metrics.json", metrics_as_json(self.metrics))
+            write_json(fresh / "evaluation.json", self.protocol)
 
 
 def metrics_as_json(metrics: Metrics) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
@@ -173,21 +169,10 @@ def is_paired(a: Evaluation, b: Evaluation, split: str) -> bool:
     return parts[0] is not None and parts[0] == parts[1]
 
 
-def made_with(evaluation: EvaluationConfig) -> dict[str, Any]:
-    """What figures depend on besides the fitted system: ``evaluation`` keys and how fusion weights are chosen."""
-    return {**settings(evaluation), "fusion": RULE}
-
-
 def measured_with(folder: Path) -> object:
-    """What a fitted system's figures were made with (:func:`made_with`); None without figures."""
+    """What a fitted system's figures were made with (:class:`EvaluationContext`); None without figures."""
     try:
         protocol: object = read_evaluation(folder).protocol
     except InputError:
         return None
     return protocol.get("made_with") if isinstance(protocol, dict) else None
-
-
-def forget_figures(folder: Path) -> None:
-    """Remove the figures of what is about to be predicted anew, so that no older ones are taken for them."""
-    for name in ("metrics.json", "evaluation.json"):
-        (folder / name).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from graph.resampling import Resampler
 from prerank.encoding.batches import EncodedLog
 from prerank.evaluation.bootstrap import figure_of
 from prerank.evaluation.definitions import define
-from prerank.evaluation.evaluation import SPLITS, Evaluation, Metrics, annotated, made_with
+from prerank.evaluation.evaluation import SPLITS, Evaluation, Metrics, annotated
 from prerank.evaluation.figure import Figure
 from prerank.evaluation.measures import SplitMeasures, SplitRows, split_rows
 from prerank.evaluation.metrics import LOG_LOSS_CLIP
@@ -37,6 +37,7 @@ class EvaluationContext:
         settings: the ``evaluation`` section.
         seed: of the bootstrap.
         tasks_off: task (click, order, rank) → why this log cannot have it.
+        made_with: what the figures depend on besides the fitted system and the log: keys, the fusion rule, ψ.
     """
 
     sources: SegmentSources
@@ -44,6 +45,7 @@ class EvaluationContext:
     settings: EvaluationConfig
     seed: int
     tasks_off: Mapping[str, str] = field(default_factory=dict)
+    made_with: Mapping[str, Any] = field(default_factory=dict)
 
 
 def evaluation_context(
@@ -150,7 +152,7 @@ def _protocol(
 ) -> dict[str, Any]:
     names = dict.fromkeys(name for split in metrics.values() for cells in split.values() for name in cells)
     return {
-        "made_with": made_with(context.settings),
+        "made_with": dict(context.made_with),
         "draws": context.settings.draws,
         "confidence": context.settings.confidence,
         "interval": "percentile bootstrap; widened to hold the value where the draws miss it",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 from scipy.special import expit
 
-from configs.schema import ModelConfig
-from configs.stages import Run, replacing, write_json
+from configs.stages import replacing, write_json
 from prerank.encoding.batches import EncodedLog, EncodedSplit
 from prerank.encoding.schema import STAGES
 from prerank.evaluation.fusion import FusionWeights, fuse, tune_fusion
@@ -81,19 +83,12 @@ def _probability(logit: np.ndarray | None, rows: int) -> pa.Array:
     return pa.nulls(rows, pa.float32()) if logit is None else pa.array(expit(logit).astype(np.float32))
 
 
-def write_predictions(table: pa.Table, run: Run, model: ModelConfig) -> None:
-    """Write ``predictions.parquet`` of a system."""
-    with replacing(run.system(model.name) / "predictions.parquet") as temporary:
+def write_predictions(table: pa.Table, folder: Path) -> None:
+    """Write ``predictions.parquet``."""
+    with replacing(folder / "predictions.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def write_fusion(weights: FusionWeights, run: Run, model: ModelConfig) -> None:
+def write_fusion(weights: FusionWeights, folder: Path) -> None:
     """Write ``fusion.json``, so that a new log is scored with the same weights."""
-    content = {
-        "click": weights.click,
-        "order": weights.order,
-        "rank": weights.rank,
-        "objective": weights.objective,
-        "chosen_by": list(weights.chosen_by),
-    }
-    write_json(run.system(model.name) / "fusion.json", content)
+    write_json(folder / "fusion.json", asdict(weights))

@@ -61,6 +61,7 @@ def make_log() -> Callable[..., SearchLog]:
     def make(folder: Path, rows: Iterable[Row], items: Iterable[Row], split_by: str = "day") -> SearchLog:
         stage = Stage(folder, {"made": "by hand"})
         stage.start()
+        folder = stage.folder
         full = [_impression(row) for row in rows]
         days = [row["timestamp"].date().isoformat() for row in full]
         table = _table(full)
@@ -72,7 +73,7 @@ def make_log() -> Callable[..., SearchLog]:
         pq.write_table(item_table, folder / "items.parquet")
         write_json(folder / "log.json", _facts(full, item_table, split_by))
         stage.finish()
-        return SearchLog.open(folder)
+        return SearchLog.open(stage.folder)
 
     return make
 

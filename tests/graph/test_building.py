@@ -406,7 +406,7 @@ def test_attributes_without_values_are_left_out_aloud(
     assert "has_brand is left out" in capsys.readouterr().out
 
 
-def test_finished_graph_is_kept_and_changed_settings_start_over(
+def test_finished_graph_is_kept_and_changed_settings_are_refused_or_overwrite_it(
     tmp_path: Path, make_log: MakeLog, make_request: MakeRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows, items = random_log(10, sessions=True, numbers=False)
@@ -415,7 +415,9 @@ def test_finished_graph_is_kept_and_changed_settings_start_over(
     again = build_graph(make_request("graph.memory_limit_gb=1"), log)
     assert "finished before" in capsys.readouterr().out
     assert again.identity == first.identity
-    changed = build_graph(make_request("graph.attributes=[brand]"), log)
+    with pytest.raises(InputError, match=r'graph.attributes=\[\], asked for \["brand"\].*overwrite=true'):
+        build_graph(make_request("graph.attributes=[brand]"), log)
+    changed = build_graph(make_request("graph.attributes=[brand]", "overwrite=true"), log)
     assert changed.identity != first.identity
     assert "category" not in changed.node_counts
 

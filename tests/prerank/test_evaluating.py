@@ -6,9 +6,12 @@ import pytest
 
 from configs.command import config_from, parse, save
 from configs.errors import InputError
+from configs.stages import Stage
+from graph.logs.prepare import log_stage
+from prerank.encoding.features import ENCODED_KEYS
 from prerank.evaluating import _fitted_config, _is_own_log
 from prerank.evaluation.evaluation import read_evaluation
-from prerank.fitting import fit_system
+from prerank.fitting import fit_system, system_keys
 from tests.prerank.conftest import market_run
 
 
@@ -20,6 +23,11 @@ def asked(tmp_path):
     own = ["data=contract", f"data.path={tmp_path / 'log'}", "data.cutoffs=[2,4]"]
     first = parse([*common, *own, "model=ple", "model.dimension=8", "model.buckets=100"])
     save(first.config, first.run.config)
+    system = Stage(first.run.system("ple"), system_keys(first.config.model).settings(first.config))
+    encoded = Stage(first.run.encoded, ENCODED_KEYS.settings(first.config))
+    for stage in (log_stage(first.config, first.run), encoded, system):
+        stage.start()
+        stage.finish()
     save(first.config, first.run.system("ple") / "config.yaml")
     return lambda *overrides: parse([*common, "model=ple", *overrides])
 
@@ -29,10 +37,14 @@ def test_the_fitted_model_is_taken(asked, overrides):
     assert _fitted_config(asked(*overrides)).model.buckets == 100
 
 
-@pytest.mark.parametrize("override", ["model.dimension=9", "experiment=paper"])
+@pytest.mark.parametrize("override", ["model.dimension=9", "experiment=paper", "prerank.learning_rate=1"])
 def test_another_model_is_refused(asked, override):
-    with pytest.raises(InputError, match=r"model\.\S+: .* was fitted with another model configuration"):
+    with pytest.raises(InputError, match=r"ple was made with (model|prerank)\.\S+=.*, asked for .*: leave model"):
         _fitted_config(asked(override))
+
+
+def test_keys_of_another_system_do_not_matter(asked):
+    assert _fitted_config(asked("model.dssm.gamma=3")).model.buckets == 100
 
 
 def test_a_config_file_with_another_model_is_refused(asked, tmp_path):
@@ -50,20 +62,20 @@ def test_the_runs_own_log_is_known_by_its_place_however_it_is_named(asked, tmp_p
         ["data.cutoffs=[2,4]"],
     ):
         request = asked(*overrides)
-        assert _is_own_log(request, _fitted_config(request))
+        assert _is_own_log(request)
 
 
 def test_another_log_is_new(asked, tmp_path):
     for overrides in (["data=contract", f"data.path={tmp_path / 'new'}"], ["data=marketplace"]):
         request = asked(*overrides)
-        assert not _is_own_log(request, _fitted_config(request))
+        assert not _is_own_log(request)
 
 
 @pytest.mark.parametrize("override", ["data.cutoffs=[3]", "data.split.by=session", "data.features=[{column: brand}]"])
 def test_the_own_log_is_not_taken_for_a_new_one_that_would_hold_training_rows(asked, override):
     request = asked(override)
-    with pytest.raises(InputError, match="the run's own log was split and encoded with another value"):
-        _is_own_log(request, _fitted_config(request))
+    with pytest.raises(InputError, match=r"was made with data\..*=.*, asked for .*: leave data keys out"):
+        _is_own_log(request)
 
 
 def test_other_evaluation_settings_measure_again_and_do_not_train(tmp_path, monkeypatch):
@@ -78,7 +90,9 @@ def test_other_evaluation_settings_measure_again_and_do_not_train(tmp_path, monk
         patch.setattr("prerank.fitting.evaluate_predictions", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             fit_system(parse([*command, "evaluation.draws=30"]))
-    assert not (folder / "metrics.json").exists()
+    assert read_evaluation(folder).draws.shape[1] == 20  # nothing is removed before what replaces it is complete
+    assert config_from(folder / "config.yaml").evaluation.draws == 20
+    assert not list(folder.glob(".*"))
     (market.reports / "segments.html").unlink()
     fit_system(parse([*command, "evaluation.draws=20"]))
     assert (market.reports / "segments.html").exists()

@@ -172,7 +172,10 @@ def test_another_setting_starts_over(planted: Planted, tmp_path: Path) -> None:
     log, graph = planted
     folder = tmp_path / "pretrain"
     train_psi(graph, log, config(max_epochs=1), folder)
-    train_psi(graph, log, config(max_epochs=1, learning_rate=0.02), folder)
+    other = config(max_epochs=1, learning_rate=0.02)
+    with pytest.raises(InputError, match=r"pretrain.learning_rate=0.01, asked for 0.02.*overwrite=true"):
+        train_psi(graph, log, other, folder)
+    train_psi(graph, log, replace(other, overwrite=True), folder)
     assert len(json.loads((folder / "checkpoints" / "history.json").read_text())) == 1
 
 

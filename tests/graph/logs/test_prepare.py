@@ -109,7 +109,9 @@ def test_a_finished_log_is_not_read_again_unless_something_changed(prepare, writ
         patched.setattr(prepare_module, "reader", lambda _: pytest.fail("read again"))
         assert prepare(folder, "data.cutoffs=[1,2]").identity == first.identity
     pq.write_table(pa.table({"user_id": [0]}), folder / "users.parquet")
-    assert prepare(folder).identity != first.identity
+    with pytest.raises(InputError, match="another source stage"):
+        prepare(folder)
+    assert prepare(folder, "overwrite=true").identity != first.identity
 
 
 def test_an_interrupted_log_is_written_anew(prepare, written_log, good_rows, monkeypatch):
@@ -148,7 +150,7 @@ def test_days_in_several_batches_give_the_same_log(prepare, written_log, rows_of
     whole = prepare(folder).dataset().to_table()
     monkeypatch.setattr(checks, "BATCH_ROWS", 50)
     monkeypatch.setattr(prepare_module, "FORMAT", -1)
-    again = prepare(folder)
+    again = prepare(folder, "overwrite=true")
     assert again.dataset().to_table().equals(whole)
     assert again.facts["requests"] == 28
 

@@ -352,7 +352,9 @@ def test_a_finished_encoding_is_kept_and_a_changed_one_made_again(
     encode_log(request_for("model.dimension=8"), log)
     assert (first.folder / "train" / "item.npy").stat().st_mtime_ns == written
     assert "is up to date" in capsys.readouterr().out
-    assert encode_log(request_for("data.cutoffs=[2]"), log).schema.cutoffs == (2,)
+    with pytest.raises(InputError, match=r"asked for \[2\].*overwrite=true"):
+        encode_log(request_for("data.cutoffs=[2]"), log)
+    assert encode_log(request_for("data.cutoffs=[2]", "overwrite=true"), log).schema.cutoffs == (2,)
 
 
 def test_an_interrupted_encoding_is_not_taken_for_finished(

@@ -17,7 +17,6 @@ from configs.schema import EvaluationConfig, Hashing, ItemNetworkConfig
 from prerank.encoding.batches import EncodedLog
 from prerank.evaluation.definitions import define
 from prerank.evaluation.evaluation import (
-    made_with,
     measured_with,
     metrics_as_json,
     paired_difference,
@@ -265,15 +264,15 @@ def test_a_score_that_is_not_finite_is_an_error_that_names_the_row():
         evaluate_predictions(predictions("train"), context())
 
 
-def test_an_interrupted_writing_leaves_no_figures_of_before(tmp_path, monkeypatch):
-    evaluation = evaluate_predictions(predictions(), context())
-    evaluation.write(tmp_path)
-    assert measured_with(tmp_path) == made_with(context().settings)
-    monkeypatch.setattr(np, "save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+def test_an_interrupted_writing_leaves_the_figures_of_before(tmp_path, monkeypatch):
+    first = evaluate_predictions(predictions(), replace(context(), made_with={"draws": 1}))
+    first.write(tmp_path)
+    assert measured_with(tmp_path) == {"draws": 1}
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr("configs.stages.Path.write_text", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        evaluation.write(tmp_path)
-    assert measured_with(tmp_path) is None
-    assert not (tmp_path / "metrics.json").exists()
+        evaluate_predictions(predictions(), replace(context(), made_with={"draws": 2})).write(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("content", ["[]", "{", "null"])

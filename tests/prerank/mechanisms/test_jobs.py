@@ -165,10 +165,10 @@ def test_what_a_run_changes_is_not_changed_at_its_donor(donor, tmp_path):
     write_json(run.logs / "manifest.json", {"identity": "changed"})
     with replacing(run.logs / "inner" / "values.npy") as temporary, temporary.open("wb") as file:
         np.save(file, np.arange(9))
-    other = Stage(run.graph, {"made": "otherwise"})
+    other = Stage(run.graph, {"made": "otherwise"}, overwrite=True)
     assert not other.finished
     other.start()
-    (run.graph / "new").write_text("new")
+    (other.folder / "new").write_text("new")
     other.finish()
     assert {file: file.read_bytes() for file in donor.root.rglob("*") if file.is_file()} == before
 

@@ -14,6 +14,7 @@ from configs.command import parse
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.schema import STAGES
 from prerank.evaluation.metrics import auc
+from prerank.fitting import system_keys
 from prerank.training.contracts import Work
 from prerank.training.network_system import NetworkSystem
 from pretrain.embeddings import EmbeddingTable
@@ -48,7 +49,8 @@ def work_of(tmp_path: Path) -> Callable[..., Work]:
         table = EmbeddingTable(encoded.item_ids[:count], vectors, encoded.schema.catalogue, "psi") if psi else None
         (tmp_path / folder).mkdir(exist_ok=True)
         torch.manual_seed(config.seed)  # as the command does before it fits
-        return Work(config=config, encoded=encoded, psi=table, folder=tmp_path / folder)
+        keys = system_keys(config.model)  # a system that reads another key fails
+        return Work(config=keys.view(config), encoded=encoded, psi=table, folder=tmp_path / folder)
 
     return make
 

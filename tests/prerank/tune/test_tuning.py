@@ -176,10 +176,10 @@ def test_another_psi_is_another_search_for_systems_that_need_it(ask, valley):
     for system, repeated in (("grace", 2), ("ple", 1)):
         request = ask(f"model={system}", "tune.trials=1", run=system)
         tune_system(request)
-        stage = Stage(request.run.pretrain, {"made": "again"})
+        stage = Stage(request.run.pretrain, {"made": "again"}, overwrite=True)
         kept = shutil.copytree(request.run.psi, request.run.root / "kept")
         stage.start()
-        shutil.move(kept, request.run.psi)
+        shutil.move(kept, stage.folder / "psi")
         stage.finish()
         valley.clear()
         tune_system(request)

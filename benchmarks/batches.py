@@ -27,7 +27,8 @@ from configs.command import Invocation, parse
 from configs.console import say, table
 from configs.stages import Stage, write_json
 from graph.logs.log import SearchLog, catalogue_fingerprint
-from prerank.encoding.batches import Batch, BatchLoader
+from prerank.encoding.batch_loader import BatchLoader
+from prerank.encoding.batches import Batch
 from prerank.encoding.features import encode_log
 from prerank.network.pre_ranking import PreRankingNetwork
 

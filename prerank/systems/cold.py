@@ -23,7 +23,8 @@ from torch import Tensor
 from configs.console import say
 from configs.schema import ModelConfig
 from configs.stages import read_json, write_json
-from prerank.encoding.batches import Batch, BatchLoader
+from prerank.encoding.batch_loader import BatchLoader
+from prerank.encoding.batches import Batch
 from prerank.encoding.schema import EncodedSchema
 from prerank.network.feature_groups import FeatureGroups, SqueezeExcitation, group_names
 from prerank.network.heads import Outputs, task_heads, to_outputs

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from configs.console import say, warn
 from configs.errors import InputError
-from prerank.encoding.batches import EXPOSED, Batch, BatchLoader, EncodedLog, EncodedSplit
+from prerank.encoding.batch_loader import BatchLoader
+from prerank.encoding.batches import EXPOSED, Batch, EncodedLog, EncodedSplit
 from prerank.evaluation.metrics import auc, gauc
 from prerank.losses.feedback import conversion_logit
 from prerank.network.heads import Outputs

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from configs.errors import InputError
-from prerank.encoding.batches import EXPOSED, RANDOM, Batch, BatchLoader, EncodedLog, EncodedSplit
+from prerank.encoding.batch_loader import BatchLoader
+from prerank.encoding.batches import EXPOSED, RANDOM, Batch, EncodedLog, EncodedSplit
 from prerank.encoding.schema import STAGES
 
 pytestmark = [

@@ -12,7 +12,8 @@ from configs.command import parse
 from configs.errors import InputError
 from configs.schema import Contrast, ConversionSpace, ModelConfig, RankHead
 from prerank import systems
-from prerank.encoding.batches import BatchLoader, EncodedLog
+from prerank.encoding.batch_loader import BatchLoader
+from prerank.encoding.batches import EncodedLog
 from prerank.encoding.schema import STAGES
 from prerank.evaluation.metrics import auc
 from prerank.systems.grace import GRACE

@@ -57,8 +57,10 @@ def write_tables(folder: Path, items: int, dimension: int) -> None:
 
 def request_for(folder: str) -> Invocation:
     """What the command line would ask for."""
-    given = [f"index.{name}={folder}/{name}" for name in ("a", "b")]
-    return parse([*given, f"index.items={folder}/items.parquet", f"index.output={folder}/out", f"runs_folder={folder}"])
+    tables = [f"index.{name}={folder}/{name}" for name in ("a", "b")]
+    return parse(
+        [*tables, f"index.items={folder}/items.parquet", f"index.output={folder}/out", f"runs_folder={folder}"]
+    )
 
 
 def bare(folder: str) -> Callable[[], None]:
@@ -108,24 +110,24 @@ def main(items: int = 1_000_000, dimension: int = 32) -> int:
     """Measure both; exit status 1 if the audit takes more than ``MOST`` times the bare searches."""
     with tempfile.TemporaryDirectory() as folder:
         write_tables(Path(folder), items, dimension)
-        found = {}
+        measurements = {}
         for work in (bare, whole):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                found[work.__name__] = process.submit(measured, work, folder).result()
+                measurements[work.__name__] = process.submit(measured, work, folder).result()
     rows = [
-        (name, f"{wall:.1f}", f"{cpu:.1f}", f"{peak:,.0f}", f"{wall / found['bare'][0]:.2f}")
-        for name, (wall, cpu, peak) in found.items()
+        (name, f"{wall:.1f}", f"{cpu:.1f}", f"{peak:,.0f}", f"{wall / measurements['bare'][0]:.2f}")
+        for name, (wall, cpu, peak) in measurements.items()
     ]
     table(f"audit of two tables of {items:,} x {dimension}", ("", "wall s", "CPU s", "peak MB", "ratio"), rows)
-    return 0 if found["whole"][0] <= MOST * found["bare"][0] else 1
+    return 0 if measurements["whole"][0] <= MOST * measurements["bare"][0] else 1
 
 
 def _timed(function: Callable[..., object]) -> Callable[..., object]:
     def call(*arguments: object) -> object:
         wall, cpu = time.perf_counter(), time.process_time()
-        found = function(*arguments)
+        result = function(*arguments)
         say(f"{function.__name__}: {time.perf_counter() - wall:.1f} s, CPU {time.process_time() - cpu:.1f} s")
-        return found
+        return result
 
     return call
 

@@ -58,11 +58,11 @@ class Variant:
 
     def arguments(self, run: Run, overrides: Sequence[str]) -> list[str]:
         """The command line of its fit for a prepared run."""
-        held = run_config(run)
+        config = run_config(run)
         place = f"{run.root.name}_cold_{self.groups}" if self.groups else run.root.name
-        training = [argument(f"prerank.{key}", value) for key, value in settings(held.prerank).items()]
+        training = [argument(f"prerank.{key}", value) for key, value in settings(config.prerank).items()]
         budget = [f"model.cold.groups={self.groups}"] if self.groups else []
-        common = [f"run={place}", f"runs_folder={run.root.parent}", f"seed={held.seed}", f"model={self.system}"]
+        common = [f"run={place}", f"runs_folder={run.root.parent}", f"seed={config.seed}", f"model={self.system}"]
         return [*common, *training, *budget, *overrides]
 
     def folder(self, run: Run, overrides: Sequence[str]) -> Path:
@@ -74,12 +74,12 @@ class Row:
     """What is known of a variant, over its runs.
 
     Attributes:
-        found: finished fits' folders, by run.
+        folders: finished fits' folders, by run.
         flops, scoring_ms, network_ms: of the first run's fit, of one candidate and of 1,000 candidates.
     """
 
     variant: Variant
-    found: dict[str, Path] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
     flops: int = 0
     scoring_ms: float = 0.0
     network_ms: float = 0.0
@@ -87,7 +87,7 @@ class Row:
     def by_run(self, split: str, metric: str) -> dict[int, SeedFigure]:
         """The figure of each run, with its draws."""
         figures = {}
-        for place, folder in enumerate(self.found.values()):
+        for place, folder in enumerate(self.folders.values()):
             evaluation = read_evaluation(folder)
             figure = evaluation.metrics[split]["all"][metric]
             assert figure.value is not None
@@ -154,7 +154,7 @@ def table(rows: Sequence[Row], every: Row) -> str:
     head.append("test gauc_click less all groups'")
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in rows:
-        parameters = [read_json(folder / "manifest.json")["parameters"] for folder in row.found.values()]
+        parameters = [read_json(folder / "manifest.json")["parameters"] for folder in row.folders.values()]
         cells = [row.variant.label, f"{row.flops:,}", f"{row.network_ms:.2f}", f"{row.scoring_ms:.2f}"]
         cells.append(f"{round(np.mean(parameters)):,}")
         cells += [_quality(row, split, metric) for split in ("validation", "test") for metric in METRICS]
@@ -180,7 +180,7 @@ def choices(rows: Sequence[Row]) -> str:
     """How often each group was among the first of a run's order, and whether runs agree more than by chance."""
     ranked = {}
     for row in rows:
-        for run, folder in row.found.items():
+        for run, folder in row.folders.items():
             if (folder / RANKING).exists():
                 ranked[run] = read_json(folder / RANKING)
     by = {

@@ -38,7 +38,7 @@ Weights = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Fit:
+class ScoredSplit:
     """The predictions of one fitted system on one split; ``heads`` are the click, order and rank logits, if any."""
 
     rows: SplitRows
@@ -48,50 +48,50 @@ class Fit:
         """The figures of a weighted sum of the heads."""
         score = fuse(*self.heads, FusionWeights(*weights, None, ()))
         measures = SplitMeasures(replace(self.rows, score=score.astype(np.float32)), {}, [CUT], [CUT])
-        found = measures.statistics(np.ones(len(score), dtype=bool))
-        return {name: _value(found.get(name)) for name in SHOWN}
+        statistics = measures.statistics(np.ones(len(score), dtype=bool))
+        return {name: _value(statistics.get(name)) for name in SHOWN}
 
 
 def _value(statistic: Statistic | None) -> float:
     return np.nan if statistic is None or isinstance(statistic, Undefined) or not statistic.n else statistic.value
 
 
-def read(folder: Path, split: str) -> Fit:
+def read(folder: Path, split: str) -> ScoredSplit:
     """A system's predictions of a split."""
     table = pq.read_table(folder / "predictions.parquet")
     table = table.filter(pc.equal(table["split"].cast(pa.string()), split)).combine_chunks()
     probabilities = [table[f"p_{head}"].to_numpy().astype(float) for head in ("click", "order", "rank")]
     tiny = np.finfo(np.float64).eps
     heads = [None if np.isnan(each).all() else logit(np.clip(each, tiny, 1 - tiny)) for each in probabilities]
-    return Fit(split_rows(table), (heads[0], heads[1], heads[2]))
+    return ScoredSplit(split_rows(table), (heads[0], heads[1], heads[2]))
 
 
-def ranking_model(fit: Fit) -> float | None:
+def ranking_model(fit: ScoredSplit) -> float | None:
     """GAUC of clicks of the order that the ranking model gave, over exposed rows of known position."""
     rows = fit.rows
     known = rows.exposed & np.isfinite(rows.position)
     return gauc(rows.clicked[known], -rows.position[known], rows.request[known])
 
 
-def chosen_with_agreement(fit: Fit, labels: Sequence[str]) -> Weights:
+def chosen_with_agreement(fit: ScoredSplit, labels: Sequence[str]) -> Weights:
     """The weights of the same grid that maximise the mean of GAUC and Recall@10; the smaller ones of equals."""
     grids = [GRID if head is not None else (0.0,) for head in fit.heads[1:]]
     tried: list[Weights] = [(1.0, order, rank) for order, rank in product(*grids)]
     tried.sort(key=lambda weights: (sum(weights), weights[2]))
-    found = [fit.figures(weights) for weights in tried]
-    objective = [np.mean([each[f"gauc_{label}"] for label in labels]) + each["recall_at_10"] for each in found]
+    figures = [fit.figures(weights) for weights in tried]
+    objective = [np.mean([each[f"gauc_{label}"] for label in labels]) + each["recall_at_10"] for each in figures]
     return tried[int(np.argmax(objective))]
 
 
-def rules(validation: Fit, folder: Path) -> dict[str, Weights]:
+def rules(validation: ScoredSplit, folder: Path) -> dict[str, Weights]:
     """Rule → the weights that it chooses: the project's, which are the system's own, and the other."""
     own = read_json(folder / "fusion.json")
     agreed = chosen_with_agreement(validation, own["chosen_by"])
     return {"GAUC": (own["click"], own["order"], own["rank"]), "GAUC and Recall@10": agreed}
 
 
-def line(label: str, found: Sequence[dict[str, float]]) -> str:
-    means = [np.mean([each[name] for each in found]) for name in SHOWN]
+def line(label: str, figures: Sequence[dict[str, float]]) -> str:
+    means = [np.mean([each[name] for each in figures]) for name in SHOWN]
     return f"| {label} | " + " | ".join("–" if np.isnan(mean) else f"{mean:.4f}" for mean in means) + " |"
 
 
@@ -112,9 +112,9 @@ def main() -> None:
             print(line(f"{system}: {label}", [test.figures(weights) for _, test in fits]), flush=True)
         weights_by_rule = [rules(validation, folder) for (validation, _), folder in zip(fits, folders, strict=True)]
         for rule in weights_by_rule[0]:
-            found = [test.figures(each[rule]) for (_, test), each in zip(fits, weights_by_rule, strict=True)]
+            figures = [test.figures(each[rule]) for (_, test), each in zip(fits, weights_by_rule, strict=True)]
             ranks = ", ".join(f"{each[rule][2]:g}" for each in weights_by_rule)
-            print(line(f"{system}: chosen by {rule} (rank weights {ranks})", found), flush=True)
+            print(line(f"{system}: chosen by {rule} (rank weights {ranks})", figures), flush=True)
 
 
 if __name__ == "__main__":

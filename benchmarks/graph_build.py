@@ -119,9 +119,9 @@ def main(arguments: list[str]) -> None:
         command = [sys.executable, __file__, "build", folder, options["limit"]]
         printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        found = json.loads(printed.splitlines()[-1])
-    say(f"graph: {found['rows']:,} training rows, nodes {found['nodes']}, {found['edges']:,} edges")
-    say(f"{found['seconds']:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of processor time, start-up included")
+        facts = json.loads(printed.splitlines()[-1])
+    say(f"graph: {facts['rows']:,} training rows, nodes {facts['nodes']}, {facts['edges']:,} edges")
+    say(f"{facts['seconds']:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of processor time, start-up included")
     say(f"DuckDB's limit {options['limit']} GB, peak resident memory {used.ru_maxrss * 1024 / 1e9:.2f} GB")
 
 

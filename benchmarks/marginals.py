@@ -68,10 +68,10 @@ class Market:
         """Sums of a row's values over each request."""
         return np.bincount(self.request, weights=values, minlength=self.requests)
 
-    def of(self, kept: Flags) -> Market:
+    def of(self, mask: Flags) -> Market:
         """Some of the requests, numbered anew in their order."""
-        rows, numbers = kept[self.request], np.cumsum(kept) - 1
-        chosen = {name: values[kept if name in OF_REQUESTS else rows] for name, values in vars(self).items()}
+        rows, numbers = mask[self.request], np.cumsum(mask) - 1
+        chosen = {name: values[mask if name in OF_REQUESTS else rows] for name, values in vars(self).items()}
         return Market(**{**chosen, "request": numbers[chosen["request"]]})
 
     def first_places(self) -> Market:
@@ -100,9 +100,9 @@ class Market:
         """So many requests at random: shares of a ranking depend on how much was counted."""
         if requests >= self.requests:
             return self
-        kept = np.zeros(self.requests, dtype=np.bool_)
-        kept[np.random.default_rng(0).choice(self.requests, requests, replace=False)] = True
-        return self.of(kept)
+        mask = np.zeros(self.requests, dtype=np.bool_)
+        mask[np.random.default_rng(0).choice(self.requests, requests, replace=False)] = True
+        return self.of(mask)
 
 
 @dataclass(frozen=True)
@@ -178,11 +178,11 @@ def statistic_of(values: Real, statistic: Callable[[Real], float], unit: str) ->
 def held_by_top(share: float) -> Callable[[Real], float]:
     """The share of all events that falls on the top ``share`` of units."""
 
-    def held(counts: Real) -> float:
+    def share_of_top(counts: Real) -> float:
         ordered = np.sort(counts)[::-1]
         return float(ordered[: max(1, round(share * len(counts)))].sum() / counts.sum())
 
-    return held
+    return share_of_top
 
 
 def zipf_slope(counts: Real) -> float:
@@ -233,9 +233,9 @@ class PositionCurve:
     exposures: Whole
 
 
-def position_curve(market: Market, kept: Flags) -> PositionCurve:
+def position_curve(market: Market, mask: Flags) -> PositionCurve:
     """Click rate by displayed place over some of the rows, resampled by request."""
-    rows = kept & (market.place <= PLACES)
+    rows = mask & (market.place <= PLACES)
     request, place = market.request[rows], market.place[rows] - 1
     size = market.requests * PLACES
     cell = request * PLACES + place

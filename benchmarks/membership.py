@@ -32,12 +32,12 @@ def membership(run: Run, system: str) -> list[float]:
     vectors, in_p = np.asarray(phi.vectors), psi.rows_of(phi.ids) >= 0
     length = np.linalg.norm(vectors, axis=1)
     vectors = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
-    found = []
+    aucs = []
     for mask in (np.ones(len(vectors), bool), (impressions >= FEW[0]) & (impressions <= FEW[1])):
         model = LogisticRegression(max_iter=500)
-        told = cross_val_predict(model, vectors[mask], in_p[mask], cv=FOLDS, method="decision_function")
-        found.append(float(roc_auc_score(in_p[mask], told)))
-    return [*found, float(length[in_p].mean() / length[~in_p].mean())]
+        scores = cross_val_predict(model, vectors[mask], in_p[mask], cv=FOLDS, method="decision_function")
+        aucs.append(float(roc_auc_score(in_p[mask], scores)))
+    return [*aucs, float(length[in_p].mean() / length[~in_p].mean())]
 
 
 def main() -> None:
@@ -49,8 +49,8 @@ def main() -> None:
     for name in arguments.fits:
         condition, system = name.split("/")
         folders = [arguments.folder / condition / f"seed-{seed}" for seed in range(arguments.seeds)]
-        found = np.array([membership(Run(folder), system) for folder in folders])
-        cells = [f"{c.mean():.3f} [{c.min():.3f}…{c.max():.3f}]" for c in found.T]
+        statistics = np.array([membership(Run(folder), system) for folder in folders])
+        cells = [f"{c.mean():.3f} [{c.min():.3f}…{c.max():.3f}]" for c in statistics.T]
         print(
             f"{name}: AUC all items {cells[0]}, {FEW[0]}-{FEW[1]} impressions {cells[1]}; length {cells[2]}", flush=True
         )

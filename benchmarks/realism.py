@@ -61,7 +61,7 @@ MARKERS = ("<!-- written by benchmarks/realism.py -->", "<!-- end -->")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MarginalComparison:
     """One marginal of the simulated market beside one public set's."""
 
     group: str
@@ -95,17 +95,17 @@ def simulated_market(world: WorldConfig, seed: int, folder: Path) -> Market:
 
 def public_markets(data: Path, scratch: Path) -> dict[str, Market]:
     """The public sets that are there, through the project's readers."""
-    found = {}
+    markets = {}
     for name, where in PUBLIC.items():
         if not (data / where).exists():
             warn(f"{data / where} is absent: nothing is compared with {NAMES[name]}")
             continue
         raw = reader(name)(DataConfig(name=name, path=str(data / where)), 0, scratch / name)
         if name == "expedia":
-            found[name] = load(raw, displayed=data / where, random="log.random_bool = 1")
+            markets[name] = load(raw, displayed=data / where, random="log.random_bool = 1")
         else:
-            found[name] = load(raw)
-    return found
+            markets[name] = load(raw)
+    return markets
 
 
 def paired(simulated: Market, public: Market) -> tuple[Market, Market]:
@@ -122,30 +122,30 @@ def figures_of(market: Market, clicks_compared: int) -> dict[tuple[str, str], Ma
         market: a log, cut by :func:`paired`.
         clicks_compared: of both logs of the pair, for how concentrated clicks are.
     """
-    found: dict[tuple[str, str], Marginal] = {}
+    figures: dict[tuple[str, str], Marginal] = {}
     counted = {"impressions": counts_by_item(market), "clicks": counts_by_item(market, clicks_compared)}
     for what, counts in counted.items():
         among = "displayed" if what == "impressions" else "clicked"
         for share in (0.01, 0.1):
-            found["popularity", f"{what}: share of the top {share:.0%} of {among} items"] = statistic_of(
+            figures["popularity", f"{what}: share of the top {share:.0%} of {among} items"] = statistic_of(
                 counts, held_by_top(share), "items"
             )
-        found["popularity", f"{what}: Zipf slope over items"] = statistic_of(counts, zipf_slope, "items")
+        figures["popularity", f"{what}: Zipf slope over items"] = statistic_of(counts, zipf_slope, "items")
     spread, ratio = price_spread(market)
-    found["price", "std of log price in a list, median"] = statistic_of(spread, _median, "lists")
-    found["price", "highest / lowest price of a list, median"] = statistic_of(ratio, _median, "lists")
-    found["position", "exponent η, as ranked"] = position_curve(market, ~market.random).exponent
+    figures["price", "std of log price in a list, median"] = statistic_of(spread, _median, "lists")
+    figures["price", "highest / lowest price of a list, median"] = statistic_of(ratio, _median, "lists")
+    figures["position", "exponent η, as ranked"] = position_curve(market, ~market.random).exponent
     clicks, orders, items = (market.per_request(v) for v in (market.clicked, market.ordered, np.ones(len(market.item))))
-    found["funnel", "clicks / exposed item, clicked lists"] = mean_of(clicks, items, "impressions")
-    found["funnel", "clicks / list, clicked lists"] = mean_of(clicks, np.ones(market.requests), "lists")
+    figures["funnel", "clicks / exposed item, clicked lists"] = mean_of(clicks, items, "impressions")
+    figures["funnel", "clicks / list, clicked lists"] = mean_of(clicks, np.ones(market.requests), "lists")
     if orders.any():
-        found["funnel", "orders / click, clicked lists"] = mean_of(orders, clicks, "clicks")
-        found["funnel", "orders / list, clicked lists"] = mean_of(orders, np.ones(market.requests), "lists")
+        figures["funnel", "orders / click, clicked lists"] = mean_of(orders, clicks, "clicks")
+        figures["funnel", "orders / list, clicked lists"] = mean_of(orders, np.ones(market.requests), "lists")
     queries = counts_by_query(market)
-    found["queries", "requests: Zipf slope over query texts"] = statistic_of(queries, zipf_slope, "queries")
-    found["queries", "requests whose query occurs once"] = mean_of(queries * (queries == 1), queries, "requests")
-    found["newness", "last fifth: impressions of items not seen before"] = never_seen(market)
-    return found
+    figures["queries", "requests: Zipf slope over query texts"] = statistic_of(queries, zipf_slope, "queries")
+    figures["queries", "requests whose query occurs once"] = mean_of(queries * (queries == 1), queries, "requests")
+    figures["newness", "last fifth: impressions of items not seen before"] = never_seen(market)
+    return figures
 
 
 def session_figures(market: Market) -> dict[tuple[str, str], Marginal]:
@@ -163,28 +163,30 @@ def session_figures(market: Market) -> dict[tuple[str, str], Marginal]:
     }
 
 
-def compared(simulated: Market, explored: Market, public: dict[str, Market]) -> Iterator[Comparison]:
+def compared(simulated: Market, explored: Market, public: dict[str, Market]) -> Iterator[MarginalComparison]:
     """Every marginal that a public set has and that is defined in both."""
     length, by_chance = ("funnel", "items of a list, all places"), ("position", "exponent η, items placed at random")
     for name, whole in public.items():
         pair = paired(simulated, whole)
         clicks = min(int(market.clicked.sum()) for market in pair)
         ours, theirs = (figures_of(market, clicks) for market in pair)
-        for found, market in ((ours, simulated), (theirs, whole)):
-            found[length] = mean_of(market.per_request(np.ones(len(market.item))), np.ones(market.requests), "lists")
+        for marginals, market in ((ours, simulated), (theirs, whole)):
+            marginals[length] = mean_of(
+                market.per_request(np.ones(len(market.item))), np.ones(market.requests), "lists"
+            )
         if len(np.unique(whole.session)) < whole.requests:
             ours |= session_figures(simulated.first_places().with_click())
             theirs |= session_figures(whole.with_click())
         if whole.random.any():
-            for found, market in ((ours, explored), (theirs, whole)):
-                found[by_chance] = position_curve(market, market.random).exponent
+            for marginals, market in ((ours, explored), (theirs, whole)):
+                marginals[by_chance] = position_curve(market, market.random).exponent
         for key in ours.keys() & theirs.keys():
             if math.isfinite(ours[key].value) and math.isfinite(theirs[key].value):
-                yield Comparison(*key, name, ours[key], theirs[key])
+                yield MarginalComparison(*key, name, ours[key], theirs[key])
     yield from funnel_of_ali_ccp(simulated)
 
 
-def funnel_of_ali_ccp(market: Market) -> Iterator[Comparison]:
+def funnel_of_ali_ccp(market: Market) -> Iterator[MarginalComparison]:
     """The funnel without the selection of lists with a click."""
     counts = {"impressions": np.ones(len(market.item)), "clicks": market.clicked, "orders": market.ordered}
     of = {name: market.per_request(values) for name, values in counts.items()}
@@ -195,7 +197,7 @@ def funnel_of_ali_ccp(market: Market) -> Iterator[Comparison]:
         ours = mean_of(of[above], of[below], below)
         rate = ALI_CCP[above] / ALI_CCP[below]
         public = Marginal(rate, np.full(len(ours.draws), rate), int(ALI_CCP[below]), below)
-        yield Comparison("funnel", f"{name}, all lists", "ali-ccp", ours, public)
+        yield MarginalComparison("funnel", f"{name}, all lists", "ali-ccp", ours, public)
 
 
 def _median(values: Real) -> float:
@@ -205,23 +207,23 @@ def _median(values: Real) -> float:
 GROUPS = ("popularity", "newness", "price", "position", "funnel", "sessions", "queries")
 
 
-def in_order(found: Sequence[Comparison]) -> list[Comparison]:
+def in_order(comparisons: Sequence[MarginalComparison]) -> list[MarginalComparison]:
     """By group, then marginal, then set."""
-    return sorted(found, key=lambda c: (GROUPS.index(c.group), c.marginal, c.public_set))
+    return sorted(comparisons, key=lambda c: (GROUPS.index(c.group), c.marginal, c.public_set))
 
 
-def table(found: Sequence[Comparison]) -> str:
+def table(comparisons: Sequence[MarginalComparison]) -> str:
     """Markdown: one row a comparison, then how many marginals match and how many do not."""
     lines = [
         "| marginal | public set | public | simulated | simulated / public | verdict |",
         "|---|---|---|---|---|---|",
     ]
-    for each in found:
+    for each in comparisons:
         value, low, high = each.ratio
         cells = [each.marginal, NAMES[each.public_set], _cell(each.public), _cell(each.simulated)]
         lines.append(f"| {' | '.join(cells)} | {value:.2f} ({low:.2f}–{high:.2f}) | {each.verdict} |")
-    counts = Counter(each.verdict for each in found)
-    lines += ["", f"Of {len(found)}: {'; '.join(f'{counts[verdict]} {verdict}' for verdict in VERDICTS)}."]
+    counts = Counter(each.verdict for each in comparisons)
+    lines += ["", f"Of {len(comparisons)}: {'; '.join(f'{counts[verdict]} {verdict}' for verdict in VERDICTS)}."]
     return "\n".join(lines)
 
 
@@ -258,9 +260,9 @@ def popularity_picture(pairs: dict[str, tuple[Market, Market]]) -> str:
             for market, shown in ((ours, "simulated"), (theirs, name)):
                 ordered = np.sort(counts_by_item(market, clicks))[::-1]
                 tops = np.geomspace(0.001, 1, 60)
-                held = [ordered[: max(1, round(top * len(ordered)))].sum() / ordered.sum() for top in tops]
+                shares = [ordered[: max(1, round(top * len(ordered)))].sum() / ordered.sum() for top in tops]
                 label = f"{NAMES[shown]}: {int(ordered.sum()):,} {what}, {len(ordered):,} items"
-                lines.append(Curve(label, shown, list(tops), held, dashed=name == "expedia"))
+                lines.append(Curve(label, shown, list(tops), shares, dashed=name == "expedia"))
         x = PlotAxis(0.001, 1, [(0.001, "0.1 %"), (0.01, "1 %"), (0.1, "10 %"), (1, "100 %")], logarithmic=True)
         drawn.append(Panel(f"Who gets the {what}", x, SHARES, f"top share of {among} items", f"share of {what}", lines))
     return panels("share of impressions and clicks held by the most popular items", drawn)
@@ -356,7 +358,7 @@ RATIOS = PlotAxis(
 )
 
 
-def overview(found: Sequence[Comparison]) -> str:
+def overview(comparisons: Sequence[MarginalComparison]) -> str:
     """All ratios on one axis."""
     rows = [
         Dot(
@@ -365,16 +367,16 @@ def overview(found: Sequence[Comparison]) -> str:
             each.public_set if each.public_set in COLOURS else "reference",
             *each.ratio,
         )
-        for each in found
+        for each in comparisons
     ]
     axis = "ratio and 95 % interval; in the shaded band it is a match"
     return dots("Simulated over public", [DotColumn(rows, RATIOS, BAND, axis)])
 
 
-def as_json(found: Sequence[Comparison], world: str, seed: int) -> dict[str, Any]:
+def as_json(comparisons: Sequence[MarginalComparison], world: str, seed: int) -> dict[str, Any]:
     """The table's figures."""
     rows = []
-    for each in found:
+    for each in comparisons:
         value, low, high = each.ratio
         row: dict[str, Any] = {"group": each.group, "marginal": each.marginal, "public_set": NAMES[each.public_set]}
         for name, figure in (("public", each.public), ("simulated", each.simulated)):
@@ -411,16 +413,16 @@ def main() -> None:
         always = replace(world, explored_share=1.0)
         explored = simulated_market(always, arguments.seed, Path(scratch) / "explored")
         public = public_markets(arguments.data, Path(scratch))
-    found = in_order(list(compared(simulated, explored, public)))
-    written = table(found)
+    comparisons = in_order(list(compared(simulated, explored, public)))
+    written = table(comparisons)
     print(f"\n{written}\n")
     if public.keys() < PUBLIC.keys():
         say(f"a public set is absent: {arguments.docs} is left as it is")
         return
     folder = arguments.docs / "pictures"
     draw(simulated, explored, public, world, folder)
-    _write(folder / "realism_overview.svg", overview(found))
-    write_json(folder / "realism.json", as_json(found, arguments.world, arguments.seed))
+    _write(folder / "realism_overview.svg", overview(comparisons))
+    write_json(folder / "realism.json", as_json(comparisons, arguments.world, arguments.seed))
     write_docs(arguments.docs, written)
     say(f"written: {folder}/realism_*.svg, {folder}/realism.json, {arguments.docs}/results/realism.md")
 

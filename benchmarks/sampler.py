@@ -47,11 +47,11 @@ def shopping_graph() -> tuple[dict[str, int], dict[Key, Relation], str]:
         ("item", "has_brand", "brand"): 150_000,
         ("brand", "brand_of", "item"): 150_000,
     }
-    made = {
+    relations = {
         key: random_relation(key, counts[key[0]], counts[key[2]], edges, seed)
         for seed, (key, edges) in enumerate(sizes.items())
     }
-    return counts, made, "item"
+    return counts, relations, "item"
 
 
 def plain_graph() -> tuple[dict[str, int], dict[Key, Relation], str]:
@@ -107,7 +107,7 @@ def compare(title: str, counts: Mapping[str, int], relations: Mapping[Key, Relat
             edges[name] = sum(draw(batch) for batch in batches)
             if round_number:  # The first round compiles and fills caches.
                 seconds[name].append(time.perf_counter() - start)
-    rates = {name: BATCHES_A_ROUND * BATCH / statistics.median(taken) for name, taken in seconds.items()}
+    rates = {name: BATCHES_A_ROUND * BATCH / statistics.median(durations) for name, durations in seconds.items()}
     best = max(rate for name, rate in rates.items() if name.startswith("DGL"))
     rows = [
         (name, f"{rate:,.0f}", f"{edges[name] / BATCHES_A_ROUND:,.0f}", f"{rate / best:.2f}")

@@ -41,7 +41,7 @@ def schema() -> EncodedSchema:
     return EncodedSchema((), sides, ITEMS, "", tasks, (10, 30, 50, 100), "", {})
 
 
-def random_batch(made: EncodedSchema, generator: torch.Generator) -> Batch:
+def random_batch(encoded: EncodedSchema, generator: torch.Generator) -> Batch:
     def hashes(*shape: int) -> torch.Tensor:
         return torch.randint(-(2**62), 2**62, shape, generator=generator)
 
@@ -49,7 +49,8 @@ def random_batch(made: EncodedSchema, generator: torch.Generator) -> Batch:
         return (torch.rand(BATCH, generator=generator) < share).float()
 
     sides = {
-        name: SideFeatures(hashes(BATCH, len(side.ids)), torch.empty(BATCH, 0), {}) for name, side in made.sides.items()
+        name: SideFeatures(hashes(BATCH, len(side.ids)), torch.empty(BATCH, 0), {})
+        for name, side in encoded.sides.items()
     }
     item = torch.randint(0, ITEMS, (BATCH,), generator=generator)
     zeros = torch.zeros(BATCH, dtype=torch.int64)
@@ -60,7 +61,7 @@ def random_batch(made: EncodedSchema, generator: torch.Generator) -> Batch:
     )  # fmt: skip
 
 
-def make_step(rows: int, made: EncodedSchema, dense: bool):  # type: ignore[no-untyped-def]
+def make_step(rows: int, encoded: EncodedSchema, dense: bool):  # type: ignore[no-untyped-def]
     """One training step of GRACE with a table of ``rows``."""
     torch.manual_seed(0)
     config = ModelConfig(
@@ -69,14 +70,14 @@ def make_step(rows: int, made: EncodedSchema, dense: bool):  # type: ignore[no-u
         rank=RankConfig(head=RankHead.shared),
         contrast=ContrastConfig(),
     )
-    network = PreRankingNetwork(made, config, DIMENSION)
+    network = PreRankingNetwork(encoded, config, DIMENSION)
     optimizer = torch.optim.Adagrad(network.parameters(), lr=0.02)
     psi, weights = torch.randn(BATCH, DIMENSION), torch.full((4,), 0.25)
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad(set_to_none=True)
         outputs = network(batch)
-        labels, mask = rank_labels(batch.position, batch.list_length, made.cutoffs)
+        labels, mask = rank_labels(batch.position, batch.list_length, encoded.cutoffs)
         first = unique_items(batch.item)
         known = torch.ones(BATCH, dtype=torch.bool)
         loss = masked_cross_entropy(outputs.click, batch.clicked, known)
@@ -105,16 +106,16 @@ def main() -> int:
     torch.set_num_threads(2)
     torch.sparse.check_sparse_tensor_invariants.disable()
     generator = torch.Generator().manual_seed(1)
-    made = schema()
-    steps = {rows: make_step(rows, made, dense=False) for rows in ROWS}
+    encoded = schema()
+    steps = {rows: make_step(rows, encoded, dense=False) for rows in ROWS}
     times: dict[int, list[float]] = {rows: [] for rows in ROWS}
     for number in range(WARM_UP + STEPS):
-        batch = random_batch(made, generator)
+        batch = random_batch(encoded, generator)
         # In turns, so that whatever else the machine does falls on both alike.
         for rows, step in steps.items():
-            taken = timed(step, batch)
+            duration = timed(step, batch)
             if number >= WARM_UP:
-                times[rows].append(taken)
+                times[rows].append(duration)
     medians = {rows: statistics.median(values) for rows, values in times.items()}
     for rows, value in medians.items():
         spread = np.percentile(times[rows], [10, 90])
@@ -122,8 +123,8 @@ def main() -> int:
         print(f"{rows:>9,} rows x 32: {value:6.1f} ms a step (p10 {spread[0]:.1f}, p90 {spread[1]:.1f}), {rate}")
     ratio = medians[ROWS[1]] / medians[ROWS[0]]
     print(f"ratio {ratio:.2f}, target at most {TARGET}")
-    dense = make_step(ROWS[1], made, dense=True)
-    batch = random_batch(made, generator)
+    dense = make_step(ROWS[1], encoded, dense=True)
+    batch = random_batch(encoded, generator)
     slow = statistics.median([timed(dense, batch) for _ in range(4)][1:])
     print(f"the same with dense gradients over the tables: {slow:,.0f} ms a step, {slow / medians[ROWS[1]]:.0f} x")
     return int(ratio > TARGET)

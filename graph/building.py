@@ -111,8 +111,8 @@ def _attributes(config: Config) -> list[str]:
 def rows_used(rows: Any) -> dict[str, Any]:
     """Number of rows, their first and last time and days, of an expression of training rows."""
     counted = rows.agg(rows=rows.count(), first=rows.timestamp.min(), last=rows.timestamp.max()).to_pyarrow()
-    found = distinct(rows, day=rows.day).to_pyarrow()["day"].to_pylist()
-    return {**counted.to_pylist()[0], "days_with_rows": sorted(found)}
+    days = distinct(rows, day=rows.day).to_pyarrow()["day"].to_pylist()
+    return {**counted.to_pylist()[0], "days_with_rows": sorted(days)}
 
 
 def assert_training_only(

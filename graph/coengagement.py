@@ -161,8 +161,8 @@ def reversed_edges(edges: Any) -> Any:
 def capped(edges: Any, degree_cap: int) -> Any:
     """The ``degree_cap`` heaviest edges of every target; of equal (float32) weights the lower source index stays."""
     place = ibis.row_number().over(group_by=edges.target, order_by=[edges.weight.desc(), edges.source])
-    kept = edges.mutate(place=place).filter(lambda table: table.place < degree_cap)
-    return kept.select("source", "target", "weight")
+    heaviest = edges.mutate(place=place).filter(lambda table: table.place < degree_cap)
+    return heaviest.select("source", "target", "weight")
 
 
 def mutual(edges: Any) -> Any:

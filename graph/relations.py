@@ -146,9 +146,11 @@ def _index_events(
     by_id = bench.keep(by_id.rename(query_value="query"), "events_by_id")
     indexed = by_id.join(items.select("item_id", "item"), "item_id").join(queries, "query_value")
     events = bench.keep(indexed.select("session", "query", "item", "kind", "weight"), "events")
-    found = _counts(by_id)
+    event_counts = _counts(by_id)
     built.events = _counts(events)
-    built.unknown_items = {k: n - built.events.get(k, 0) for k, n in found.items() if n != built.events.get(k, 0)}
+    built.unknown_items = {
+        k: n - built.events.get(k, 0) for k, n in event_counts.items() if n != built.events.get(k, 0)
+    }
     if built.unknown_items:
         warn(f"events on items that are not in items.parquet, left out of the graph: {built.unknown_items}")
     if not built.events:
@@ -182,8 +184,8 @@ def _write_symmetric(folder: Path, bench: Workbench, name: str, key: Key, config
     if not _has_edges(bench, name, [key], built):
         return
     edges = coengagement.normalised(bench.table(name))
-    kept = bench.keep(coengagement.capped(edges, config.degree_cap), f"{name}_capped")
-    _store(folder, bench, key, coengagement.mutual(kept), built)
+    heaviest = bench.keep(coengagement.capped(edges, config.degree_cap), f"{name}_capped")
+    _store(folder, bench, key, coengagement.mutual(heaviest), built)
 
 
 def _has_edges(bench: Workbench, name: str, keys: Sequence[Key], built: Built) -> bool:

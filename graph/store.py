@@ -245,11 +245,11 @@ def _map(folder: Path, key: Key, array: str) -> Any:
 
 
 def _check_lengths(folder: Path, relation: Relation, targets: int, edges: int) -> None:
-    found = (len(relation.indptr) - 1, int(relation.indptr[-1]), len(relation.indices), len(relation.weight))
-    if found != (targets, edges, edges, edges):
+    lengths = (len(relation.indptr) - 1, int(relation.indptr[-1]), len(relation.indices), len(relation.weight))
+    if lengths != (targets, edges, edges, edges):
         raise InputError(
             f"{_edge_folder(folder, relation.key)}: graph.json says {targets} targets and {edges} edges, the arrays "
-            f"hold {found}: delete {folder} and run `python -m graph.build run=...`"
+            f"hold {lengths}: delete {folder} and run `python -m graph.build run=...`"
         )
 
 

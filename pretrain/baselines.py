@@ -70,7 +70,7 @@ def _products(left: np.ndarray, right: np.ndarray) -> Scores:
     columns: Float32[np.ndarray, "items dimension"] = right.astype(np.float32)
 
     def scores(queries: Nodes, candidates: Candidates) -> Float32[np.ndarray, "queries candidates"]:
-        made: Float32[np.ndarray, "queries candidates"] = rows[queries] @ columns[candidates].T
-        return made
+        products: Float32[np.ndarray, "queries candidates"] = rows[queries] @ columns[candidates].T
+        return products
 
     return scores

@@ -58,11 +58,11 @@ class NodeEncoder(nn.Module):
             features: of every type that has nodes, the matrix of means over the table: a row per node's text, then a
                 row per node's values.
         """
-        made: Vectors = {}
+        vectors: Vectors = {}
         for kind, bags in features.items():
             text, values = (bags @ self.table.weight).chunk(2)
-            made[kind] = F.relu(self.project[kind](torch.cat([text, values], dim=1)))
-        return made
+            vectors[kind] = F.relu(self.project[kind](torch.cat([text, values], dim=1)))
+        return vectors
 
 
 class SageLayer(nn.Module):
@@ -85,12 +85,12 @@ class SageLayer(nn.Module):
 
     def forward(self, block: Block, sources: Vectors, targets: Vectors) -> Vectors:
         """The targets' new vectors from their own and the sources'; types without targets are left out."""
-        made = {kind: self.own[kind](own) for kind, own in targets.items() if len(own)}
+        vectors = {kind: self.own[kind](own) for kind, own in targets.items() if len(own)}
         for key in self.relations:
-            if key[2] in made and key[0] in sources:
+            if key[2] in vectors and key[0] in sources:
                 message = self.neighbours["__".join(key)]
-                made[key[2]] = made[key[2]] + message(block.aggregate(key, sources[key[0]]))
-        return made
+                vectors[key[2]] = vectors[key[2]] + message(block.aggregate(key, sources[key[0]]))
+        return vectors
 
 
 class GraphEncoder(nn.Module):
@@ -139,8 +139,8 @@ class GraphEncoder(nn.Module):
 
     def round(self, number: int, block: Block, sources: Vectors, targets: Vectors) -> Vectors:
         """One layer with what follows it: ReLU, or after the last one the division by the length."""
-        made: Vectors = self.layers[number](block, sources, targets)
+        vectors: Vectors = self.layers[number](block, sources, targets)
         if number < len(self.layers) - 1:
-            return {kind: F.relu(rows) for kind, rows in made.items()}
-        unit: Vectors = {kind: F.normalize(rows, dim=1) for kind, rows in made.items()}
+            return {kind: F.relu(rows) for kind, rows in vectors.items()}
+        unit: Vectors = {kind: F.normalize(rows, dim=1) for kind, rows in vectors.items()}
         return unit

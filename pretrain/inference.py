@@ -39,13 +39,13 @@ def embed(
         for nodes in _chunks(count):
             vectors[kind][nodes] = encoder.nodes({kind: features[kind].take(np.arange(nodes.start, nodes.stop))})[kind]
     for number, width in enumerate(encoder.widths[1:]):
-        made: Vectors = {}
+        outputs: Vectors = {}
         for kind in kinds if number == len(encoder.layers) - 1 else graph.node_counts:
-            made[kind] = torch.empty(graph.node_counts[kind], width)
+            outputs[kind] = torch.empty(graph.node_counts[kind], width)
             for nodes in _chunks(graph.node_counts[kind]):
                 block = full_block(graph, kind, nodes)
-                made[kind][nodes] = encoder.round(number, block, vectors, {kind: vectors[kind][nodes]})[kind]
-        vectors = made
+                outputs[kind][nodes] = encoder.round(number, block, vectors, {kind: vectors[kind][nodes]})[kind]
+        vectors = outputs
     return vectors
 
 

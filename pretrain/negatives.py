@@ -112,11 +112,11 @@ class SameCategoryNegatives:
             values = self._value[positives.items]
             drawn = _same_value(self._members, self._ends, values, amount, np.uint64(stream))
         # An item without a value, or with one that no training pair has, is its own negative: known, so left out.
-        found = self._pairs.take(np.maximum(drawn, 0))
+        negatives = self._pairs.take(np.maximum(drawn, 0))
         none = drawn < 0
         return Pairs(
-            np.where(none, positives.queries[:, None], found.queries),
-            np.where(none, positives.items[:, None], found.items),
+            np.where(none, positives.queries[:, None], negatives.queries),
+            np.where(none, positives.items[:, None], negatives.items),
         )
 
 

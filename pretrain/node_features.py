@@ -77,7 +77,7 @@ def node_features(graph: Graph, log: SearchLog, data: DataConfig, config: Pretra
     """
     kinds = {f.column: f.kind for f in data.features if f.side is Side.item} if data.features else None
     buckets = config.text_buckets
-    made = {"item": NodeFeatures(*_of_table(log.items(), kinds, buckets, _with_edges(graph, "item")), buckets)}
+    features_of = {"item": NodeFeatures(*_of_table(log.items(), kinds, buckets, _with_edges(graph, "item")), buckets)}
     for kind in graph.node_counts:
         if kind == "item":
             continue
@@ -88,11 +88,11 @@ def node_features(graph: Graph, log: SearchLog, data: DataConfig, config: Pretra
             rows = pc.index_in(keys, value_set=attributes["query"].combine_chunks())
             parts.append(_of_table(attributes.take(rows), None, buckets, _with_edges(graph, "query")))
         texts, values = zip(*parts, strict=True)
-        made[kind] = NodeFeatures(np.hstack(texts), np.hstack(values), buckets)
-    bare = [kind for kind, features in made.items() if features.empty]
+        features_of[kind] = NodeFeatures(np.hstack(texts), np.hstack(values), buckets)
+    bare = [kind for kind, features in features_of.items() if features.empty]
     if bare:
         say(f"psi: nodes without features of their own, known by their neighbours only: {', '.join(sorted(bare))}")
-    return made
+    return features_of
 
 
 def _with_edges(graph: Graph, kind: str) -> npt.NDArray[np.bool_]:
@@ -188,8 +188,8 @@ def _lists(column: pa.ChunkedArray, name: str, buckets: int) -> Buckets:
     slots: Buckets = np.zeros((len(lists), LIST_VALUES), np.int64)
     row = np.repeat(np.arange(len(lists)), lengths)
     place = np.arange(len(hashes)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    kept = place < LIST_VALUES
-    slots[row[kept], place[kept]] = hashes[kept]
+    first = place < LIST_VALUES
+    slots[row[first], place[first]] = hashes[first]
     return _rows(slots, buckets)
 
 

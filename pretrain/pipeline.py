@@ -39,8 +39,8 @@ def print_summary(folder: Path, psi: EmbeddingTable) -> None:
     """The table of the validation, and what was written."""
     facts = read_json(folder / "metrics.json")
     rows = [
-        [name.replace("_", " "), *(_cell(found[metric]) for metric in TITLES)]
-        for name, found in facts["validation"].items()
+        [name.replace("_", " "), *(_cell(figures[metric]) for metric in TITLES)]
+        for name, figures in facts["validation"].items()
     ]
     n = next(iter(facts["validation"].values()))["mrr"]["n"]
     title = f"{n:,} held-out query-item edges, ranked among {facts['candidates']:,} items"

@@ -128,8 +128,8 @@ def train_psi(
 
     def induce(items: Items) -> Float32[np.ndarray, "items dimension"]:
         every = embed(encoder, visible, features, ["item"])["item"]
-        made: Float32[np.ndarray, "items dimension"] = every[torch.from_numpy(items)].numpy()
-        return made
+        embeddings: Float32[np.ndarray, "items dimension"] = every[torch.from_numpy(items)].numpy()
+        return embeddings
 
     return TrainedPsi(table, induce)
 
@@ -204,10 +204,10 @@ def _learn(
     pairs = engaged_pairs(graph)
     training, held_out = split_pairs(pairs, wanted.validation_share, seed)
     messages = without(graph, TargetExclusions(graph.relations)(held_out.queries, held_out.items))
-    held = Held(training, held_out, KnownPairs.of(pairs, counts["query"]), candidates_of(pairs, seed))
+    holdout = Held(training, held_out, KnownPairs.of(pairs, counts["query"]), candidates_of(pairs, seed))
     say(
         f"psi: {len(training):,} query-item edges to learn, {len(held_out):,} held out, "
-        f"ranked among {len(held.candidates):,} items"
+        f"ranked among {len(holdout.candidates):,} items"
     )
 
     emptied = int((~np.isin(held_out.items, training.items)).sum())
@@ -222,7 +222,7 @@ def _learn(
     negatives: list[Negatives] = [hard]
     if wanted.objective is GraphObjective.graphsage:
         negatives.append(PopularNegatives(training, counts["item"], wanted.negatives))
-    made = batches(
+    loader = batches(
         config.backend,
         messages,
         training,
@@ -240,12 +240,12 @@ def _learn(
         queries, items = vectors["query"].numpy(), vectors["item"].numpy()
         return lambda of, among: queries[of] @ items[among].T
 
-    history = fit(encoder, made, learning, lambda _: held.mrr(scores()), folder / "checkpoints")
-    _report(held, scores(), counts, config, history, folder)
+    history = fit(encoder, loader, learning, lambda _: holdout.mrr(scores()), folder / "checkpoints")
+    _report(holdout, scores(), counts, config, history, folder)
 
 
 def _report(
-    held: Held,
+    holdout: Held,
     psi: Scores,
     counts: dict[str, int],
     config: Config,
@@ -255,21 +255,21 @@ def _report(
     methods = {
         "graphsage": psi,
         "matrix_factorisation": matrix_factorisation_scores(
-            held.training, counts["query"], counts["item"], config.pretrain.dimension, held.mrr, config.seed
+            holdout.training, counts["query"], counts["item"], config.pretrain.dimension, holdout.mrr, config.seed
         ),
-        "popularity": popularity_scores(held.training, counts["item"]),
+        "popularity": popularity_scores(holdout.training, counts["item"]),
         "random": random_scores(config.seed),
     }
     draws, confidence = config.evaluation.draws, config.evaluation.confidence
-    made: dict[str, Metrics] = {
-        name: metrics(held.ranks(scores), held.held_out.queries, draws, confidence, config.seed)
+    validation: dict[str, Metrics] = {
+        name: metrics(holdout.ranks(scores), holdout.held_out.queries, draws, confidence, config.seed)
         for name, scores in methods.items()
     }
     write_json(
         folder / "metrics.json",
         {
-            "validation": made,
-            "candidates": len(held.candidates),
+            "validation": validation,
+            "candidates": len(holdout.candidates),
             "epochs": len(history),
             "best_epoch": best_epoch(history),
             "seconds": round(sum(entry["seconds"] for entry in history), 1),

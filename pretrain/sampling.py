@@ -157,7 +157,7 @@ class NeighbourSampler(BaseSampler):  # type: ignore[misc]
         counts = {kind: len(first) for kind, (first,) in nodes.items()}
         edges: dict[Key, list[tuple[Positions, Positions, Positions]]] = {key: [] for key in self._arrays}
         for hop, fan_out in enumerate(self.fan_out):
-            frontier = {kind: (found[-1], counts[kind] - len(found[-1])) for kind, found in nodes.items()}
+            frontier = {kind: (hops[-1], counts[kind] - len(hops[-1])) for kind, hops in nodes.items()}
             fresh: dict[str, list[Positions]] = {kind: [] for kind in nodes}
             for number, (key, (indptr, indices)) in enumerate(self._arrays.items()):
                 targets, first_local = frontier[key[2]]
@@ -167,8 +167,8 @@ class NeighbourSampler(BaseSampler):  # type: ignore[misc]
                 counts[key[0]] += len(new)
                 fresh[key[0]].append(new)
                 edges[key].append((row, col, positions))
-            for kind, found in fresh.items():
-                nodes[kind].append(np.concatenate(found) if found else NO_EDGES)
+            for kind, sources in fresh.items():
+                nodes[kind].append(np.concatenate(sources) if sources else NO_EDGES)
         return _output(nodes, edges)
 
 
@@ -247,13 +247,13 @@ def _draw(
             while barred_to < len(excluded) and excluded[barred_to] < stop:
                 barred_to += 1
         degree = stop - start - (barred_to - barred_from)
-        taken = degree if fan_out < 0 or degree < fan_out else fan_out
-        if taken == degree:
-            for place in range(taken):
+        sample_size = degree if fan_out < 0 or degree < fan_out else fan_out
+        if sample_size == degree:
+            for place in range(sample_size):
                 positions[filled + place] = place
         else:
-            _choose(positions[filled : filled + taken], degree, splitmix(salt + np.uint64(targets[at]) * GOLDEN))
-        for place in range(filled, filled + taken):
+            _choose(positions[filled : filled + sample_size], degree, splitmix(salt + np.uint64(targets[at]) * GOLDEN))
+        for place in range(filled, filled + sample_size):
             position = start + positions[place]
             for barred in range(barred_from, barred_to):
                 # The draw was among the edges that are left; step over each excluded one that lies before.
@@ -261,7 +261,7 @@ def _draw(
                     position += 1
             positions[place] = position
             col[place] = first_local + at
-        filled += taken
+        filled += sample_size
     return positions[:filled], col[:filled]
 
 
@@ -298,13 +298,13 @@ def _relabel(
         sources[at] = indices[positions[at]]
     row = np.empty(len(positions), dtype=np.int64)
     new = np.empty(len(positions), dtype=np.int64)
-    found = 0
+    new_count = 0
     for at in range(len(positions)):
         word = known[sources[at]]
         if word < stamp:
-            word = stamp | (count + found)
+            word = stamp | (count + new_count)
             known[sources[at]] = word
-            new[found] = sources[at]
-            found += 1
+            new[new_count] = sources[at]
+            new_count += 1
         row[at] = word & 0xFFFFFFFF
-    return row, new[:found].copy()
+    return row, new[:new_count].copy()

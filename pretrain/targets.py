@@ -144,28 +144,28 @@ class TargetExclusions:
         """
         forward = _find(*self._arrays[ENGAGED], items, queries)
         backward = _find(*self._arrays[ENGAGED_BY], queries, items)
-        found: dict[Key, list[Positions]] = {ENGAGED: [forward], ENGAGED_BY: [backward]}
+        excluded: dict[Key, list[Positions]] = {ENGAGED: [forward], ENGAGED_BY: [backward]}
         targets = _ascending([backward])
         for key in self._item_item:
             left, right = _only_company(
                 *self._arrays[ENGAGED_BY], *self._arrays[ENGAGED], queries, items, _ascending([forward])
             )
-            found[key] = [_find(*self._arrays[key], left, right), _find(*self._arrays[key], right, left)]
+            excluded[key] = [_find(*self._arrays[key], left, right), _find(*self._arrays[key], right, left)]
         for to_query, from_query, to_item in self._derived:
             lone_queries, values = _only_support(
                 *self._arrays[ENGAGED_BY], *self._arrays[to_item], queries, items, targets
             )
-            found[to_query] = [_find(*self._arrays[to_query], lone_queries, values)]
-            found[from_query] = [_find(*self._arrays[from_query], values, lone_queries)]
+            excluded[to_query] = [_find(*self._arrays[to_query], lone_queries, values)]
+            excluded[from_query] = [_find(*self._arrays[from_query], values, lone_queries)]
         every = np.unique(items)
         cold = every[np.random.default_rng(stream).random(len(every)) < self._cold_share]
         rows, sources = _row_members(*self._arrays[ENGAGED], cold)
-        found[ENGAGED].append(_find(*self._arrays[ENGAGED], rows, sources))
-        found[ENGAGED_BY].append(_find(*self._arrays[ENGAGED_BY], sources, rows))
+        excluded[ENGAGED].append(_find(*self._arrays[ENGAGED], rows, sources))
+        excluded[ENGAGED_BY].append(_find(*self._arrays[ENGAGED_BY], sources, rows))
         for key in self._item_item:
             rows, sources = _row_members(*self._arrays[key], cold)
-            found[key] += [_find(*self._arrays[key], rows, sources), _find(*self._arrays[key], sources, rows)]
-        return {key: _ascending(positions) for key, positions in found.items()}
+            excluded[key] += [_find(*self._arrays[key], rows, sources), _find(*self._arrays[key], sources, rows)]
+        return {key: _ascending(positions) for key, positions in excluded.items()}
 
 
 def _row_members(indptr: npt.NDArray[np.int64], indices: npt.NDArray[np.int64], rows: Nodes) -> tuple[Nodes, Nodes]:
@@ -184,11 +184,13 @@ def _ascending(positions: Iterable[Positions]) -> Positions:
 
 
 def _thinned(relation: Relation, excluded: Positions) -> Relation:
-    kept = np.ones(relation.edges, dtype=bool)
-    kept[excluded] = False
+    remaining = np.ones(relation.edges, dtype=bool)
+    remaining[excluded] = False
     lost = np.bincount(np.searchsorted(relation.indptr, excluded, side="right") - 1, minlength=len(relation.indptr) - 1)
     indptr = relation.indptr - np.concatenate([[0], np.cumsum(lost)])
-    return Relation(*relation.key, indptr=indptr, indices=relation.indices[kept], weight=relation.weight[kept])
+    return Relation(
+        *relation.key, indptr=indptr, indices=relation.indices[remaining], weight=relation.weight[remaining]
+    )
 
 
 @numba.njit(cache=True)
@@ -199,14 +201,14 @@ def _spare(queries: np.ndarray, items: np.ndarray, order: np.ndarray) -> np.ndar
         of_query[queries[pair]] += 1
         of_item[items[pair]] += 1
     spare = np.empty(len(order), dtype=np.int64)
-    found = 0
+    count = 0
     for pair in order:
         if of_query[queries[pair]] > 1 and of_item[items[pair]] > 1:
             of_query[queries[pair]] -= 1
             of_item[items[pair]] -= 1
-            spare[found] = pair
-            found += 1
-    return spare[:found]
+            spare[count] = pair
+            count += 1
+    return spare[:count]
 
 
 @numba.njit(cache=True)
@@ -219,10 +221,10 @@ def _find_one(indptr: np.ndarray, indices: np.ndarray, row: int, source: int) ->
 @numba.njit(cache=True)
 def _find(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray, sources: np.ndarray) -> np.ndarray:
     """The position of the edge from each source to each row; -1 where there is none."""
-    found = np.empty(len(rows), dtype=np.int64)
+    positions = np.empty(len(rows), dtype=np.int64)
     for at in range(len(rows)):
-        found[at] = _find_one(indptr, indices, rows[at], sources[at])
-    return found
+        positions[at] = _find_one(indptr, indices, rows[at], sources[at])
+    return positions
 
 
 @numba.njit(cache=True)

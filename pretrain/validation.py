@@ -44,7 +44,7 @@ def ranks(scores: Scores, held_out: Pairs, known: KnownPairs, candidates: Candid
         known: every engaged pair, held-out ones included: those of the same query are left out of the ranking.
         candidates: items, ascending.
     """
-    found = np.empty(len(held_out))
+    rank_of = np.empty(len(held_out))
     rows = max(1, CELLS_AT_ONCE // (len(candidates) + 1))
     for first in range(0, len(held_out), rows):
         part = held_out.take(np.arange(first, min(first + rows, len(held_out))))
@@ -54,15 +54,15 @@ def ranks(scores: Scores, held_out: Pairs, known: KnownPairs, candidates: Candid
         own = scores(queries, items)[row_of, column_of]
         if not np.isfinite(own).all() or not np.isfinite(table).all():
             raise ValueError("a score is not finite")
-        found[first : first + rows] = _count(table, row_of, own, part.queries, candidates, known.indptr, known.items)
-    return found
+        rank_of[first : first + rows] = _count(table, row_of, own, part.queries, candidates, known.indptr, known.items)
+    return rank_of
 
 
-def metrics(found: Float64[np.ndarray, " pairs"], queries: Nodes, draws: int, confidence: float, seed: int) -> Metrics:
+def metrics(ranks: Float64[np.ndarray, " pairs"], queries: Nodes, draws: int, confidence: float, seed: int) -> Metrics:
     """MRR and hits@k with percentile bootstrap intervals.
 
     Args:
-        found: ranks.
+        ranks: of the held-out items, 1 is best.
         queries: query of each: the draws are over queries, since the pairs of one query are not independent.
         draws: bootstrap draws.
         confidence: of the intervals.
@@ -75,11 +75,11 @@ def metrics(found: Float64[np.ndarray, " pairs"], queries: Nodes, draws: int, co
     counts = np.bincount(query).astype(np.float64)
     resampler = Resampler(len(counts), draws, seed)
     figures: Metrics = {}
-    for name, values in {"mrr": 1.0 / found, **{f"hits_at_{k}": found <= k for k in HITS_AT}}.items():
-        mean = RatioOfSums(np.bincount(query, values), counts, len(found))
+    for name, values in {"mrr": 1.0 / ranks, **{f"hits_at_{k}": ranks <= k for k in HITS_AT}}.items():
+        mean = RatioOfSums(np.bincount(query, values), counts, len(ranks))
         value = float(values.mean())
         low, high = percentile_interval(value, mean.draws(resampler), confidence)
-        figures[name] = {"value": value, "low": low, "high": high, "n": len(found)}
+        figures[name] = {"value": value, "low": low, "high": high, "n": len(ranks)}
     return figures
 
 
@@ -93,7 +93,7 @@ def _count(
     indptr: np.ndarray,
     known: np.ndarray,
 ) -> np.ndarray:
-    found = np.empty(len(queries), dtype=np.float64)
+    rank_of = np.empty(len(queries), dtype=np.float64)
     for pair in range(len(queries)):
         above = ties = 0
         row, score = table[row_of[pair]], own[pair]
@@ -107,5 +107,5 @@ def _count(
                 above -= row[column] > score
                 ties -= row[column] == score
         # The held-out item is known, so it is out too; whatever it scored, it does not compete with itself.
-        found[pair] = 1.0 + above + ties / 2.0
-    return found
+        rank_of[pair] = 1.0 + above + ties / 2.0
+    return rank_of

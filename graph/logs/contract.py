@@ -68,7 +68,7 @@ CANONICAL = {
 
 
 @dataclass(frozen=True)
-class Column:
+class ContractColumn:
     """One contract column; ``assumed`` says what is read where the whole column is missing."""
 
     name: str
@@ -79,28 +79,30 @@ class Column:
 
 
 IMPRESSION_COLUMNS = (
-    Column("request_id", Kind.id, required=True),
-    Column("user_id", Kind.id, required=True),
-    Column("query", Kind.id, required=True),
-    Column("item_id", Kind.id, required=True),
-    Column("timestamp", Kind.timestamp, required=True),
-    Column("stage", Kind.stage, assumed="every row is taken as exposed"),
-    Column("position", Kind.whole, nullable=True, assumed="the position is unknown: the rank task is switched off"),
-    Column("rank_score", Kind.number, nullable=True),
-    Column("clicked", Kind.flag, required=True),
-    Column("ordered", Kind.flag, assumed="nothing is taken as ordered: the order task is switched off"),
-    Column("price", Kind.number, nullable=True),
-    Column("propensity", Kind.number, nullable=True),
-    Column("session_id", Kind.id, nullable=True),
+    ContractColumn("request_id", Kind.id, required=True),
+    ContractColumn("user_id", Kind.id, required=True),
+    ContractColumn("query", Kind.id, required=True),
+    ContractColumn("item_id", Kind.id, required=True),
+    ContractColumn("timestamp", Kind.timestamp, required=True),
+    ContractColumn("stage", Kind.stage, assumed="every row is taken as exposed"),
+    ContractColumn(
+        "position", Kind.whole, nullable=True, assumed="the position is unknown: the rank task is switched off"
+    ),
+    ContractColumn("rank_score", Kind.number, nullable=True),
+    ContractColumn("clicked", Kind.flag, required=True),
+    ContractColumn("ordered", Kind.flag, assumed="nothing is taken as ordered: the order task is switched off"),
+    ContractColumn("price", Kind.number, nullable=True),
+    ContractColumn("propensity", Kind.number, nullable=True),
+    ContractColumn("session_id", Kind.id, nullable=True),
 )
 ALWAYS_WRITTEN = tuple(c.name for c in IMPRESSION_COLUMNS if c.name not in ("propensity", "session_id"))
 ITEM_COLUMNS = (
-    Column("item_id", Kind.id, required=True),
-    Column("price", Kind.number, nullable=True),
-    Column("listed_at", Kind.timestamp, nullable=True),
+    ContractColumn("item_id", Kind.id, required=True),
+    ContractColumn("price", Kind.number, nullable=True),
+    ContractColumn("listed_at", Kind.timestamp, nullable=True),
 )
-USER_COLUMNS = (Column("user_id", Kind.id, required=True),)
-QUERY_COLUMNS = (Column("query", Kind.id, required=True),)
+USER_COLUMNS = (ContractColumn("user_id", Kind.id, required=True),)
+QUERY_COLUMNS = (ContractColumn("query", Kind.id, required=True),)
 
 RESERVED = ("day", "split")
 """Written by us: ``day`` is the folder's name and ``split`` follows from ``data.split``."""
@@ -185,10 +187,10 @@ def parquet_files(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    found = sorted(f for f in path.glob("*.parquet") if f.is_file() and not f.name.startswith((".", "_")))
-    if not found:
+    files = sorted(f for f in path.glob("*.parquet") if f.is_file() and not f.name.startswith((".", "_")))
+    if not files:
         raise InputError(f"{path} holds no *.parquet file")
-    return found
+    return files
 
 
 def day_files(impressions: Path) -> dict[str, list[Path]]:

@@ -89,13 +89,13 @@ def name(column: str) -> str:
 def batches_of_days(rows_of_day: Mapping[str, int], most: int) -> list[list[str]]:
     """Days in order, put together while they hold at most ``most`` rows; a day is never cut."""
     batches: list[list[str]] = []
-    held = most
+    rows = most
     for day in sorted(rows_of_day):
-        if not batches or held + rows_of_day[day] > most:
+        if not batches or rows + rows_of_day[day] > most:
             batches.append([])
-            held = 0
+            rows = 0
         batches[-1].append(day)
-        held += rows_of_day[day]
+        rows += rows_of_day[day]
     return batches
 
 

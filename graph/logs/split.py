@@ -55,8 +55,8 @@ def explicit_days(asked: dict[str, list[str]], days: Sequence[str]) -> dict[str,
         InputError: if a split is empty, a day occurs twice or is not in the log, or a later split holds earlier days.
     """
     chosen = {name: days_of(entries, days, f"data.split.{name}") for name, entries in asked.items()}
-    for name, found in chosen.items():
-        if not found:
+    for name, split_days in chosen.items():
+        if not split_days:
             raise InputError(f"data.split.{name} is empty: explicit days are needed for {', '.join(SPLITS)}")
     for first, second in combinations(SPLITS, 2):
         shared = sorted(set(chosen[first]) & set(chosen[second]))
@@ -86,10 +86,10 @@ def days_of(entries: Sequence[str], days: Sequence[str], where: str) -> list[str
         end = parse_day(last.strip(), where) if dots else start
         if end < start:
             raise InputError(f"{where}: the range {entry} runs backwards")
-        found = {day for day in days if start <= datetime.date.fromisoformat(day) <= end}
-        if not found:
+        matching = {day for day in days if start <= datetime.date.fromisoformat(day) <= end}
+        if not matching:
             raise InputError(f"{where}: {entry} is not in the log, which runs from {days[0]} to {days[-1]}")
-        chosen |= found
+        chosen |= matching
     return sorted(chosen)
 
 
@@ -137,7 +137,7 @@ def _assign_shares(connection: duckdb.DuckDBPyConnection, unit: str, shares: Seq
 
 
 def _assign_days(connection: duckdb.DuckDBPyConnection, chosen: dict[str, list[str]], days: Sequence[str]) -> None:
-    pairs = [(day, name) for name, found in chosen.items() for day in found]
+    pairs = [(day, name) for name, split_days in chosen.items() for day in split_days]
     connection.execute("CREATE TEMP TABLE split_of_day (day VARCHAR, split VARCHAR)")
     connection.executemany("INSERT INTO split_of_day VALUES (?, ?)", pairs)
     connection.execute("CREATE TABLE assigned AS SELECT request_id, split FROM requests JOIN split_of_day USING (day)")

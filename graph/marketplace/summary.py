@@ -55,14 +55,14 @@ class HiddenSummary:
         self._ndcg.append(ndcg)
         self._chance.append(chance)
         exposed = log.stage[:, : outcome.click.shape[1]] == EXPOSED
-        found = {
+        masks = {
             "rows": log.logged,
             "ranked": (log.stage <= RANKED) & log.logged,
             "exposed": exposed,
             "clicks": log.clicked,
             "orders": log.ordered,
         }
-        for name, mask in found.items():
+        for name, mask in masks.items():
             self._counts[name] += int(mask.sum())
         self._counts["requests"] += len(log.items)
         clicked = log.clicked[:, : exposed.shape[1]][exposed]

@@ -92,8 +92,8 @@ def write_tables(seen: Seen, end: int, folder: Path) -> None:
     """
     listed = int(seen.catalogue.on_sale(np.array([end - 1]))[0])
     tables = {"items": items_table(seen).slice(0, listed), "users": users_table(seen), "queries": queries_table(seen)}
-    for name, made in tables.items():
-        _write(made.take(pa.compute.sort_indices(made[0])), folder / f"{name}.parquet")
+    for name, table in tables.items():
+        _write(table.take(pa.compute.sort_indices(table[0])), folder / f"{name}.parquet")
 
 
 def write_day(
@@ -181,6 +181,6 @@ def _table(schema: pa.Schema, columns: Sequence[Any]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _write(made: pa.Table, path: Path) -> None:
+def _write(table: pa.Table, path: Path) -> None:
     with replacing(path) as temporary:
-        pq.write_table(made, temporary)
+        pq.write_table(table, temporary)

@@ -84,7 +84,7 @@ class DglBatches:
         excluded = excluded_edges(self._exclusions, pairs, drawn, stream)
         inputs, blocks = self._sample({"query": query_seeds, "item": item_seeds}, excluded, dgl_seed)
         return TargetBatch(
-            features={kind: self._features[kind].take(found) for kind, found in inputs.items() if len(found)},
+            features={kind: self._features[kind].take(indices) for kind, indices in inputs.items() if len(indices)},
             blocks=[DglBlock(block) for block in blocks],
             query_at=torch.from_numpy(query_at),
             item_at=torch.from_numpy(item_at.reshape(items.shape)),
@@ -103,7 +103,7 @@ class DglBatches:
             dgl.seed(seed & 0x7FFFFFFF)
             nodes, _, blocks = self._sampler.sample(
                 self._graph,
-                {kind: torch.from_numpy(found) for kind, found in seeds.items()},
+                {kind: torch.from_numpy(indices) for kind, indices in seeds.items()},
                 exclude_eids={key: torch.from_numpy(edges) for key, edges in excluded.items()},
             )
         finally:
@@ -111,7 +111,7 @@ class DglBatches:
         for block in blocks:
             for key in block.canonical_etypes:
                 block.edges[key].data["weight"] = self._graph.edges[key].data["weight"][block.edges[key].data[dgl.EID]]
-        return {kind: found.numpy() for kind, found in nodes.items()}, blocks
+        return {kind: indices.numpy() for kind, indices in nodes.items()}, blocks
 
 
 def require_int64(graph: Any) -> Any:

@@ -78,7 +78,7 @@ class PygBatches:
         item_at = item_at.view(-1, pairs).T
         nodes = {kind: data[kind].n_id.numpy() for kind in data.node_types}
         return TargetBatch(
-            features={kind: self._features[kind].take(found) for kind, found in nodes.items() if len(found)},
+            features={kind: self._features[kind].take(indices) for kind, indices in nodes.items() if len(indices)},
             blocks=sparse_blocks(data, self._layers),
             query_at=query_at[:pairs],
             item_at=item_at,

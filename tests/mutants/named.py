@@ -188,8 +188,8 @@ HELD_OUT = _of(
     "tests/pretrain/test_targets.py",
     (
         "psi: the target's edge carries messages",
-        "found: dict[Key, list[Positions]] = {ENGAGED: [forward],",
-        "found: dict[Key, list[Positions]] = {ENGAGED: [forward[:0]],",
+        "excluded: dict[Key, list[Positions]] = {ENGAGED: [forward],",
+        "excluded: dict[Key, list[Positions]] = {ENGAGED: [forward[:0]],",
     ),
     (
         "psi: held-out pairs are learnt",

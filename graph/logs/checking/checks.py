@@ -202,12 +202,12 @@ def _kept(table: SourceTable) -> str:
 
 
 def _contradictions(table: SourceTable) -> dict[str, str]:
-    found = {}
+    contradictions = {}
     if "ordered" in table.contract:
-        found["ordered without clicked"] = "ordered AND NOT clicked"
+        contradictions["ordered without clicked"] = "ordered AND NOT clicked"
     if "stage" in table.contract:
-        found["clicked or ordered without being exposed"] = "(clicked OR ordered) AND stage <> 'exposed'"
-    return found
+        contradictions["clicked or ordered without being exposed"] = "(clicked OR ordered) AND stage <> 'exposed'"
+    return contradictions
 
 
 def _first_reason(checks: Sequence[Check]) -> str:

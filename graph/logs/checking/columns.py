@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from configs.console import warn
 from configs.errors import InputError
-from graph.logs.contract import ACCEPTED, ADVICE, Column, Kind, family_of
+from graph.logs.contract import ACCEPTED, ADVICE, ContractColumn, Kind, family_of
 from graph.logs.database import name, reading, text, texts
 
 FILE = "__file"
@@ -48,7 +48,7 @@ class SourceTable:
     contract: dict[str, str]
     families: dict[str, str]
     extra: dict[str, str]
-    absent: tuple[Column, ...]
+    absent: tuple[ContractColumn, ...]
     empty: tuple[Path, ...]
 
     @property
@@ -74,7 +74,7 @@ class SourceTable:
 
 
 def inspect(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], columns: Sequence[Column], root: Path
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], columns: Sequence[ContractColumn], root: Path
 ) -> SourceTable:
     """Read the footers of a table's files and settle how each column is read.
 
@@ -90,13 +90,15 @@ def inspect(
         raise InputError(f"{files[0]} has no rows: an empty table cannot be read; write the log again")
     families, absent = {}, []
     for column in columns:
-        found = {file: family_of(s.field(column.name).type) for file, s in schemas.items() if column.name in s.names}
-        if not found or (not column.required and set(found.values()) == {"null"}):
+        family_by_file = {
+            file: family_of(s.field(column.name).type) for file, s in schemas.items() if column.name in s.names
+        }
+        if not family_by_file or (not column.required and set(family_by_file.values()) == {"null"}):
             if column.required:
                 raise _missing(column, filled[0], schemas[filled[0]])
             absent.append(column)
             continue
-        families[column.name] = _family(column, found, schemas)
+        families[column.name] = _family(column, family_by_file, schemas)
     extra = _extra(connection, filled, schemas, {column.name for column in columns})
     return SourceTable(
         root=root,
@@ -120,19 +122,19 @@ def _footer(file: Path) -> pq.FileMetaData:
         ) from None
 
 
-def _missing(column: Column, file: Path, schema: pa.Schema) -> InputError:
+def _missing(column: ContractColumn, file: Path, schema: pa.Schema) -> InputError:
     near = difflib.get_close_matches(column.name, schema.names, n=1, cutoff=0.6)
-    near += [found for found in schema.names if found.lower() == column.name and found not in near]
+    near += [spelling for spelling in schema.names if spelling.lower() == column.name and spelling not in near]
     hint = f"; did you mean {near[0]!r}? Rename it" if near else ""
     return InputError(f"{file}: the required column {column.name!r} is missing; found {', '.join(schema.names)}{hint}")
 
 
-def _family(column: Column, found: dict[Path, str], schemas: dict[Path, pa.Schema]) -> str:
+def _family(column: ContractColumn, family_by_file: dict[Path, str], schemas: dict[Path, pa.Schema]) -> str:
     """The family of a column's type over all files; a file that holds only nulls has none of its own."""
-    lacking = [file for file in schemas if file not in found]
+    lacking = [file for file in schemas if file not in family_by_file]
     if lacking:
-        raise InputError(f"{lacking[0]}: column {column.name!r} is missing here but is in {next(iter(found))}")
-    typed = {file: family for file, family in found.items() if family != "null"}
+        raise InputError(f"{lacking[0]}: column {column.name!r} is missing here but is in {next(iter(family_by_file))}")
+    typed = {file: family for file, family in family_by_file.items() if family != "null"}
     for file, family in typed.items():
         if family not in ACCEPTED[column.kind]:
             raise InputError(
@@ -140,7 +142,7 @@ def _family(column: Column, found: dict[Path, str], schemas: dict[Path, pa.Schem
                 f"{ADVICE[column.kind]}"
             )
     if not typed:
-        raise InputError(f"{next(iter(found))}: the required column {column.name!r} holds only nulls")
+        raise InputError(f"{next(iter(family_by_file))}: the required column {column.name!r} holds only nulls")
     families = sorted(set(typed.values()))
     if column.kind is Kind.id and len(families) > 1:
         first, second = (next(f for f, family in typed.items() if family == kind) for kind in families)
@@ -157,9 +159,9 @@ def _extra(
     for file, schema in schemas.items():
         lowered = [column.lower() for column in schema.names]
         twice = [column for column in schema.names if lowered.count(column.lower()) > 1]
-        taken = [column for column in schema.names if column.lower() in (FILE, ROW)]
-        if twice or taken:
-            raise InputError(f"{file}: columns {', '.join(twice or taken)} cannot be told apart: rename them")
+        reserved = [column for column in schema.names if column.lower() in (FILE, ROW)]
+        if twice or reserved:
+            raise InputError(f"{file}: columns {', '.join(twice or reserved)} cannot be told apart: rename them")
     source = f"read_parquet({texts(files)}, union_by_name = true, hive_partitioning = false)"
     with reading(files[0].parent):
         described = connection.sql(f"DESCRIBE SELECT * FROM {source}").fetchall()
@@ -181,7 +183,7 @@ def _plain(column: str, type_: str) -> str:
     return f"CAST({quoted} AS VARCHAR)" if type_ in ('"NULL"', "UUID") else quoted
 
 
-def _expression(column: Column, family: str) -> str:
+def _expression(column: ContractColumn, family: str) -> str:
     """The canonical value of a contract column; what cannot be one becomes null and is told by the checks."""
     quoted = name(column.name)
     if column.kind is Kind.id:

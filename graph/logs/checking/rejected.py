@@ -72,10 +72,10 @@ def tell_rejected(counts: dict[str, int], rows: int, allowed: float, path: Path,
 def _content(connection: duckdb.DuckDBPyConnection, table: SourceTable) -> str:
     """The SQL of a table's rejected rows with their content as JSON; empty where none is."""
     files = texts([str(file) for file in table.files])
-    found = connection.sql(f"SELECT DISTINCT file FROM rejected WHERE list_contains({files}, file)").fetchall()
-    if not found:
+    rows = connection.sql(f"SELECT DISTINCT file FROM rejected WHERE list_contains({files}, file)").fetchall()
+    if not rows:
         return ""
-    sources = [Path(file) for (file,) in found]
+    sources = [Path(file) for (file,) in rows]
     connection.execute("CREATE TABLE IF NOT EXISTS shown_files (file VARCHAR, shown VARCHAR)")
     connection.executemany("INSERT INTO shown_files VALUES (?, ?)", [(str(s), table.shown(s)) for s in sources])
     with reading(table.root):
@@ -94,7 +94,7 @@ def _nothing() -> str:
 
 
 def _example(path: Path, reason: str) -> str:
-    found = pq.read_table(path, filters=[("reason", "=", reason)]).slice(0, 1).to_pylist()[0]
-    content = found["content"]
+    example = pq.read_table(path, filters=[("reason", "=", reason)]).slice(0, 1).to_pylist()[0]
+    content = example["content"]
     content = content if len(content) <= SHOWN_CONTENT else content[:SHOWN_CONTENT] + "..."
-    return f"{found['source']} row {found['row']:,} (from 0): {content}"
+    return f"{example['source']} row {example['row']:,} (from 0): {content}"

@@ -12,7 +12,7 @@ import pyarrow as pa
 from configs.console import warn
 from configs.errors import InputError
 from graph.logs.checking.columns import FILE, ROW, SourceTable, inspect
-from graph.logs.contract import Column, parquet_files
+from graph.logs.contract import ContractColumn, parquet_files
 from graph.logs.database import name, reading, write_table
 
 
@@ -25,7 +25,7 @@ class KeyedTable:
 
 
 def check_table(
-    connection: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[Column], called: str
+    connection: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[ContractColumn], called: str
 ) -> KeyedTable:
     """Check the keys of a table and make the DuckDB table ``called`` of good keys in the file's order.
 

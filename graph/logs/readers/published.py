@@ -33,10 +33,10 @@ def published_files(path: Path, stem: str) -> list[Path]:
     for ending in ENDINGS:
         if (path / f"{stem}{ending}").is_file():
             return [path / f"{stem}{ending}"]
-    found = sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith(ENDINGS))
-    if not found:
+    files = sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith(ENDINGS))
+    if not files:
         raise InputError(f"{path} holds no {stem}.csv, {stem}.csv.gz or {stem}.parquet")
-    return found
+    return files
 
 
 def load_published(
@@ -55,11 +55,11 @@ def load_published(
     for file in files:
         scan = _scan(file)
         with reading(file):
-            found = connection.sql(f"SELECT * FROM {scan} LIMIT 0").columns
-        missing = [column for column in columns if column not in found]
+            header = connection.sql(f"SELECT * FROM {scan} LIMIT 0").columns
+        missing = [column for column in columns if column not in header]
         if missing:
             raise InputError(
-                f"{file} lacks the columns {', '.join(missing)} of the published schema; found {', '.join(found)}"
+                f"{file} lacks the columns {', '.join(missing)} of the published schema; found {', '.join(header)}"
             )
         chosen = ", ".join(f"CAST({name(column)} AS VARCHAR)" for column in columns)
         with reading(file):

@@ -60,8 +60,10 @@ def place_requests(connection: duckdb.DuckDBPyConnection, drawn: Mapping[str, fl
             strftime(CASE split {first} END + CAST(before // {DAY_ROWS} AS INTEGER), '%Y-%m-%d') AS day
         FROM filled
     """)
-    found = connection.sql("SELECT day, min(first_row), max(last_row) FROM placed GROUP BY day ORDER BY day").fetchall()
-    return [PlaceholderDay(*row) for row in found]
+    day_rows = connection.sql(
+        "SELECT day, min(first_row), max(last_row) FROM placed GROUP BY day ORDER BY day"
+    ).fetchall()
+    return [PlaceholderDay(*row) for row in day_rows]
 
 
 def _drawn(shares: Mapping[str, float]) -> str:
@@ -115,14 +117,14 @@ def first_problem(problems: Iterable[tuple[str, str]]) -> str:
 
 def files_with(folder: Path, word: str, columns: Sequence[str]) -> list[Path]:
     """The CSV files of a folder whose name holds ``word`` and whose header holds all ``columns``."""
-    found = []
+    files = []
     for file in sorted(folder.iterdir()):
         if file.is_file() and word in file.name and file.name.endswith((".csv", ".csv.gz")) and file.stat().st_size:
             with reading(file):
                 header = _peek(f"SELECT * FROM {scan_table(file)} LIMIT 0").columns
             if set(columns) <= set(header):
-                found.append(file)
-    return found
+                files.append(file)
+    return files
 
 
 def scan_table(file: Path) -> str:
@@ -130,13 +132,13 @@ def scan_table(file: Path) -> str:
     return f"read_csv({text(file)}, header = true, all_varchar = true, delim = ',', quote = '', escape = '')"
 
 
-def only(found: Sequence[Path], folder: Path, what: str) -> Path | None:
+def only(files: Sequence[Path], folder: Path, what: str) -> Path | None:
     """The one file of a kind, or None.
 
     Raises:
         InputError: if there are several: which one is meant cannot be told.
     """
-    if len(found) > 1:
-        names = ", ".join(str(file.relative_to(folder)) for file in found)
-        raise InputError(f"{folder}: expected one {what}, found {len(found)} ({names}): keep one set in a folder")
-    return found[0] if found else None
+    if len(files) > 1:
+        names = ", ".join(str(file.relative_to(folder)) for file in files)
+        raise InputError(f"{folder}: expected one {what}, found {len(files)} ({names}): keep one set in a folder")
+    return files[0] if files else None

@@ -39,8 +39,8 @@ class HiddenTruth:
 
     def arranged(self, columns: Int[np.ndarray, "r l"]) -> HiddenTruth:
         """That of some of each row's candidates, in another order."""
-        taken = (np.take_along_axis(values, columns, axis=1) for values in (self.click, self.order, self.utility))
-        return HiddenTruth(*taken)
+        arranged = (np.take_along_axis(values, columns, axis=1) for values in (self.click, self.order, self.utility))
+        return HiddenTruth(*arranged)
 
 
 @dataclass(frozen=True)

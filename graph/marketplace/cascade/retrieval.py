@@ -64,14 +64,14 @@ def _match(words: Any, titles: Any, word_count: Any, out: Any) -> None:
 
 @njit(cache=True)
 def _overlap(words: Any, title: Any, word_count: Any) -> Any:
-    found = 0
+    matches = 0
     for word in words:
         if word >= 0:
             for other in title:
                 if other == word:
-                    found += 1
+                    matches += 1
                     break
-    return found / max(word_count, 1)
+    return matches / max(word_count, 1)
 
 
 @njit(cache=True)

@@ -34,8 +34,8 @@ class RateTable:
 
     def add(self, shown: np.ndarray, clicked: np.ndarray, ordered: np.ndarray) -> None:
         """Take in the numbers of what was shown, clicked and ordered."""
-        for table, found in ((self.shown, shown), (self.clicks, clicked), (self.orders, ordered)):
-            table += np.bincount(found, minlength=len(table))
+        for table, numbers in ((self.shown, shown), (self.clicks, clicked), (self.orders, ordered)):
+            table += np.bincount(numbers, minlength=len(table))
 
     def click_rates(self) -> Float32[np.ndarray, " size"]:
         """Log of the smoothed clicks per impression over the average."""
@@ -135,8 +135,8 @@ class Counters:
             (self.user, user),
             (self.user_brand, self.brand_cell(user, catalogue.brand[item])),
         )
-        for table, found in counted:
-            table.add(found, found[clicked], found[ordered])
+        for table, cells in counted:
+            table.add(cells, cells[clicked], cells[ordered])
         user, item, price = user[clicked], item[clicked], price[clicked]
         leaf = catalogue.leaf[item]
         self.user_leaf += np.bincount(self.leaf_cell(user, leaf), minlength=len(self.user_leaf))
@@ -176,10 +176,10 @@ class Sessions:
         """Take in a wave, which has one request of a user at most."""
         requests, items = observed.requests, observed.candidates.items
         leaf = self._subjects.query_leaf[requests.query]
-        told = self.evidence(observed) + self._subjects.queries[requests.query]
+        evidence = self.evidence(observed) + self._subjects.queries[requests.query]
         row, column = np.nonzero(clicked & (observed.seen.catalogue.leaf[items] == leaf[:, None]))
-        np.add.at(told, row, self._subjects.items[items[row, column]])
-        self._evidence[requests.user] = told
+        np.add.at(evidence, row, self._subjects.items[items[row, column]])
+        self._evidence[requests.user] = evidence
         self._session[requests.user], self._leaf[requests.user] = requests.session_id, leaf
 
 

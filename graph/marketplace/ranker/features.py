@@ -101,10 +101,10 @@ class RankerFeatures:
         catalogue, requests, items = observed.seen.catalogue, observed.requests, observed.candidates.items
         wanted_leaf = self._subjects.query_leaf[requests.query]
         in_leaf = catalogue.leaf[items] == wanted_leaf[:, None]
-        prior, told = self._subjects.prior[wanted_leaf], self._subjects.queries[requests.query]
+        prior, query_evidence = self._subjects.prior[wanted_leaf], self._subjects.queries[requests.query]
         session = self._sessions.evidence(observed)
         wish = PRIOR_EVIDENCE * prior + SESSION_EVIDENCE * session + self._counters.profile(requests.user, wanted_leaf)
-        intent = wish * told / prior
+        intent = wish * query_evidence / prior
         intent /= intent.sum(axis=1, keepdims=True)
         session_told = session.sum(axis=1, keepdims=True)
         about = self._subjects.items[items]
@@ -112,8 +112,8 @@ class RankerFeatures:
         return (
             observed.candidates.overlap,
             in_leaf,
-            in_leaf * _products(about, told),
-            (told - prior).max(axis=1, keepdims=True),
+            in_leaf * _products(about, query_evidence),
+            (query_evidence - prior).max(axis=1, keepdims=True),
             in_leaf * _products(about, intent),
             intent.max(axis=1, keepdims=True),
             in_leaf * _products(about, session / (1.0 + session_told)),

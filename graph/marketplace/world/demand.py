@@ -84,8 +84,8 @@ class QueryPicker:
         empty = end <= start
         start, end = np.where(empty, 0, start), np.where(empty, len(self._cumulative) - 1, end)
         low, high = self._cumulative[start], self._cumulative[end]
-        found = np.searchsorted(self._cumulative, low + draws * (high - low), "right") - 1
-        query: Int64[np.ndarray, " n"] = np.clip(found, start, end - 1)
+        position = np.searchsorted(self._cumulative, low + draws * (high - low), "right") - 1
+        query: Int64[np.ndarray, " n"] = np.clip(position, start, end - 1)
         return query
 
 

@@ -74,7 +74,7 @@ def make_users(world: WorldConfig, seed: int, shelves: Shelves) -> tuple[Users, 
     count, leaves = world.users, len(shelves.categories)
     region = random.integers(len(REGIONS), size=count)
     age = np.clip(random.normal(42.0, 15.0, size=count), 18.0, 80.0)
-    told = np.where(random.random(count) < 0.15, random.uniform(18.0, 75.0, size=count), age)
+    stated_age = np.where(random.random(count) < 0.15, random.uniform(18.0, 75.0, size=count), age)
     hidden = HiddenUsers(
         activity=np.exp(world.activity_spread * random.normal(size=count)),
         interest=random.dirichlet(np.full(leaves, 0.3), size=count),
@@ -90,7 +90,7 @@ def make_users(world: WorldConfig, seed: int, shelves: Shelves) -> tuple[Users, 
     ids = np.sort(random.choice(90_000_000, size=count, replace=False)) + 10_000_000
     users = Users(
         user_id=random.permutation(ids).astype(np.int64),
-        age_band=np.digitize(told, (25, 35, 45, 55, 65)).astype(np.int32),
+        age_band=np.digitize(stated_age, (25, 35, 45, 55, 65)).astype(np.int32),
         region=region.astype(np.int32),
     )
     return users, hidden
@@ -119,21 +119,21 @@ def make_queries(
         _type_query(world.typo_share, int(leaf[q]), int(topic[q]), int(brand[q]), shelves, market, random)
         for q in range(count)
     ]
-    kept = np.array(sorted({text: q for q, (text, _) in reversed(list(enumerate(typed)))}.values()))
-    traffic = np.arange(1, len(kept) + 1, dtype=np.float64) ** -world.query_exponent
-    order = np.lexsort((np.arange(len(kept)), topic[kept], leaf[kept]))
-    kept, traffic = kept[order], traffic[order]
-    words = np.full((len(kept), QUERY_WORDS), -1, dtype=np.int32)
-    for row, q in enumerate(kept):
+    distinct = np.array(sorted({text: q for q, (text, _) in reversed(list(enumerate(typed)))}.values()))
+    traffic = np.arange(1, len(distinct) + 1, dtype=np.float64) ** -world.query_exponent
+    order = np.lexsort((np.arange(len(distinct)), topic[distinct], leaf[distinct]))
+    distinct, traffic = distinct[order], traffic[order]
+    words = np.full((len(distinct), QUERY_WORDS), -1, dtype=np.int32)
+    for row, q in enumerate(distinct):
         known = typed[q][1]
         words[row, : len(known)] = known
     queries = Queries(
-        text=[typed[q][0] for q in kept],
+        text=[typed[q][0] for q in distinct],
         words=words,
-        predicted_leaf=predicted[kept].astype(np.int32),
-        word_count=np.array([len(typed[q][1]) for q in kept], dtype=np.int32),
+        predicted_leaf=predicted[distinct].astype(np.int32),
+        word_count=np.array([len(typed[q][1]) for q in distinct], dtype=np.int32),
     )
-    return queries, HiddenQueries(leaf=leaf[kept], topic=topic[kept], brand=brand[kept], traffic=traffic)
+    return queries, HiddenQueries(leaf=leaf[distinct], topic=topic[distinct], brand=brand[distinct], traffic=traffic)
 
 
 def drifted(hidden: HiddenUsers, world: WorldConfig, seed: int, day: int) -> HiddenUsers:

@@ -12,15 +12,15 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 def new_words(count: int, syllables: int, used: set[str], random: np.random.Generator) -> list[str]:
     """Draw distinct pronounceable words that are not in ``used``, and add them to it."""
-    made: list[str] = []
-    while len(made) < count:
+    words: list[str] = []
+    while len(words) < count:
         parts = random.random((syllables, 2))
         word = "".join(ONSETS[int(a * len(ONSETS))] + VOWELS[int(b * len(VOWELS))] for a, b in parts)
         word += ENDS[int(random.integers(len(ENDS)))]
         if word not in used:
             used.add(word)
-            made.append(word)
-    return made
+            words.append(word)
+    return words
 
 
 def mistyped(word: str, random: np.random.Generator) -> str:

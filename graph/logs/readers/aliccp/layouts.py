@@ -77,19 +77,19 @@ def load_published(connection: duckdb.DuckDBPyConnection, root: Path) -> bool:
         InputError: if only some of the four files are there, or a key of common features repeats.
     """
     stems = [(kind, split) for split in ("train", "test") for kind in ("sample_skeleton", "common_features")]
-    found = {
+    files = {
         (kind, split): only(_anywhere(root, f"{kind}_{split}.csv"), root, f"{kind}_{split}.csv")
         for kind, split in stems
     }
-    lacking = [f"{kind}_{split}.csv" for (kind, split), file in found.items() if file is None]
-    if len(lacking) == len(found):
+    lacking = [f"{kind}_{split}.csv" for (kind, split), file in files.items() if file is None]
+    if len(lacking) == len(files):
         return False
     if lacking:
         raise InputError(f"{root} lacks {', '.join(lacking)}: Ali-CCP is four files, two of train and two of test")
     connection.execute(SHOWN)
     connection.execute(PEOPLE)
     for split in ("train", "test"):
-        common, skeleton = found["common_features", split], found["sample_skeleton", split]
+        common, skeleton = files["common_features", split], files["sample_skeleton", split]
         assert common is not None
         assert skeleton is not None
         _load_people(connection, split, common)
@@ -206,15 +206,15 @@ def _strongest(field: str) -> str:
 
 def load_joined(connection: duckdb.DuckDBPyConnection, root: Path) -> bool:
     """Load joined tables, if the folder has them: the file's name holds ``train``, ``val`` or ``test``."""
-    found = {
+    files = {
         split: only(files_with(root, word, JOINED), root, f"joined table of {split}")
         for split, word in (("train", "train"), ("validation", "val"), ("test", "test"))
     }
-    if found["train"] is None or found["test"] is None:
+    if files["train"] is None or files["test"] is None:
         return False
     connection.execute(SHOWN)
     connection.execute(PEOPLE)
-    for split, file in found.items():
+    for split, file in files.items():
         if file is not None:
             _insert_joined(connection, split, file)
     return True
@@ -222,8 +222,8 @@ def load_joined(connection: duckdb.DuckDBPyConnection, root: Path) -> bool:
 
 def _insert_joined(connection: duckdb.DuckDBPyConnection, split: str, file: Path) -> None:
     """Add the rows of a joined table; the user at a moment is all that tells its users apart."""
-    told = ", ".join(name(field) for field in (*PERSON, *TASTES))
-    digest = f"md5(CAST([{told}] AS VARCHAR)) AS digest"
+    user_columns = ", ".join(name(field) for field in (*PERSON, *TASTES))
+    digest = f"md5(CAST([{user_columns}] AS VARCHAR)) AS digest"
     scan = f"(SELECT row_number() OVER () - 1 AS source_row, *, {digest} FROM {scan_table(file)})"
     tastes = ", ".join(f"nullif([{name(field)}], ['0'])" for field in TASTES)
     problem = first_problem(

@@ -71,8 +71,8 @@ def _make_lists(connection: duckdb.DuckDBPyConnection, root: Path) -> dict[str, 
     ).fetchall()
     if not rows:
         reasons = connection.sql("SELECT problem, count(*) FROM shown GROUP BY problem").fetchall()
-        found = "; ".join(f"{reason}: {count:,}" for reason, count in reasons) or "no rows"
-        raise InputError(f"{root}: no row can be read ({found}): expected {EXPECTED}")
+        problems = "; ".join(f"{reason}: {count:,}" for reason, count in reasons) or "no rows"
+        raise InputError(f"{root}: no row can be read ({problems}): expected {EXPECTED}")
     say(f"{rows:,} impressions of {lists:,} users at a moment")
     tell_undated("Ali-CCP publishes no times", "build graphs with experiment=undated")
     return {} if validation else {"validation": VALIDATION_SHARE}

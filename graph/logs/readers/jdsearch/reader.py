@@ -78,14 +78,14 @@ def _files(path: Path) -> tuple[Path, Path]:
     """The users' and the products' file, whose names start as the published ones do."""
     if not path.is_dir():
         raise InputError(f"data.path={path} is a file: expected {EXPECTED}")
-    found = []
+    sources = []
     for stem in ("user_behavior_data", "product_meta_data"):
         files = [f for f in sorted(path.glob(f"{stem}*")) if f.name.endswith((".txt", ".txt.gz"))]
         file = only(files, path, f"{stem}*.txt")
         if file is None:
             raise InputError(f"{path} holds no {stem}.txt: expected {EXPECTED} (unpack JDsearch.tar.gz first)")
-        found.append(file)
-    return found[0], found[1]
+        sources.append(file)
+    return sources[0], sources[1]
 
 
 def _words(column: str) -> str:
@@ -206,9 +206,9 @@ def _tell_lines(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     ).fetchall()
     if not users:
         bad = connection.sql("SELECT reason, count(*) FROM bad_lines GROUP BY reason ORDER BY 2 DESC").fetchall()
-        found = "; ".join(f"{reason} ({count:,})" for reason, count in bad) or "no line"
+        problems = "; ".join(f"{reason} ({count:,})" for reason, count in bad) or "no line"
         raise InputError(
-            f"{file}: expected lines of {len(LINE)} fields between tabs, lists joined with _; found {found}: give "
+            f"{file}: expected lines of {len(LINE)} fields between tabs, lists joined with _; found {problems}: give "
             "user_behavior_data.txt as published"
         )
     say(f"{users:,} users; {lists:,} test queries with candidates are requests, {lists - clicked:,} of them unclicked")

@@ -104,7 +104,7 @@ GRACE = _of(
     ("grace: lambda_2 ignored", "self.model.contrast.weight * ", ""),
     ("grace: psi is not centred", "vectors - vectors.mean(dim=0)", "vectors"),
     ("grace: the first row of psi is outside P", "in_p = rows >= 0", "in_p = rows > 0"),
-    ("grace: w_k are not 1/|K|", "weight / max(len(kept), 1)", "weight"),
+    ("grace: w_k are not 1/|K|", "weight / max(len(cutoffs), 1)", "weight"),
 )
 MASKS = _of(
     "prerank/encoding/impressions.py",
@@ -125,7 +125,7 @@ MASKS = _of(
         "runs.request",
     ),
 )
-RESUME = _of(
+MASKED_ROWS = _of(
     "prerank/encoding/batches.py",
     ("tests/prerank/encoding/test_batches.py", "tests/prerank/training/test_trainer.py"),
     (
@@ -133,6 +133,10 @@ RESUME = _of(
         "return (self.stage == EXPOSED) | (self.stage == RANDOM)",
         "return self.stage >= 0",
     ),
+)
+RESUME = _of(
+    "prerank/encoding/batch_loader.py",
+    ("tests/prerank/encoding/test_batches.py", "tests/prerank/training/test_trainer.py"),
     ("resume: the epoch starts over", "first, self._first = self._first, 0", "first, self._first = 0, 0"),
     (
         "resume: a batch is skipped",
@@ -311,6 +315,6 @@ SIGNIFICANCE = _of(
 )
 
 NAMED = (
-    *FEEDBACK, *CONSISTENCY, *GENERALISATION, *GRACE, *MASKS, *RESUME, *SPLITS, *GRAPH_ROWS, *COUNTS, *COENGAGEMENT,
-    *HELD_OUT, *PSI_LOSS, *FUSION, *SCORING, *METRICS, *SEGMENTS, *BOOTSTRAP, *UNIT, *SIGNIFICANCE,
+    *FEEDBACK, *CONSISTENCY, *GENERALISATION, *GRACE, *MASKS, *MASKED_ROWS, *RESUME, *SPLITS, *GRAPH_ROWS, *COUNTS,
+    *COENGAGEMENT, *HELD_OUT, *PSI_LOSS, *FUSION, *SCORING, *METRICS, *SEGMENTS, *BOOTSTRAP, *UNIT, *SIGNIFICANCE,
 )  # fmt: skip

@@ -150,8 +150,8 @@ def _catalogue(ids: pa.Array, path: str | None) -> CatalogueItems:
         )
     if lacking:
         say(f"{lacking:,} of {len(ids):,} items are not in {path}: they have no attributes")
-    found = items.take(rows)
-    return read_catalogue(found.set_column(found.column_names.index("item_id"), "item_id", ids), impressions)
+    catalogue = items.take(rows)
+    return read_catalogue(catalogue.set_column(catalogue.column_names.index("item_id"), "item_id", ids), impressions)
 
 
 def _read_items(path: Path) -> pa.Table:
@@ -169,11 +169,11 @@ def _read_items(path: Path) -> pa.Table:
     return items
 
 
-def _require_one_kind(expected: pa.DataType, found: pa.DataType, what: str) -> None:
-    if _is_text(expected) != _is_text(found):
+def _require_one_kind(expected: pa.DataType, actual: pa.DataType, what: str) -> None:
+    if _is_text(expected) != _is_text(actual):
         raise InputError(
-            f"a's ids are of type {expected}, {what} of type {found}: text and numbers cannot be matched; write one of "
-            "them again with the other's type"
+            f"a's ids are of type {expected}, {what} of type {actual}: text and numbers cannot be matched; write one "
+            "of them again with the other's type"
         )
 
 

@@ -176,15 +176,15 @@ def search(
     """
     if index.ntotal <= k:
         raise ValueError(f"{k} neighbours besides the query need an index of at least {k + 1} rows, got {index.ntotal}")
-    found = np.empty((len(units), k), dtype=np.int64)
+    neighbours = np.empty((len(units), k), dtype=np.int64)
     with progress() as bar:
         task = bar.add_task(note or "searching", total=len(units), note="")
         for start in range(0, len(units), QUERIES_AT_ONCE):
             part = slice(start, start + QUERIES_AT_ONCE)
             _, rows = index.search(np.ascontiguousarray(units[part]), k + 1)
-            found[part] = _without(rows, own_rows[part])
+            neighbours[part] = _without(rows, own_rows[part])
             bar.update(task, advance=len(rows))
-    return found
+    return neighbours
 
 
 def _without(
@@ -193,8 +193,8 @@ def _without(
     """Drop each query's own row, or the last one where its own row did not come up."""
     dropped = (rows == own[:, None]) & (own[:, None] >= 0)
     dropped[~dropped.any(axis=1), -1] = True
-    kept: Int64[np.ndarray, "q k"] = rows[~dropped].reshape(len(rows), rows.shape[1] - 1)
-    return kept
+    others: Int64[np.ndarray, "q k"] = rows[~dropped].reshape(len(rows), rows.shape[1] - 1)
+    return others
 
 
 def save_index(index: Index, ids: pa.Array, path: Path) -> None:
@@ -240,7 +240,7 @@ def clip(
         raise InputError(f"expected at least 3 items to compare neighbourhoods, found {candidates} in {what}: {remedy}")
     if not neighbours or min(neighbours) < 1:
         raise InputError(f"index.neighbours must hold numbers of at least 1, found {neighbours}")
-    kept = sorted({min(k, candidates - 2) for k in neighbours})
-    if kept != sorted(set(neighbours)):
-        say(f"{what} has {candidates} items: neighbours {sorted(set(neighbours))} clipped to {kept}")
-    return kept
+    clipped = sorted({min(k, candidates - 2) for k in neighbours})
+    if clipped != sorted(set(neighbours)):
+        say(f"{what} has {candidates} items: neighbours {sorted(set(neighbours))} clipped to {clipped}")
+    return clipped

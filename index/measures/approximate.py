@@ -50,18 +50,18 @@ def approximate_figures(subject: Subject) -> tuple[dict[str, Figures], list[dict
         ``{"psi": figures, "phi": figures}``, and the curve's points, of one kind of index after the other.
     """
     generator = np.random.default_rng(subject.bootstrap.seed)
-    kept = np.sort(generator.permutation(len(subject.psi))[:ITEMS])
-    if len(kept) < len(subject.psi):
-        say(f"approximate indexes: built over a random {len(kept):,} of {len(subject.psi):,} items")
-    rows = np.sort(generator.permutation(len(kept))[:QUERIES])
-    widest = min(subject.widest, len(kept) - 2)
-    found: dict[str, Figures] = {}
+    subset = np.sort(generator.permutation(len(subject.psi))[:ITEMS])
+    if len(subset) < len(subject.psi):
+        say(f"approximate indexes: built over a random {len(subset):,} of {len(subject.psi):,} items")
+    rows = np.sort(generator.permutation(len(subset))[:QUERIES])
+    widest = min(subject.widest, len(subset) - 2)
+    figures: dict[str, Figures] = {}
     curve: list[dict[str, Any]] = []
-    for name, units in (("psi", subject.psi[kept]), ("phi", subject.phi[kept])):
+    for name, units in (("psi", subject.psi[subset]), ("phi", subject.phi[subset])):
         if not varies(units):
             say(f"approximate indexes: left out for {name}, all of whose vectors are one")
             nothing = Figure.undefined("all vectors are one: no list is more exact than another", len(rows))
-            found[name] = {f"{kind}@{k}": nothing for k in subject.neighbours for kind in ("hnsw", "ivf")}
+            figures[name] = {f"{kind}@{k}": nothing for k in subject.neighbours for kind in ("hnsw", "ivf")}
             continue
         flat = ann.exact_index(units)
         sample = Sample(units, rows, ann.search(flat, units[rows], rows, widest, f"exact, {name}"))
@@ -70,10 +70,10 @@ def approximate_figures(subject: Subject) -> tuple[dict[str, Figures], list[dict
         for kind, index in built.items():
             lists = ann.search(index, units[rows], rows, widest, f"{kind}, {name}")
             columns |= {f"{kind}@{k}": overlap(lists[:, :k], sample.exact[:, :k]) for k in subject.neighbours}
-        found[name] = subject.bootstrap.means(columns)
+        figures[name] = subject.bootstrap.means(columns)
         if name == "phi":
             curve = latency_curve(sample, {"flat": flat, **built}, subject)
-    return found, curve
+    return figures, curve
 
 
 def latency_curve(sample: Sample, built: dict[str, ann.Index], subject: Subject) -> list[dict[str, Any]]:
@@ -94,8 +94,8 @@ def latency_curve(sample: Sample, built: dict[str, ann.Index], subject: Subject)
         tuned()
         lists = ann.search(index, sample.units[sample.rows], sample.rows, k, f"{kind} {setting}")
         recall = subject.bootstrap.means({"recall": overlap(lists, sample.exact[:, :k])})["recall"]
-        taken = milliseconds(index, sample.units[sample.rows[:TIMED]], k)
-        points.append(_point(kind, setting, k, recall, taken, index))
+        times = milliseconds(index, sample.units[sample.rows[:TIMED]], k)
+        points.append(_point(kind, setting, k, recall, times, index))
     return points
 
 
@@ -103,15 +103,15 @@ def milliseconds(index: ann.Index, queries: Units, k: int) -> Float64[np.ndarray
     """The time that each query takes by itself, on one thread (a GPU: as many as it likes)."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
-    taken = np.empty(len(queries))
+    times = np.empty(len(queries))
     try:
         for place in range(len(queries)):
             start = time.perf_counter()
             index.search(queries[place : place + 1], k + 1)
-            taken[place] = 1000 * (time.perf_counter() - start)
+            times[place] = 1000 * (time.perf_counter() - start)
     finally:
         faiss.omp_set_num_threads(threads)
-    return taken
+    return times
 
 
 def _settings(units: Units, built: dict[str, ann.Index]) -> Iterator[tuple[str, str, ann.Index, Callable[[], None]]]:
@@ -137,7 +137,7 @@ def _settings(units: Units, built: dict[str, ann.Index]) -> Iterator[tuple[str, 
 
 
 def _point(
-    kind: str, setting: str, k: int, recall: Figure, taken: Float64[np.ndarray, " queries"], index: ann.Index
+    kind: str, setting: str, k: int, recall: Figure, times: Float64[np.ndarray, " queries"], index: ann.Index
 ) -> dict[str, Any]:
     on_cpu = faiss.index_gpu_to_cpu(index) if kind.endswith("GPU") else index
     return {
@@ -147,8 +147,8 @@ def _point(
         "low": recall.low,
         "high": recall.high,
         "n": recall.n,
-        "ms_per_query": float(np.median(taken)),
-        "ms_p90": float(np.quantile(taken, 0.9)),
+        "ms_per_query": float(np.median(times)),
+        "ms_p90": float(np.quantile(times, 0.9)),
         "bytes_per_item": ann.bytes_per_item(on_cpu),
     }
 

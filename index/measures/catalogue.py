@@ -43,10 +43,10 @@ class CatalogueItems:
     def shown(self, rows: Int64[np.ndarray, " rows"]) -> list[dict[str, Any]]:
         """What a person needs to recognise these items: id, title, brand, category, price, impressions."""
         columns = ["item_id", *(name for name in SHOWN if name in self.table.column_names)]
-        found: list[dict[str, Any]] = self.table.select(columns).take(pa.array(rows)).to_pylist()
-        for item, row in zip(found, rows, strict=True):
+        items: list[dict[str, Any]] = self.table.select(columns).take(pa.array(rows)).to_pylist()
+        for item, row in zip(items, rows, strict=True):
             item["impressions"] = int(self.impressions[row])
-        return found
+        return items
 
 
 def read_catalogue(items: pa.Table, impressions: Int64[np.ndarray, " items"]) -> CatalogueItems:

@@ -99,14 +99,14 @@ def hold_out(impressions: Int64[np.ndarray, " items"], share: float, seed: int) 
         raise InputError(f"index.hold_out must lie between 0 and 1, found {share}")
     generator = np.random.default_rng(seed)
     strata = popularity_strata(impressions)
-    held = np.zeros(len(impressions), dtype=bool)
+    is_held_out = np.zeros(len(impressions), dtype=bool)
     for stratum in range(int(strata.max(initial=0)) + 1):
         members = generator.permutation(np.flatnonzero(strata == stratum))
         # The fraction of an item that a stratum owes is drawn, so that small strata are not always rounded away.
-        held[members[: int(share * len(members) + generator.random())]] = True
-    if not held.any():
-        held[generator.integers(0, len(held))] = True
-    return np.flatnonzero(held), np.flatnonzero(~held)
+        is_held_out[members[: int(share * len(members) + generator.random())]] = True
+    if not is_held_out.any():
+        is_held_out[generator.integers(0, len(is_held_out))] = True
+    return np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)
 
 
 def cold_start(
@@ -130,8 +130,8 @@ def cold_start(
     if stage.start():
         say(f"cold start: resuming in {stage.folder}")
     neighbours = clip(config.index.neighbours, len(protocol.kept) + 1, "the kept part of P")
-    held, kept = len(protocol.held), len(protocol.kept)
-    say(f"cold start: {held:,} of {held + kept:,} items of P held out")
+    n_held_out, n_others = len(protocol.held), len(protocol.kept)
+    say(f"cold start: {n_held_out:,} of {n_held_out + n_others:,} items of P held out")
 
     def without_held() -> EmbeddingTable:
         say("cold start: training psi again without the held-out items' edges")
@@ -152,11 +152,11 @@ def cold_start(
         **compare(placements, _placed(psi_full, protocol), neighbours, bootstrap),
         **_ceiling(psi_full[protocol.kept], psi_train[protocol.kept], neighbours, bootstrap),
     }
-    found = {"held_out": held, "kept": kept, "neighbours": neighbours}
-    found["figures"] = {name: figure.as_json() for name, figure in figures.items()}
-    write_json(stage.folder / "cold_start.json", found)
-    stage.finish(held_out=held, kept=kept)
-    return found
+    results = {"held_out": n_held_out, "kept": n_others, "neighbours": neighbours}
+    results["figures"] = {name: figure.as_json() for name, figure in figures.items()}
+    write_json(stage.folder / "cold_start.json", results)
+    stage.finish(held_out=n_held_out, kept=n_others)
+    return results
 
 
 def stage_of(config: Config, folder: Path, inputs: dict[str, str]) -> Stage:
@@ -199,15 +199,15 @@ def _students(
     config: Config, folder: Path, protocol: HoldOut, psi_train: Vectors, encoded: EncodedLog
 ) -> dict[str, Placement]:
     """Every student, trained on the kept items; a student that has nothing to see is left out, out loud."""
-    found = {}
+    placements = {}
     for student in STUDENTS:
         seen = encoded.schema.sides["item"]
         if not student.hash_id and not (seen.ids or seen.numbers or seen.lists):
             warn(f"cold start: the items have no attributes, so there is no {student.name}")
             continue
-        made = _cached(folder / student.name, partial(_taught, student, config, protocol, psi_train, encoded))
-        found[student.name] = _placed(normalised(np.asarray(made.vectors)), protocol)
-    return found
+        table = _cached(folder / student.name, partial(_taught, student, config, protocol, psi_train, encoded))
+        placements[student.name] = _placed(normalised(np.asarray(table.vectors)), protocol)
+    return placements
 
 
 def _taught(
@@ -222,16 +222,16 @@ def _taught(
 
 def _attribute_mean(protocol: HoldOut, psi_train: Vectors) -> Placement:
     """A held-out item as the mean ψ_train of kept items with its attribute values, a rare value weighing more."""
-    kept, held = protocol.attributes[protocol.kept], protocol.attributes[protocol.held]
-    total = np.zeros((len(held), psi_train.shape[1]))
-    for column in range(kept.shape[1]):
+    other_codes, held_out_codes = protocol.attributes[protocol.kept], protocol.attributes[protocol.held]
+    total = np.zeros((len(held_out_codes), psi_train.shape[1]))
+    for column in range(other_codes.shape[1]):
         width = int(protocol.attributes[:, column].max(initial=0)) + 1
-        known = kept[:, column] >= 0
+        known = other_codes[:, column] >= 0
         sums = np.zeros((width, psi_train.shape[1]))
-        np.add.at(sums, kept[known, column], psi_train[protocol.kept][known])
-        counts = np.bincount(kept[known, column], minlength=width)
-        means = sums / np.maximum(counts, 1)[:, None] * rarity(kept[:, column], width)[:, None]
-        total += np.where(held[:, [column]] >= 0, means[np.maximum(held[:, column], 0)], 0.0)
+        np.add.at(sums, other_codes[known, column], psi_train[protocol.kept][known])
+        counts = np.bincount(other_codes[known, column], minlength=width)
+        means = sums / np.maximum(counts, 1)[:, None] * rarity(other_codes[:, column], width)[:, None]
+        total += np.where(held_out_codes[:, [column]] >= 0, means[np.maximum(held_out_codes[:, column], 0)], 0.0)
     nothing = int((np.abs(total).sum(axis=1) == 0).sum())
     if nothing:
         warn(f"cold start: {nothing:,} held-out items share no attribute value with a kept item; their mean is zero")
@@ -259,14 +259,14 @@ def _lists(placement: Placement, k: int) -> Int64[np.ndarray, "held k"]:
 def _other(items: int, seed: int) -> Rows:
     """Another item for each item: its successor in one random cycle through all."""
     cycle = np.random.default_rng(seed).permutation(items)
-    found = np.empty(items, dtype=np.int64)
-    found[cycle] = np.roll(cycle, 1)
-    return found
+    successors = np.empty(items, dtype=np.int64)
+    successors[cycle] = np.roll(cycle, 1)
+    return successors
 
 
-def _in_frame(vectors: Vectors, kept: Rows) -> Vectors:
+def _in_frame(vectors: Vectors, others: Rows) -> Vectors:
     """Less the mean of the kept items, L2-normalised."""
-    return normalised(vectors - vectors[kept].mean(axis=0, dtype=np.float64).astype(np.float32))
+    return normalised(vectors - vectors[others].mean(axis=0, dtype=np.float64).astype(np.float32))
 
 
 def _placed(units: Vectors, protocol: HoldOut) -> Placement:

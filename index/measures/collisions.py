@@ -76,5 +76,5 @@ def _means(
     subject: Subject, columns: dict[str, Float64[np.ndarray, " queries"]], members: Bool[np.ndarray, " queries"]
 ) -> dict[str, Any]:
     within = {name: column[members] for name, column in columns.items()}
-    found = subject.bootstrap.means(within, "no such item has neighbours to compare")
-    return {name: figure.as_json() for name, figure in found.items()}
+    means = subject.bootstrap.means(within, "no such item has neighbours to compare")
+    return {name: figure.as_json() for name, figure in means.items()}

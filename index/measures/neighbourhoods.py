@@ -25,12 +25,12 @@ def overlap(
     """Share of each query's k neighbours that both lists hold; -1 (nothing found) matches nothing."""
     if first.shape != second.shape:
         raise ValueError(f"lists of one shape, got {first.shape} and {second.shape}")
-    found = np.empty(len(first))
+    shares = np.empty(len(first))
     for start in range(0, len(first), QUERIES_AT_ONCE):
         part = slice(start, start + QUERIES_AT_ONCE)
         same = (first[part, :, None] == second[part, None, :]) & (first[part, :, None] >= 0)
-        found[part] = same.sum(axis=(1, 2)) / first.shape[1]
-    return found
+        shares[part] = same.sum(axis=(1, 2)) / first.shape[1]
+    return shares
 
 
 def overlap_chance(k: int, candidates: int) -> float:
@@ -67,8 +67,8 @@ def purity(
         NaN where the query has no value, or no neighbour counts.
     """
     both = purities(neighbours, [neighbours.shape[1]], labels, Null(labels, None, within))
-    found: Float64[np.ndarray, " queries"] = both.found[0]
-    return found
+    shares: Float64[np.ndarray, " queries"] = both.observed[0]
+    return shares
 
 
 def expected_purity(
@@ -125,8 +125,8 @@ class Null:
         """How many candidates of the stratum have the value, cell by cell."""
         keys = stratum * self._width + values
         if self._dense is not None:
-            found: np.ndarray = self._dense[keys]
-            return found
+            counts: np.ndarray = self._dense[keys]
+            return counts
         place = np.minimum(np.searchsorted(self._keys, keys), max(len(self._keys) - 1, 0))
         return np.where(self._keys[place] == keys, self._counts[place], 0) if len(self._keys) else np.zeros_like(keys)
 
@@ -135,7 +135,7 @@ class Null:
 class Purities:
     """Purity of the first k of each list, for several k, and what the null would make of the same lists."""
 
-    found: Float64[np.ndarray, "ks queries"]
+    observed: Float64[np.ndarray, "ks queries"]
     expected: Float64[np.ndarray, "ks queries"]
 
 
@@ -150,8 +150,8 @@ def purities(
         labels: the attribute.
         null: of the same attribute; its ``within`` decides which neighbours count.
     """
-    found = np.full((len(lengths), len(neighbours)), np.nan)
-    expected = found.copy()
+    observed = np.full((len(lengths), len(neighbours)), np.nan)
+    expected = observed.copy()
     for start in range(0, len(neighbours), QUERIES_AT_ONCE):
         part = slice(start, start + QUERIES_AT_ONCE)
         near, value, own = neighbours[part], labels.queries[part, None], labels.own_rows[part, None]
@@ -166,11 +166,11 @@ def purities(
         same = labels.candidates[near] == value
         for place, k in enumerate(lengths):
             of = counted[:, :k]
-            held = of.sum(axis=1)
-            some, total = held > 0, np.maximum(held, 1)
-            found[place, part] = np.where(some, (same[:, :k] & of).sum(axis=1) / total, np.nan)
+            counts = of.sum(axis=1)
+            some, total = counts > 0, np.maximum(counts, 1)
+            observed[place, part] = np.where(some, (same[:, :k] & of).sum(axis=1) / total, np.nan)
             expected[place, part] = np.where(some, np.where(of, chance[:, :k], 0.0).sum(axis=1) / total, np.nan)
-    return Purities(found, expected)
+    return Purities(observed, expected)
 
 
 def popularity_strata(impressions: Int64[np.ndarray, " items"], strata: int = 10) -> Int64[np.ndarray, " items"]:
@@ -208,15 +208,15 @@ def attribute_neighbours(
         np.stack([np.searchsorted(codes[order[column], column], values[:, column], side) for column in columns], axis=1)
         for side in ("left", "right")
     )
-    found = np.empty((len(queries), k), dtype=np.int64)
+    neighbours = np.empty((len(queries), k), dtype=np.int64)
     with progress() as bar:
         task = bar.add_task("attribute oracle", total=len(queries), note="")
         for start in range(0, len(queries), ORACLE_QUERIES_AT_ONCE):
             part = slice(start, start + ORACLE_QUERIES_AT_ONCE)
             lists = order, starts[part], ends[part]
-            found[part] = _sharing_most(codes, *lists, queries[part], values[part], worth[part], k, seed + start)
-            bar.update(task, advance=len(found[part]))
-    return found
+            neighbours[part] = _sharing_most(codes, *lists, queries[part], values[part], worth[part], k, seed + start)
+            bar.update(task, advance=len(neighbours[part]))
+    return neighbours
 
 
 @numba.njit(cache=True)
@@ -237,23 +237,23 @@ def _sharing_most(
     all rows where those are fewer than k.
     """
     np.random.seed(seed)  # noqa: NPY002 - compiled code has this generator only
-    found = np.empty((len(queries), k), dtype=np.int64)
+    nearest = np.empty((len(queries), k), dtype=np.int64)
     scores = np.empty(k, dtype=np.float64)
     for query in range(len(queries)):
-        held = 0
+        length = 0
         for column in range(codes.shape[1]):
             for place in range(starts[query, column], ends[query, column]):
                 row = order[column, place]
                 if row != queries[query] and _first_shared(codes[row], values[query]) == column:
                     score = _shared(codes[row], values[query], worth[query])
-                    held = _keep(found[query], scores, held, row, score)
-        if held < k:
-            held = 0
+                    length = _keep(nearest[query], scores, length, row, score)
+        if length < k:
+            length = 0
             for row in range(len(codes)):
                 if row != queries[query]:
                     score = _shared(codes[row], values[query], worth[query])
-                    held = _keep(found[query], scores, held, row, score)
-    return found
+                    length = _keep(nearest[query], scores, length, row, score)
+    return nearest
 
 
 @numba.njit(cache=True)
@@ -274,19 +274,19 @@ def _shared(codes: np.ndarray, values: np.ndarray, worth: np.ndarray) -> float:
 
 
 @numba.njit(cache=True)
-def _keep(rows: np.ndarray, scores: np.ndarray, held: int, row: int, score: float) -> int:
+def _keep(rows: np.ndarray, scores: np.ndarray, length: int, row: int, score: float) -> int:
     """Put the row into the sorted list if it is good enough; how many are held then."""
-    if held == len(rows) and score + TIE <= scores[-1]:
-        return held
+    if length == len(rows) and score + TIE <= scores[-1]:
+        return length
     score += TIE * np.random.random()  # noqa: NPY002
-    if held == len(rows) and score <= scores[-1]:
-        return held
-    place = held if held < len(rows) else held - 1
+    if length == len(rows) and score <= scores[-1]:
+        return length
+    place = length if length < len(rows) else length - 1
     while place > 0 and scores[place - 1] < score:
         scores[place], rows[place] = scores[place - 1], rows[place - 1]
         place -= 1
     scores[place], rows[place] = score, row
-    return min(held + 1, len(rows))
+    return min(length + 1, len(rows))
 
 
 def rarity(codes: Int64[np.ndarray, " items"], values: int) -> Float32[np.ndarray, " values"]:

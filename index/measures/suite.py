@@ -183,15 +183,15 @@ def purity_figures(subject: Subject, lists: Neighbours) -> dict[str, Figures]:
 
 def geometry_figures(subject: Subject, lists: Neighbours) -> dict[str, Figures]:
     """Hubness and spread of each embedding, and what they have in common."""
-    k, found = subject.neighbours[0], {}
+    k, figures = subject.neighbours[0], {}
     for name, units, near in _embeddings(subject, lists):
         occurrence = geometry.k_occurrence(near[:, :k], len(units))
-        found[name] = {
+        figures[name] = {
             **geometry.hubness(occurrence, len(near), k, subject.bootstrap),
             **geometry.spread(units, subject.bootstrap),
         }
     both = geometry.similarity(subject.psi, subject.phi, subject.bootstrap)
-    return {**found, "both": both | geometry.alignment(subject.phi, subject.psi_centred, subject.bootstrap)}
+    return {**figures, "both": both | geometry.alignment(subject.phi, subject.psi_centred, subject.bootstrap)}
 
 
 def popularity_rows(subject: Subject, lists: Neighbours) -> list[dict[str, Any]]:
@@ -280,7 +280,7 @@ def _purities(
                 continue
             both = purities(lists, subject.neighbours, label, Null(label, strata, within))
             for place, k in enumerate(subject.neighbours):
-                columns[f"{name}@{k}"] = np.where(placed, both.found[place], np.nan)
+                columns[f"{name}@{k}"] = np.where(placed, both.observed[place], np.nan)
                 columns[f"{name}@{k}{suffix}"] = np.where(placed, both.expected[place], np.nan)
     reason = "no item has a place and a value" if len(placed) else "no item has a value"
     return subject.bootstrap.means(columns, reason)

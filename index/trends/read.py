@@ -90,23 +90,23 @@ def measured_runs(folder: Path, settings: TrendsConfig) -> list[MeasuredRun]:
     if not folder.is_dir():
         raise InputError(f"runs_folder={folder} does not exist: give the folder that holds the runs")
     if settings.runs:
-        found = [_measured(folder, name, settings.systems) for name in settings.runs]
-        for run in found:
+        runs = [_measured(folder, name, settings.systems) for name in settings.runs]
+        for run in runs:
             if not run.evaluations and run.audit is None:
                 raise InputError(
                     f"{folder / run.name} holds no figures{_of(settings.systems)}: run `python -m prerank.fit` or "
                     "`python -m index.audit` on it, or leave it out of trends.runs"
                 )
     else:
-        found = _alike([_measured(folder, path.name, settings.systems) for path in _run_folders(folder)])
-    if len(found) < 2:
+        runs = _alike([_measured(folder, path.name, settings.systems) for path in _run_folders(folder)])
+    if len(runs) < 2:
         raise InputError(
-            f"{folder} has {len(found)} run{'s' if len(found) != 1 else ''} with figures{_of(settings.systems)}, a "
+            f"{folder} has {len(runs)} run{'s' if len(runs) != 1 else ''} with figures{_of(settings.systems)}, a "
             "trend needs two: name them by trends.runs=[a,b], or fit another one"
         )
-    if len({run.data for run in found}) > 1:
-        warn("the runs hold different data: " + "; ".join(f"{run.name}: {run.data}" for run in found))
-    return sorted(found, key=lambda run: (run.day or "", run.written)) if _by_day(found) else _by_writing(found)
+    if len({run.data for run in runs}) > 1:
+        warn("the runs hold different data: " + "; ".join(f"{run.name}: {run.data}" for run in runs))
+    return sorted(runs, key=lambda run: (run.day or "", run.written)) if _by_day(runs) else _by_writing(runs)
 
 
 def order_in_words(runs: Sequence[MeasuredRun]) -> str:
@@ -132,17 +132,17 @@ def series_of(runs: Sequence[MeasuredRun], settings: TrendsConfig) -> Series:
     segments = {key.section for key in series if key.kind == "system"}
     _require_known("trends.metrics", settings.metrics, metrics)
     _require_known("trends.segments", settings.segments, segments)
-    kept = {
+    chosen = {
         key: points
         for key, points in series.items()
         if (not settings.metrics or key.name in settings.metrics)
         and (not settings.segments or key.kind == "audit" or key.section in settings.segments)
     }
-    shown = {key: points for key, points in kept.items() if sum(value_of(point) is not None for point in points) >= 2}
+    shown = {key: points for key, points in chosen.items() if sum(value_of(point) is not None for point in points) >= 2}
     if not shown:
         raise InputError("no figure has a value in two of the runs: name runs of the same systems by trends.runs")
-    if len(shown) < len(kept):
-        say(f"{len(kept) - len(shown):,} of {len(kept):,} figures have a value in fewer than two runs: left out")
+    if len(shown) < len(chosen):
+        say(f"{len(chosen) - len(shown):,} of {len(chosen):,} figures have a value in fewer than two runs: left out")
     return shown
 
 
@@ -196,10 +196,10 @@ def _measured(folder: Path, name: str, systems: Sequence[str]) -> MeasuredRun:
 
 
 def _trainings(run: Run, systems: Iterable[str], audit: Mapping[str, Any] | None) -> dict[str, Training]:
-    found = {system: training_of(run, run.system(system) / "config.yaml") for system in systems}
+    trainings = {system: training_of(run, run.system(system) / "config.yaml") for system in systems}
     if audit is not None:
-        found[OF_THE_AUDIT] = audit_training(run, found.get(str(audit.get("system")), Training()))
-    return found
+        trainings[OF_THE_AUDIT] = audit_training(run, trainings.get(str(audit.get("system")), Training()))
+    return trainings
 
 
 def _log_facts(run: Run) -> tuple[str | None, bool]:
@@ -226,11 +226,11 @@ def _alike(runs: Sequence[MeasuredRun]) -> list[MeasuredRun]:
     measured = _by_writing([run for run in runs if run.evaluations or run.audit is not None])
     if not measured:
         return []
-    kept = [run for run in measured if run.data == measured[-1].data]
-    left = [f"{run.name} ({run.data})" for run in measured if run not in kept]
+    alike = [run for run in measured if run.data == measured[-1].data]
+    left = [f"{run.name} ({run.data})" for run in measured if run not in alike]
     if left:
         say(f"left out, for they hold other data than {measured[-1].name} ({measured[-1].data}): {', '.join(left)}")
-    return kept
+    return alike
 
 
 def _by_day(runs: Sequence[MeasuredRun]) -> bool:

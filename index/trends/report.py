@@ -49,7 +49,7 @@ def report_content(name: str, runs: Sequence[MeasuredRun], series: Series, chang
     by_figure: dict[FigureKey, list[Change]] = {}
     for change in changes:
         by_figure.setdefault(change.key, []).append(change)
-    told = _told_together([change for change in changes if change.state in MARKED], len(runs) - 1)
+    groups = _told_together([change for change in changes if change.state in MARKED], len(runs) - 1)
     return {
         "run": name,
         "split": SPLIT,
@@ -60,8 +60,8 @@ def report_content(name: str, runs: Sequence[MeasuredRun], series: Series, chang
             for run in runs
         ],
         "family": {"tests": sum(change.p is not None for change in changes), "ways": ways_in_words(changes)},
-        "verdict": _verdict(runs, series, changes, told),
-        "movers": [{**_key(change.key), **_change(change)} for group in told for change in group],
+        "verdict": _verdict(runs, series, changes, groups),
+        "movers": [{**_key(change.key), **_change(change)} for group in groups for change in group],
         "figures": [
             {
                 **_key(key),
@@ -153,10 +153,10 @@ def _movers(content: Mapping[str, Any], names: Sequence[str]) -> Table:
 
 
 def _verdict(
-    runs: Sequence[MeasuredRun], series: Series, changes: Sequence[Change], told: Sequence[Sequence[Change]]
+    runs: Sequence[MeasuredRun], series: Series, changes: Sequence[Change], groups: Sequence[Sequence[Change]]
 ) -> list[str]:
     """What moved in words, the clearest first; how little is known where nothing did."""
-    movers = [change for group in told for change in group]
+    movers = [change for group in groups for change in group]
     moved = [change for change in movers if change.state == "moved"]
     last = sum(change.until == len(runs) - 1 for change in moved)
     tests = sum(change.p is not None for change in changes)
@@ -176,7 +176,7 @@ def _verdict(
             + (f"; {hints:,} would have, taken alone." if hints else ".")
         )
     named = [
-        group for kind, most in MOST_IN_WORDS.items() for group in [g for g in told if g[0].key.kind == kind][:most]
+        group for kind, most in MOST_IN_WORDS.items() for group in [g for g in groups if g[0].key.kind == kind][:most]
     ]
     sentences += [_sentence(group, runs, series) for group in named]
     others = len(movers) - sum(map(len, named))
@@ -198,10 +198,10 @@ def _cautions(runs: Sequence[MeasuredRun], series: Series, changes: Sequence[Cha
     seeds = list(dict.fromkeys(run.seed for run in runs if run.seed is not None))
     if len(seeds) > 1:
         known = any(change.noise is not None for change in changes)
-        held = "hold that where runs repeat each other but for it" if known else "do not hold that"
+        claim = "hold that where runs repeat each other but for it" if known else "do not hold that"
         sentences.append(
             f"The runs were trained with different seeds ({', '.join(map(str, seeds))}): another seed alone moves "
-            f"figures, and the intervals {held}."
+            f"figures, and the intervals {claim}."
         )
     if any(run.simulated for run in runs):
         sentences.append("Simulated data are among the runs.")
@@ -218,8 +218,8 @@ def _told_together(movers: Sequence[Change], last: int) -> list[list[Change]]:
     for change in movers:
         key = change.key
         part = key.section if key.kind == "audit" else ""
-        told = (key.kind, key.system, part, key.name, str(change.until))
-        groups.setdefault(told, []).append(change)
+        group_key = (key.kind, key.system, part, key.name, str(change.until))
+        groups.setdefault(group_key, []).append(change)
     led = [
         sorted(group, key=lambda change: (change.key.section != "all", -change.since, -change.size))
         for group in groups.values()

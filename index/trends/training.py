@@ -62,8 +62,8 @@ def training_of(run: Run, config: Path) -> Training:
     asked = config_from(config)
     if not log.is_file():
         return Training(asked.seed)
-    facts, made = read_json(log), settings(asked)
-    setup = [{name: facts.get(name) for name in OF_THE_LOG}, {name: made[name] for name in MAKES_A_FIGURE}]
+    facts, options = read_json(log), settings(asked)
+    setup = [{name: facts.get(name) for name in OF_THE_LOG}, {name: options[name] for name in MAKES_A_FIGURE}]
     return Training(asked.seed, fingerprint(setup))
 
 

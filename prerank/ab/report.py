@@ -109,7 +109,7 @@ def _nested(uplifts: Mapping[Place, Difference]) -> Figures:
 
 def _across(worlds: Sequence[Figures], confidence: float) -> Figures:
     """The uplifts over worlds; a world where too few users tell is left out. ``covered``: intervals that hold 0."""
-    told = {
+    uplifts = {
         (segment, metric, arm): [
             figure for figure in (world[segment][metric][arm] for world in worlds) if figure["low"] is not None
         ]
@@ -117,9 +117,9 @@ def _across(worlds: Sequence[Figures], confidence: float) -> Figures:
         for metric, arms in metrics.items()
         for arm in arms
     }
-    overall = _corrected({place: estimate([f["value"] for f in of], confidence) for place, of in told.items()})
+    overall = _corrected({place: estimate([f["value"] for f in of], confidence) for place, of in uplifts.items()})
     figures = _nested(overall)
-    for (segment, metric, arm), of in told.items():
+    for (segment, metric, arm), of in uplifts.items():
         covered = sum(figure["low"] <= 0 <= figure["high"] for figure in of)
         figures[segment][metric][arm] |= {"worlds": len(worlds), "covered": covered}
     return figures
@@ -127,15 +127,15 @@ def _across(worlds: Sequence[Figures], confidence: float) -> Figures:
 
 def _mean_halves(worlds: Sequence[dict[str, dict[str, dict[str, Any]]]]) -> dict[str, dict[str, dict[str, Any]]]:
     """Share of significant splits over all worlds, each split counted once."""
-    made: dict[str, dict[str, dict[str, Any]]] = {}
+    shares: dict[str, dict[str, dict[str, Any]]] = {}
     for segment, metrics in worlds[0].items():
-        made[segment] = {}
+        shares[segment] = {}
         for metric in metrics:
             each = [world[segment][metric] for world in worlds if world[segment][metric]["share"] is not None]
             splits = sum(one["splits"] for one in each)
             significant = sum(one["share"] * one["splits"] for one in each)
-            made[segment][metric] = {"share": significant / splits if splits else None, "splits": splits}
-    return made
+            shares[segment][metric] = {"share": significant / splits if splits else None, "splits": splits}
+    return shares
 
 
 def tables_of(report: Mapping[str, Any]) -> list[Table]:

@@ -32,10 +32,10 @@ def verdict(data: Mapping[str, Any]) -> list[str]:
         )
         for system, differences in data["differences"].items()
     ]
-    lines = [_system(system, baseline, found) for system, found in cells if found]
+    lines = [_system(system, baseline, differences) for system, differences in cells if differences]
     if not lines:
         return ["No metric of the family is defined for both a system and the baseline."]
-    return [_opening(data, [each for _, found in cells for each in found.values()]), *lines, _closing(data)]
+    return [_opening(data, [each for _, differences in cells for each in differences.values()]), *lines, _closing(data)]
 
 
 def shown(difference: Mapping[str, Any]) -> bool:
@@ -56,15 +56,17 @@ def _opening(data: Mapping[str, Any], differences: Sequence[Mapping[str, Any]]) 
     )
 
 
-def _system(system: str, baseline: str, found: Mapping[str, Mapping[str, Any]]) -> str:
+def _system(system: str, baseline: str, differences: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
     for word, wanted in (("above", 1), ("below", -1)):
-        told = [f"{m}, {_words(d)}" for m, d in found.items() if shown(d) and d["value"] * wanted > 0]
-        if told:
-            parts.append(f"shown to be {word} in {'; '.join(told)}")
-    few = [f"{m} {_seeds(d)}" for m, d in found.items() if d["value"] is not None and _few(d)]
-    open_ = [f"{m} {_interval(d)}" for m, d in found.items() if d["value"] is not None and not _few(d) and not shown(d)]
-    undefined = [f"{m} ({d['reason']})" for m, d in found.items() if d["value"] is None]
+        claims = [f"{m}, {_words(d)}" for m, d in differences.items() if shown(d) and d["value"] * wanted > 0]
+        if claims:
+            parts.append(f"shown to be {word} in {'; '.join(claims)}")
+    few = [f"{m} {_seeds(d)}" for m, d in differences.items() if d["value"] is not None and _few(d)]
+    open_ = [
+        f"{m} {_interval(d)}" for m, d in differences.items() if d["value"] is not None and not _few(d) and not shown(d)
+    ]
+    undefined = [f"{m} ({d['reason']})" for m, d in differences.items() if d["value"] is None]
     if few:
         parts.append(f"measured, in points, without a claim ({WITHOUT}): {'; '.join(few)}")
     if open_:

@@ -251,11 +251,11 @@ class EncodedSplit:
 
     def raw_ids(self, rows: Rows) -> dict[str, npt.NDArray[np.int64]]:
         """``side:column`` → hashes int64 [rows] of every id column, and of the item id itself."""
-        found = {f"item:{ITEM_TABLE}": self.items.item_hash.take(self.item.take(rows))}
+        hashes = {f"item:{ITEM_TABLE}": self.items.item_hash.take(self.item.take(rows))}
         for side, arrays, index in self._sides(rows):
             for place, name in enumerate(self.schema.sides[side].ids):
-                found[f"{side}:{name}"] = arrays.ids[:, place].take(index)
-        return found
+                hashes[f"{side}:{name}"] = arrays.ids[:, place].take(index)
+        return hashes
 
     def raw_numbers(self, rows: Rows) -> dict[str, npt.NDArray[np.float32]]:
         """``side:column`` → values float32 [rows] of every number column; NaN where missing."""

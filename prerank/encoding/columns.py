@@ -145,8 +145,8 @@ def _missing(name: str, side: str, offered: Sequence[str], sources: Sources) -> 
     if elsewhere:
         return f"{message}; the log has it for side: {' or '.join(elsewhere)}"
     near = difflib.get_close_matches(name, [n for source in offered for n in sources[source].names], n=1, cutoff=0.5)
-    found = ", ".join(n for source in offered for n in sources[source].names if n not in OUTCOMES)
-    return f"{message}{f': did you mean {near[0]!r}?' if near else ''} It has: {found}"
+    available = ", ".join(n for source in offered for n in sources[source].names if n not in OUTCOMES)
+    return f"{message}{f': did you mean {near[0]!r}?' if near else ''} It has: {available}"
 
 
 def _names(sources: Sources, column: Column) -> Sequence[str]:

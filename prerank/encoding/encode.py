@@ -76,12 +76,12 @@ def encode_list(values: pa.Array, name: str, tally: Tally) -> Int64[np.ndarray, 
     tally[name, f"lists longer than {LIST_LENGTH}, of which the first {LIST_LENGTH} values are kept"] += int(
         (lengths > LIST_LENGTH).sum()
     )
-    kept = np.minimum(lengths, LIST_LENGTH)
+    truncated = np.minimum(lengths, LIST_LENGTH)
     flat = pc.list_flatten(pc.list_slice(values, 0, LIST_LENGTH, return_fixed_size_list=False))
     hashed = np.where(flat.is_null().to_numpy(zero_copy_only=False), 0, hash_values(flat))
-    row = np.repeat(np.arange(len(kept)), kept)
-    place = np.arange(len(flat)) - np.repeat(np.cumsum(kept) - kept, kept)
-    padded = np.zeros((len(kept), LIST_LENGTH), np.int64)
+    row = np.repeat(np.arange(len(truncated)), truncated)
+    place = np.arange(len(flat)) - np.repeat(np.cumsum(truncated) - truncated, truncated)
+    padded = np.zeros((len(truncated), LIST_LENGTH), np.int64)
     padded[row, place] = hashed
     return padded
 

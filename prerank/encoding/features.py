@@ -121,7 +121,7 @@ def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path) -> Encoded
     tasks = dict(log.facts["tasks"])
     if not schema.tasks["rank"]["available"]:
         tasks["rank"] = schema.tasks["rank"]
-    made = dataclasses.replace(
+    new_schema = dataclasses.replace(
         schema,
         n_items=len(tables["items"]),
         catalogue=log.catalogue,
@@ -129,7 +129,7 @@ def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path) -> Encoded
         log=log.identity,
         splits=_announced(log),
     )
-    made.save(folder / "schema.json")
+    new_schema.save(folder / "schema.json")
     stage.finish()
     return EncodedLog.open(stage.folder)
 
@@ -143,8 +143,8 @@ def _start(stage: Stage) -> None:
 
 
 def _tables(log: SearchLog) -> dict[str, pa.Table]:
-    found = {"items": log.items(), "users": log.users(), "queries": log.queries()}
-    return {name: table.combine_chunks() for name, table in found.items() if table is not None}
+    tables = {"items": log.items(), "users": log.users(), "queries": log.queries()}
+    return {name: table.combine_chunks() for name, table in tables.items() if table is not None}
 
 
 def _sources(log: SearchLog, tables: Mapping[str, pa.Table]) -> Sources:
@@ -240,14 +240,14 @@ def counts_by_id(trained: EncodedLog, asked: pa.Array) -> tuple[TrainingCounts, 
             f"items.parquet: item_id has type {asked.type}, the log that the model was trained on has {known.type}: "
             "write both in one type"
         )
-    found = pc.index_in(asked, value_set=known)
+    indices = pc.index_in(asked, value_set=known)
     counts = trained.training_counts
-    row = found.fill_null(0).to_numpy(zero_copy_only=False)
-    new = found.is_null().to_numpy(zero_copy_only=False)
-    taken = TrainingCounts(
+    row = indices.fill_null(0).to_numpy(zero_copy_only=False)
+    new = indices.is_null().to_numpy(zero_copy_only=False)
+    asked_counts = TrainingCounts(
         *(np.where(new, 0, each.take(row)) for each in (counts.impressions, counts.clicks, counts.orders))
     )
-    return taken, len(asked) - found.null_count
+    return asked_counts, len(asked) - indices.null_count
 
 
 def _statistics(
@@ -265,15 +265,15 @@ def _cutoffs(log: SearchLog, asked: Sequence[int], folder: Path) -> tuple[tuple[
         warn(f"rank labels are off: {tasks['rank']['reason']}")
         return (), tasks
     longest = int(load_array(folder / "train" / "requests" / "list_length.npy").max(initial=0))
-    kept = tuple(k for k in asked if k < longest)
+    cutoffs = tuple(k for k in asked if k < longest)
     dropped = [k for k in asked if k >= longest]
     if dropped:
         say(f"data.cutoffs: dropped {dropped}: the longest ranked list of a training request has {longest} items")
-    if not kept:
+    if not cutoffs:
         reason = f"no training request has more than {min(asked)} ranked items: lower data.cutoffs {list(asked)}"
         warn(f"rank labels are off: {reason}")
         tasks["rank"] = {"available": False, "reason": reason}
-    return kept, tasks
+    return cutoffs, tasks
 
 
 def _say_tally(tally: Tally) -> None:

@@ -50,17 +50,17 @@ def whole_requests(log: SearchLog, columns: Sequence[Column]) -> Iterator[pa.Tab
         columns: features, of which those that lie in impressions are read.
     """
     named = [column.name for column in columns if column.source == "impressions"]
-    kept = pa.table({})
+    remainder = pa.table({})
     for chunk in _chunks(log, [*REQUEST_COLUMNS, *LABEL_COLUMNS, *named]):
-        rows = pa.concat_tables([kept, chunk]) if len(kept) else chunk
+        rows = pa.concat_tables([remainder, chunk]) if len(remainder) else chunk
         codes, _ = factorise(rows["request_id"])
         others = np.flatnonzero(codes != codes[-1])
         last_start = int(others[-1]) + 1 if len(others) else 0
         if last_start:
             yield rows.slice(0, last_start)
-        kept = rows.slice(last_start)
-    if len(kept):
-        yield kept
+        remainder = rows.slice(last_start)
+    if len(remainder):
+        yield remainder
 
 
 def _chunks(log: SearchLog, wanted: Sequence[str]) -> Iterator[pa.Table]:
@@ -107,8 +107,8 @@ class Lookup:
     def rows(self, values: pa.Array) -> pa.Int32Array:
         """Row number of each value; null where the table lacks it."""
         codes, distinct = factorise(values)
-        found = pc.index_in(distinct.cast(self.keys.type), value_set=self.keys)
-        return found.take(pa.array(codes, mask=codes < 0))
+        distinct_rows = pc.index_in(distinct.cast(self.keys.type), value_set=self.keys)
+        return distinct_rows.take(pa.array(codes, mask=codes < 0))
 
 
 class SplitWriter:
@@ -178,12 +178,12 @@ class SplitWriter:
     def _row_arrays(self, rows: pa.Table, runs: Runs) -> dict[str, npt.NDArray[Any]]:
         item = self.lookups["items"].rows(as_array(rows["item_id"]))
         stage = pc.index_in(as_array(rows["stage"]), value_set=pa.array(STAGES))
-        for name, found in (("item_id", item), ("stage", stage)):
-            if found.null_count:
-                example = rows[name].filter(found.is_null())[0]
+        for name, indices in (("item_id", item), ("stage", stage)):
+            if indices.null_count:
+                example = rows[name].filter(indices.is_null())[0]
                 raise InputError(
-                    f"impressions: {found.null_count} rows have an unknown {name}, e.g. {example}: the checked log was "
-                    "changed; delete its folder and run the command again"
+                    f"impressions: {indices.null_count} rows have an unknown {name}, e.g. {example}: the checked log "
+                    "was changed; delete its folder and run the command again"
                 )
         position = _floats(rows["position"])
         codes = stage.to_numpy(zero_copy_only=False)
@@ -201,10 +201,10 @@ class SplitWriter:
     def _append_requests(self, rows: pa.Table, runs: Runs) -> None:
         firsts = rows.take(pa.array(runs.first))
         self.request.append(encode_requests(firsts, self.lookups, self.columns, self.tally))
-        kept = firsts.select([name for name in REQUEST_COLUMNS if name in firsts.column_names])
+        requests = firsts.select([name for name in REQUEST_COLUMNS if name in firsts.column_names])
         if self.table is None:
-            self.table = pq.ParquetWriter(self.table_path, kept.schema)
-        self.table.write_table(kept)
+            self.table = pq.ParquetWriter(self.table_path, requests.schema)
+        self.table.write_table(requests)
 
     def _check_announced(self) -> None:
         for what, writer in (("rows", self.arrays["item"]), ("requests", self.list_length)):
@@ -226,16 +226,16 @@ def encode_requests(
         columns: the features.
         tally: is added to.
     """
-    found = {
+    rows_by_source = {
         source: lookup.rows(as_array(requests[KEYS[source]])) for source, lookup in lookups.items() if source != "items"
     }
-    for source, places in found.items():
-        tally[source, f"requests without a row in {source}.parquet, its columns taken as missing"] += places.null_count
+    for source, rows in rows_by_source.items():
+        tally[source, f"requests without a row in {source}.parquet, its columns taken as missing"] += rows.null_count
 
     def values(column: Column) -> pa.Array:
         if column.source == "impressions":
             return as_array(requests[column.name])
-        return as_array(lookups[column.source].table[column.name].take(found[column.source]))
+        return as_array(lookups[column.source].table[column.name].take(rows_by_source[column.source]))
 
     return encode_side(columns, "request", len(requests), values, tally)
 

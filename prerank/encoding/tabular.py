@@ -85,14 +85,14 @@ class TabularEncoder:
             rows: row numbers.
             training: the rows are the very rows that the rates were learnt from, so rates are out of fold.
         """
-        made = Matrix()
+        matrix = Matrix()
         for name, values in split.raw_numbers(rows).items():
-            made.add(name, values)
+            matrix.add(name, values)
         for name, padded in split.raw_lists(rows).items():
-            made.add(f"{name}:length", (padded != 0).sum(axis=1))
+            matrix.add(f"{name}:length", (padded != 0).sum(axis=1))
         for name, hashes in split.raw_ids(rows).items():
-            self._add_ids(made, name, hashes, training)
-        return made
+            self._add_ids(matrix, name, hashes, training)
+        return matrix
 
     def _learn(self, learnt: Hashes) -> SeenValues:
         known, codes = np.unique(learnt, return_inverse=True)
@@ -100,26 +100,26 @@ class TabularEncoder:
         events = {task: np.bincount(codes, label, len(known)) for task, label in self.labels.items()}
         return SeenValues(known, codes, count, events)
 
-    def _add_ids(self, made: Matrix, name: str, values: Hashes, training: bool) -> None:
+    def _add_ids(self, matrix: Matrix, name: str, values: Hashes, training: bool) -> None:
         seen = self.seen[name]
         place = np.searchsorted(seen.known, values).clip(max=len(seen.known) - 1)
-        found = seen.known[place] == values
+        is_known = seen.known[place] == values
         if len(seen.known) <= MOST_CATEGORIES:
-            made.add(name, np.where(found, place, np.nan), category=True)
+            matrix.add(name, np.where(is_known, place, np.nan), category=True)
             return
         if training:
             rows = seen.count[seen.codes] - self._in_fold(seen, None)
             # A value is seen in FOLDS - 1 of FOLDS parts: scaled up to what the other splits are shown.
-            made.add(f"{name}:count", rows * FOLDS / (FOLDS - 1))
+            matrix.add(f"{name}:count", rows * FOLDS / (FOLDS - 1))
         else:
-            rows = np.where(found, seen.count[place], 0)
-            made.add(f"{name}:count", rows)
+            rows = np.where(is_known, seen.count[place], 0)
+            matrix.add(f"{name}:count", rows)
         for task, events in seen.events.items():
             average = self.labels[task].mean()
             seen_events = (
-                events[seen.codes] - self._in_fold(seen, task) if training else np.where(found, events[place], 0)
+                events[seen.codes] - self._in_fold(seen, task) if training else np.where(is_known, events[place], 0)
             )
-            made.add(f"{name}:{task}_rate", (seen_events + PRIOR_ROWS * average) / (rows + PRIOR_ROWS))
+            matrix.add(f"{name}:{task}_rate", (seen_events + PRIOR_ROWS * average) / (rows + PRIOR_ROWS))
 
     def _in_fold(self, seen: SeenValues, task: str | None) -> Float64[np.ndarray, rows]:
         """For each training row, the rows (of a task: positives) of its value in the row's own fold."""

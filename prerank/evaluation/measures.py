@@ -145,19 +145,19 @@ class SplitMeasures:
 
     def statistics(self, segment: Bool[np.ndarray, " rows"]) -> dict[str, Statistic]:
         """Every metric on the segment's rows; one that is not defined says why."""
-        made = self._task_aucs(segment)
+        statistics = self._task_aucs(segment)
         for task, label in (("click", self.rows.clicked), ("order", self.rows.ordered)):
             for name, statistic in self._score_metrics(task, label, segment).items():
-                made[name] = Undefined(self.tasks_off[task]) if task in self.tasks_off else statistic
-        made |= self._recalls(segment)
+                statistics[name] = Undefined(self.tasks_off[task]) if task in self.tasks_off else statistic
+        statistics |= self._recalls(segment)
         for k in self.recall_at:
-            made[f"hit_rate_order_at_{k}"] = self._hit_rate(k, segment)
-        return made
+            statistics[f"hit_rate_order_at_{k}"] = self._hit_rate(k, segment)
+        return statistics
 
     def _task_aucs(self, segment: Bool[np.ndarray, " rows"]) -> dict[str, Statistic]:
         """Each head against its own labels, on exposed (ranked) rows and again with the random negatives."""
         rows = self.rows
-        made: dict[str, Statistic] = {}
+        aucs: dict[str, Statistic] = {}
         tasks = [("click", "click", rows.clicked, rows.exposed), ("order", "order", rows.ordered, rows.exposed)]
         for k in self.cutoffs:
             head = f"top{k}" if f"top{k}" in rows.heads else "rank"
@@ -167,16 +167,16 @@ class SplitMeasures:
             task = "rank" if name.startswith("top") else name
             if task in self.tasks_off or head not in rows.heads:
                 reason = self.tasks_off.get(task, f"the system has no {task} head")
-                made[f"auc_{name}"] = Undefined(reason)
+                aucs[f"auc_{name}"] = Undefined(reason)
                 continue
             if not measured.any():
                 nothing = "no row was exposed" if task != "rank" else f"no ranked list has more than {name[3:]} items"
-                made[f"auc_{name}"] = Undefined(nothing)
+                aucs[f"auc_{name}"] = Undefined(nothing)
                 continue
-            made[f"auc_{name}"] = self._pooled(head, label, segment & measured)
+            aucs[f"auc_{name}"] = self._pooled(head, label, segment & measured)
             if rows.random.any():
-                made[f"auc_{name}_with_random"] = self._pooled(head, label, segment & (measured | rows.random))
-        return made
+                aucs[f"auc_{name}_with_random"] = self._pooled(head, label, segment & (measured | rows.random))
+        return aucs
 
     def _score_metrics(
         self, task: str, label: Bool[np.ndarray, " rows"], segment: Bool[np.ndarray, " rows"]
@@ -185,30 +185,30 @@ class SplitMeasures:
         rows, exposed = self.rows, segment & self.rows.exposed
         order = self._by_request[exposed[self._by_request]]
         within = sorted_request_auc(label[order], rows.score[order], rows.request[order])
-        made: dict[str, Statistic] = {
+        metrics: dict[str, Statistic] = {
             f"score_auc_{task}": self._pooled("score", label, exposed),
             f"gauc_{task}": self._mean(within, "no request has both classes"),
         }
         if task not in rows.heads:
-            made[f"log_loss_{task}"] = Undefined(f"the system has no {task} head")
+            metrics[f"log_loss_{task}"] = Undefined(f"the system has no {task} head")
         else:
-            made[f"log_loss_{task}"] = self._mean_of_rows(row_log_loss(label, rows.heads[task]), exposed)
-        return made
+            metrics[f"log_loss_{task}"] = self._mean_of_rows(row_log_loss(label, rows.heads[task]), exposed)
+        return metrics
 
     def _recalls(self, segment: Bool[np.ndarray, " rows"]) -> dict[str, Statistic]:
         """The ranking model's first items that belong to the segment, among the pre-ranker's first of the same list.
 
         On the ranked lists, and on whole recalled sets where the log has any.
         """
-        made: dict[str, Statistic] = {}
+        recalls: dict[str, Statistic] = {}
         for infix, lists in (("", self.lists), ("full_", self.whole_lists)):
             if infix and not self.rows.whole.any():
                 continue
             for k in self.recall_at:
-                made |= self._kept(f"recall_{infix}at_{k}", k, k, segment, lists)
+                recalls |= self._kept(f"recall_{infix}at_{k}", k, k, segment, lists)
                 if k > SURVIVORS:
-                    made |= self._kept(f"top{SURVIVORS}_survival_{infix}at_{k}", SURVIVORS, k, segment, lists)
-        return made
+                    recalls |= self._kept(f"top{SURVIVORS}_survival_{infix}at_{k}", SURVIVORS, k, segment, lists)
+        return recalls
 
     def _kept(
         self, name: str, first: int, cut: int, segment: Bool[np.ndarray, " rows"], lists: RankedLists
@@ -216,9 +216,9 @@ class SplitMeasures:
         if "rank" in self.tasks_off:
             off = Undefined(self.tasks_off["rank"])
             return {name: off, f"{name}_chance": off}
-        kept, chance = recall_at_k(self.rows.request, lists, first, cut, segment)
+        recall, chance = recall_at_k(self.rows.request, lists, first, cut, segment)
         reason = f"no list of more than {cut} items has one of the ranking model's top {first} in the segment"
-        return {name: self._mean(kept, reason), f"{name}_chance": self._mean(chance, reason)}
+        return {name: self._mean(recall, reason), f"{name}_chance": self._mean(chance, reason)}
 
     def _hit_rate(self, k: int, segment: Bool[np.ndarray, " rows"]) -> Statistic:
         if "order" in self.tasks_off:

@@ -230,8 +230,8 @@ def kept_share(
         return _no_values()
     count = np.bincount(requests)
     total = np.bincount(requests, weights=inclusion[wanted])
-    found = np.flatnonzero(count)
-    return RequestValues(found, total[found] / count[found], np.ones(len(found)))
+    distinct = np.flatnonzero(count)
+    return RequestValues(distinct, total[distinct] / count[distinct], np.ones(len(distinct)))
 
 
 def row_log_loss(

@@ -81,11 +81,11 @@ def popularity_cut(counts: Int[np.ndarray, " items"], head_share: float, tail_sh
     values, items = np.unique(counts[counts > 0], return_counts=True)
     if not values.size:
         return PopularityCut(tail_most=0, head_least=1)
-    held = np.cumsum(values * items) / np.sum(values * items)
-    tail = int(np.argmin(np.abs(held - tail_share)))
+    cumulative = np.cumsum(values * items) / np.sum(values * items)
+    tail = int(np.argmin(np.abs(cumulative - tail_share)))
     # A head made of values[i:] holds 1 - held[i - 1]; i runs from just above the tail to "no head at all".
     candidates = np.arange(tail + 1, len(values) + 1)
-    head = int(candidates[np.argmin(np.abs((1 - held[candidates - 1]) - head_share))])
+    head = int(candidates[np.argmin(np.abs((1 - cumulative[candidates - 1]) - head_share))])
     head_least = int(values[head]) if head < len(values) else int(values[-1]) + 1
     return PopularityCut(tail_most=int(values[tail]), head_least=head_least)
 
@@ -124,7 +124,7 @@ def _item_segments(
 ) -> dict[str, tuple[Bool[np.ndarray, " items"], str]]:
     seen = sources.training_impressions
     cut = popularity_cut(seen, head_share, tail_share)
-    made = {
+    segments = {
         "head": (
             seen >= cut.head_least,
             f"items with {cut.head_least:,} or more training impressions (aim: {head_share:.0%} of impressions)",
@@ -146,15 +146,15 @@ def _item_segments(
     if sources.in_p is None:
         left_out["outside_p"] = "there is no ψ, so there is no subset P"
     else:
-        made["outside_p"] = (~sources.in_p, "items outside P: ψ has no row for them")
+        segments["outside_p"] = (~sources.in_p, "items outside P: ψ has no row for them")
     if sources.bucket_load is None:
         left_out["collisions"] = "the system has no hash-id table"
     else:
-        made["collisions"] = (
+        segments["collisions"] = (
             sources.bucket_load > 1,
             "items that share their hashed id (every bucket of it) with another catalogue item",
         )
-    return made
+    return segments
 
 
 def _catalogue_facts(of_item: Bool[np.ndarray, " items"], seen: Int64[np.ndarray, " items"]) -> dict[str, Any]:
@@ -169,14 +169,14 @@ def _catalogue_facts(of_item: Bool[np.ndarray, " items"], seen: Int64[np.ndarray
 def _request_segments(
     predictions: pa.Table, sources: SegmentSources, tail_share: float, left_out: dict[str, str]
 ) -> dict[str, tuple[Bool[np.ndarray, " rows"], str]]:
-    made = {}
+    segments = {}
     if sources.training_queries is None:
         left_out["tail_query"] = "the training queries are not known"
     else:
         asked = times_asked(predictions["query"], sources.training_queries)
         counts = pc.value_counts(sources.training_queries).field("counts").to_numpy(zero_copy_only=False)
         most = popularity_cut(counts, 0.0, tail_share).tail_most
-        made["tail_query"] = (
+        segments["tail_query"] = (
             asked <= most,
             f"requests whose query was asked at most {most:,} times on the training days, or never "
             f"(aim: {tail_share:.0%} of training requests)",
@@ -184,8 +184,8 @@ def _request_segments(
     if "session_id" not in predictions.column_names or predictions["session_id"].null_count == len(predictions):
         left_out["first_request"] = "the log has no session_id"
     else:
-        made["first_request"] = (_in_first_request(predictions), "the first request of each session")
-    return made
+        segments["first_request"] = (_in_first_request(predictions), "the first request of each session")
+    return segments
 
 
 def times_asked(queries: pa.ChunkedArray, training: pa.Array | pa.ChunkedArray) -> Int64[np.ndarray, " rows"]:

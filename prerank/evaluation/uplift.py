@@ -187,10 +187,10 @@ def bootstrapped_uplift(
         return replace(uplift, reason=TOO_FEW)
     of_arm, of_control = (mean.draws(resampler) for mean in means)
     relative = of_arm / np.where(of_control > 0, of_control, np.nan)
-    found = difference_of_draws(a / c - 1, relative, np.ones(len(relative)), confidence, users)
-    if found.low is None:
+    difference = difference_of_draws(a / c - 1, relative, np.ones(len(relative)), confidence, users)
+    if difference.low is None:
         return replace(uplift, reason="no interval: too many draws hold no order of the control")
-    return replace(uplift, low=found.low, high=found.high, p=found.p, visible=found.visible)
+    return replace(uplift, low=difference.low, high=difference.high, p=difference.p, visible=difference.visible)
 
 
 def winsorising_cap(gmv: Float64[np.ndarray, " users"], quantile: float) -> float:

@@ -108,7 +108,7 @@ def _module(plan: MechanismPlan, title: str, rows: Sequence[Gain], y: float) -> 
 
 
 def _row(title: str, gain: Gain, axis: PlotAxis, y: float) -> list[Markup]:
-    expected, across, told = gain.expected or Expectation.open, axis.scale(LEFT, RIGHT), _told(gain)
+    expected, across, label = gain.expected or Expectation.open, axis.scale(LEFT, RIGHT), _told(gain)
     low, mean, high = _in_points(gain)
     assert mean is not None
     return [
@@ -116,8 +116,8 @@ def _row(title: str, gain: Gain, axis: PlotAxis, y: float) -> list[Markup]:
         text(20, y + 13, str(gain.measure), "quiet"),
         *(_market(expected, across(100 * value), y + 7) for value in gain.by_seed.values()),
         whisker(str(expected), axis, low, high, lambda value: (across(value), y)),
-        mark(SHAPE[expected], str(expected), across(mean), y, f"{title}: {told}", 1.25),
-        text(RIGHT + 16, y - 1, told, "number"),
+        mark(SHAPE[expected], str(expected), across(mean), y, f"{title}: {label}", 1.25),
+        text(RIGHT + 16, y - 1, label, "number"),
         text(RIGHT + 16, y + 13, str(gain.verdict), "quiet"),
     ]
 

@@ -37,7 +37,7 @@ class KeptColumns(nn.Module):
     Args:
         side, schema: name and columns of the side.
         config: buckets and dimension of the embeddings.
-        kept: names of groups.
+        selection: names of groups.
         shared: tables of other modules, by column name.
 
     Attributes:
@@ -49,13 +49,13 @@ class KeptColumns(nn.Module):
         side: str,
         schema: SideSchema,
         config: ModelConfig,
-        kept: Collection[str],
+        selection: Collection[str],
         shared: Mapping[str, SharedTable],
     ) -> None:
         super().__init__()
-        self.ids = [place for place, name in enumerate(schema.ids) if f"{side}/{name}/id" in kept]
-        self.numbers = [place for place, each in enumerate(schema.numbers) if f"{side}/{each.name}/number" in kept]
-        lists = tuple(column for column in schema.lists if f"{side}/{column.name}/list" in kept)
+        self.ids = [place for place, name in enumerate(schema.ids) if f"{side}/{name}/id" in selection]
+        self.numbers = [place for place, each in enumerate(schema.numbers) if f"{side}/{each.name}/number" in selection]
+        lists = tuple(column for column in schema.lists if f"{side}/{column.name}/list" in selection)
         self.lists = [column.name for column in lists]
         smaller = dataclasses.replace(
             schema,
@@ -95,7 +95,7 @@ class FeatureGroups(nn.Module):
     Args:
         schema: the log's columns.
         config: sizes of the embeddings.
-        kept: names of the groups; all where None.
+        selection: names of the groups; all where None.
 
     Attributes:
         names: of the groups that are there.
@@ -104,9 +104,9 @@ class FeatureGroups(nn.Module):
 
     group_of: Tensor
 
-    def __init__(self, schema: EncodedSchema, config: ModelConfig, kept: Collection[str] | None = None) -> None:
+    def __init__(self, schema: EncodedSchema, config: ModelConfig, selection: Collection[str] | None = None) -> None:
         super().__init__()
-        self.names = [name for name in group_names(schema, config) if kept is None or name in kept]
+        self.names = [name for name in group_names(schema, config) if selection is None or name in selection]
         self.hash_id = HashId(config.item) if HASH_ID in self.names else None
         shared: dict[str, SharedTable] = {} if self.hash_id is None else {"item_id": self.hash_id}
         # As in the other systems, lists of the request share the item's table, and the item side has its own.

@@ -170,7 +170,7 @@ def lines_by_group(
     drawn = []
     for place, (name, style, shape, shares) in enumerate(series):
         points = [
-            Point(group, share.value, share.low, share.high, told(name, groups[group], share))
+            Point(group, share.value, share.low, share.high, tooltip(name, groups[group], share))
             for group, share in enumerate(shares)
             if share.value is not None
         ]
@@ -210,7 +210,7 @@ def bars(title: str, rows: Sequence[Bar]) -> Markup:
         if share.value is None:
             parts.append(text(2, top + 26, "undefined", "value"))
             continue
-        parts.append(rectangle(row.style, 2, top + 14, across(share.value) - 2, high, told(row.name, "", share)))
+        parts.append(rectangle(row.style, 2, top + 14, across(share.value) - 2, high, tooltip(row.name, "", share)))
         end = max(across(each) for each in (share.value, share.high or 0.0, share.chance or 0.0))
         if share.low is not None and share.high is not None:
             middle = top + 14 + high / 2
@@ -282,7 +282,7 @@ def whisker(
     return Markup("").join(parts)
 
 
-def told(name: str, group: str, share: Figure) -> str:
+def tooltip(name: str, group: str, share: Figure) -> str:
     """What a pointer is told at a share."""
     between = interval(share.low, share.high, percent)
     words = f"{percent(share.value)} ({between}, n = {share.n:,})" if between else percent(share.value)

@@ -51,7 +51,7 @@ class COLDNetwork(ServingNetwork):
 
     Args:
         schema, config, dimension: as of :class:`~prerank.network.pre_ranking.PreRankingNetwork`.
-        kept: names of the groups that it sees; all where None.
+        selection: names of the groups that it sees; all where None.
         excitation: whether a squeeze-and-excitation block weighs them.
     """
 
@@ -62,11 +62,11 @@ class COLDNetwork(ServingNetwork):
         schema: EncodedSchema,
         config: ModelConfig,
         dimension: int,
-        kept: Collection[str] | None = None,
+        selection: Collection[str] | None = None,
         excitation: bool = False,
     ) -> None:
         super().__init__()
-        self.groups = FeatureGroups(schema, config, kept)
+        self.groups = FeatureGroups(schema, config, selection)
         self.excitation = SqueezeExcitation(self.groups.group_of) if excitation else None
         heads, self.rank_heads = task_heads(schema, config)
         self.tasks = list(heads)
@@ -107,8 +107,8 @@ class COLD(PLE):
     KEYS = (*NETWORK_KEYS, "model.cold")
 
     def make_network(self, work: Work, dimension: int) -> COLDNetwork:
-        kept = read_json(work.folder / GROUPS)["kept"]
-        return COLDNetwork(work.encoded.schema, work.config.model, dimension, kept)
+        selection = read_json(work.folder / GROUPS)["kept"]
+        return COLDNetwork(work.encoded.schema, work.config.model, dimension, selection)
 
     @classmethod
     def fit(cls, work: Work) -> FittedNetwork:
@@ -131,9 +131,9 @@ def choose_groups(work: Work) -> dict[str, object]:
     if not (work.folder / RANKING).exists():
         write_json(work.folder / RANKING, rank_groups(work))
     ranking = read_json(work.folder / RANKING)
-    kept, spared = ranking["order"][:budget], ranking["order"][budget:]
-    say(f"model=cold: kept {', '.join(kept)}; left out {', '.join(spared)}")
-    return {"kept": kept, **ranking}
+    selection, spared = ranking["order"][:budget], ranking["order"][budget:]
+    say(f"model=cold: kept {', '.join(selection)}; left out {', '.join(spared)}")
+    return {"kept": selection, **ranking}
 
 
 def rank_groups(work: Work) -> dict[str, object]:

@@ -67,8 +67,8 @@ class ColdIdNetwork(ItemNetwork):
     def __init__(self, base: ItemNetwork, encoded: EncodedLog, impressions: int) -> None:
         nn.Module.__init__(self)
         if base.hash_id is None or base.attributes.width == 0:
-            found = "model.item.use_hash_id=False" if base.hash_id is None else "no item attribute in the log"
-            raise InputError(f"cold ids need the hashed id and item attributes, found {found}: take model=ple")
+            reason = "model.item.use_hash_id=False" if base.hash_id is None else "no item attribute in the log"
+            raise InputError(f"cold ids need the hashed id and item attributes, found {reason}: take model=ple")
         self.hash_id, self.attributes = base.hash_id, base.attributes
         self.layers, self.dimension = base.layers, base.dimension
         warm = encoded.training_counts.impressions >= impressions
@@ -206,9 +206,9 @@ class RowsOfItems:
         tells = (place >= 0) & (count > 1)
         step = random.integers(1, np.maximum(count, 2))
         drawn = first + (place - first + step) % np.maximum(count, 1)
-        found = np.full(len(row), -1)
-        found[tells] = self.rows[drawn[tells]]
-        return found
+        others = np.full(len(row), -1)
+        others[tells] = self.rows[drawn[tells]]
+        return others
 
 
 def fitted_base(work: Work) -> NetworkSystem:

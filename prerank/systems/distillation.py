@@ -126,8 +126,8 @@ def _has_score(split: EncodedSplit) -> bool:
 def _position_scores(split: EncodedSplit) -> np.ndarray:
     lengths = split.list_length[split.request].astype(np.float32)
     scores, known = position_score(torch.from_numpy(np.array(split.position)), torch.from_numpy(lengths))
-    found: np.ndarray = scores[known].numpy()
-    return found
+    known_scores: np.ndarray = scores[known].numpy()
+    return known_scores
 
 
 def _statistics(scores: np.ndarray) -> tuple[float, float]:

@@ -169,8 +169,8 @@ def calibrated(fitted: FittedNetwork, work: Work) -> FittedNetwork:
     network.slope.fill_(1.0)
     network.intercept.zero_()
     rows = split.feedback_rows()
-    made = fitted.predict(split)
-    score = made.click if made.click is not None else made.order
+    predictions = fitted.predict(split)
+    score = predictions.click if predictions.click is not None else predictions.order
     assert score is not None
     for place, task in enumerate(network.tasks):
         labels = (split.clicked if task == "click" else split.ordered)[rows]

@@ -29,12 +29,14 @@ def towers(inputs: int, outputs: dict[str, int], config: ExpertsConfig) -> nn.Mo
         config: of the PLE; its experts' and towers' layers give the proportions.
     """
 
-    def made(hidden: list[int]) -> SeparatePerceptrons:
+    def perceptrons(hidden: list[int]) -> SeparatePerceptrons:
         return SeparatePerceptrons(inputs, outputs, hidden, config.dropout)
 
     budget = dense_parameters(lambda: ProgressiveLayeredExtraction(inputs, outputs, config))
     proportions = [*config.hidden, *config.tower]
-    return made(matched_hidden(proportions, budget, lambda hidden: dense_parameters(lambda: made(hidden))))
+    return perceptrons(
+        matched_hidden(proportions, budget, lambda hidden: dense_parameters(lambda: perceptrons(hidden)))
+    )
 
 
 class ESMM(NetworkSystem):

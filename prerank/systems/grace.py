@@ -92,11 +92,11 @@ class GRACE(PLE):
         if in_p.any():
             self.log("phi/alignment", alignment(phi[in_p], psi[in_p]))
 
-    def _k_weights(self, asked: list[int], kept: list[int]) -> list[float]:
+    def _k_weights(self, asked: list[int], cutoffs: list[int]) -> list[float]:
         """w_k of the cutoffs that the log can tell; 1/|K| each by default, which makes λ1 mean the same for any K."""
-        given = list(self.model.rank.k_weights) or [1.0] * len(asked)
-        weights = [weight for k, weight in zip(asked, given, strict=True) if k in kept]
-        return weights if self.model.rank.k_weights else [weight / max(len(kept), 1) for weight in weights]
+        all_weights = list(self.model.rank.k_weights) or [1.0] * len(asked)
+        weights = [weight for k, weight in zip(asked, all_weights, strict=True) if k in cutoffs]
+        return weights if self.model.rank.k_weights else [weight / max(len(cutoffs), 1) for weight in weights]
 
 
 SYSTEM = GRACE

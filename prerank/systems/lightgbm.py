@@ -61,7 +61,7 @@ class BoostedTrees:
         train, validation = work.encoded.split("train"), work.encoded.split("validation")
         learnt, checked = train.feedback_rows(), validation.feedback_rows()
         encoder = TabularEncoder(train, learnt)
-        features, held = encoder.matrix(train, learnt, True), encoder.matrix(validation, checked, False)
+        features, validation_features = encoder.matrix(train, learnt, True), encoder.matrix(validation, checked, False)
         plain, chosen = _plain(features.names), work.config.model.lightgbm
         by_list = chosen.objective is BoostObjective.lambdarank
         boosters, lines = {}, {}
@@ -77,7 +77,7 @@ class BoostedTrees:
             )
             labels, group = getattr(validation, column)[checked], validation.request[checked]
             sizes = _list_sizes(group) if by_list else None
-            valid = lightgbm.Dataset(held.values(), labels, group=sizes, reference=data)
+            valid = lightgbm.Dataset(validation_features.values(), labels, group=sizes, reference=data)
             telling = _has_both(labels, group if by_list else np.zeros_like(group))
             booster = _boost(work.config, data, valid if telling else None, task)
             trees = booster.best_iteration or booster.num_trees()
@@ -87,7 +87,7 @@ class BoostedTrees:
                 temporary.write_text(text, encoding="utf-8")
             boosters[task], lines[task] = lightgbm.Booster(model_str=text), (1.0, 0.0)
             if by_list:
-                score = np.asarray(boosters[task].predict(held.values(), raw_score=True))
+                score = np.asarray(boosters[task].predict(validation_features.values(), raw_score=True))
                 lines[task] = logistic_line(score, labels, work.config.model.name, task)
         if not boosters:
             raise InputError(f"model={work.config.model.name}: the log has neither clicks nor orders to learn from")
@@ -195,8 +195,8 @@ def _boost(config: Config, data: lightgbm.Dataset, valid: lightgbm.Dataset | Non
     }
     if valid is None:
         trees = min(chosen.patience, chosen.trees)
-        held = "no list with both classes" if by_list else "one class only"
-        warn(f"{config.model.name} {task}: validation holds {held}, so training stops at {trees} trees, unvalidated")
+        content = "no list with both classes" if by_list else "one class only"
+        warn(f"{config.model.name} {task}: validation holds {content}, so training stops at {trees} trees, unvalidated")
         return lightgbm.train(parameters, data, trees)
     stop = lightgbm.early_stopping(chosen.patience, verbose=False)
     metric = _validation_ndcg if by_list else None
@@ -226,11 +226,11 @@ def _path(folder: Path, task: str) -> Path:
 
 def _plain(names: list[str]) -> dict[str, str]:
     """Name → the name for LightGBM, which refuses the characters of JSON and a name that occurs twice."""
-    made: dict[str, str] = {}
+    plain_names: dict[str, str] = {}
     for number, name in enumerate(names):
         plain = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
-        made[name] = plain if plain not in made.values() else f"{plain}_{number}"
-    return made
+        plain_names[name] = plain if plain not in plain_names.values() else f"{plain}_{number}"
+    return plain_names
 
 
 SYSTEM = BoostedTrees

@@ -55,11 +55,11 @@ class MetaEmbedding(PLE):
         random = np.random.default_rng((self.seed, self.global_step))
         rows = batch.row.cpu().numpy()
         others = self.rows.another(rows, batch.item.cpu().numpy(), random)
-        kept = (others >= 0) & ~self.generated.is_cold(batch.item_hash).cpu().numpy()
-        if not kept.any():
+        usable = (others >= 0) & ~self.generated.is_cold(batch.item_hash).cpu().numpy()
+        if not usable.any():
             return {"before": self.generated.generator.weight.sum() * 0.0}
-        first = self.split.batch(rows[kept]).to(self.device)
-        return self.meta_losses(first, self.split.batch(others[kept]).to(self.device))
+        first = self.split.batch(rows[usable]).to(self.device)
+        return self.meta_losses(first, self.split.batch(others[usable]).to(self.device))
 
     def meta_losses(self, first: Batch, second: Batch) -> dict[str, Tensor]:
         """``α·l_a + (1 − α)·l_b``, averaged over items; l_b is the loss after one gradient step on each embedding.

@@ -44,19 +44,19 @@ class PFD(PLE):
 
     def losses(self, batch: Batch, outputs: Outputs) -> dict[str, Tensor]:
         """``(1 − λ)·L_student + λ·L_distillation + L_teacher``, λ = 0 before the swap step."""
-        told = self.teacher(batch)
+        teacher_outputs = self.teacher(batch)
         weight = self.model.pfd.weight if self.global_step >= self.swap_step else 0.0
         student = super().losses(batch, outputs)
-        teacher = super().losses(batch, told)
+        teacher = super().losses(batch, teacher_outputs)
         terms = {f"student_{name}": (1 - weight) * loss for name, loss in student.items()}
         terms |= {f"teacher_{name}": loss for name, loss in teacher.items()}
         if weight > 0:
-            terms["distillation"] = weight * self.distillation(batch, outputs, told)
+            terms["distillation"] = weight * self.distillation(batch, outputs, teacher_outputs)
         return terms
 
-    def distillation(self, batch: Batch, outputs: Outputs, told: Outputs) -> Tensor:
+    def distillation(self, batch: Batch, outputs: Outputs, teacher_outputs: Outputs) -> Tensor:
         """Cross-entropy of the student against the teacher's probabilities, summed over the tasks."""
-        pairs = zip(self.task_logits(outputs), self.task_logits(told), strict=True)
+        pairs = zip(self.task_logits(outputs), self.task_logits(teacher_outputs), strict=True)
         losses = [
             masked_cross_entropy(logit, torch.sigmoid(target.detach()), batch.has_feedback)
             for logit, target in pairs

@@ -198,5 +198,5 @@ def test_several_lengths_at_once_are_each_length_alone(vectors: np.ndarray) -> N
     lists, label = neighbours(vectors), labels_of(codes)
     found = purities(lists, [1, 3, K], label, Null(label, None))
     for place, k in enumerate((1, 3, K)):
-        np.testing.assert_array_equal(found.found[place], purity(lists[:, :k], label))
+        np.testing.assert_array_equal(found.observed[place], purity(lists[:, :k], label))
         np.testing.assert_array_equal(found.expected[place], expected_purity(lists[:, :k], label))

@@ -66,7 +66,7 @@ class AnswerError(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What is sent: a body, or a file as it lies on the disk.
 
     Attributes:
@@ -98,7 +98,7 @@ class Answers:
     def of(cls, runs: RunsFolder) -> Answers:
         return cls(runs, ItemSearch(runs))
 
-    def to(self, address: str) -> Answer:
+    def to(self, address: str) -> Response:
         """The answer to a path with its parameters.
 
         Raises:
@@ -118,16 +118,16 @@ class Answers:
                 return page("run.html", run=self._facts(name), files=_file_tables(name, self.runs.files(name)))
             case ["run", name, "file", *path] if path:
                 file = self.runs.file(name, "/".join(path))
-                return Answer(file, *TYPES[file.suffix])
+                return Response(file, *TYPES[file.suffix])
             case ["search"]:
                 return page("search.html", limits={"letters": MOST_LETTERS, "neighbours": MOST_NEIGHBOURS})
             case ["api", endpoint] if endpoint in ENDPOINTS:
                 return as_json(ENDPOINTS[endpoint](self, parse_qs(url.query, max_num_fields=20)))
             case ["-", name] if name in OWN_FILES:
                 folder, kind = OWN_FILES[name]
-                return Answer((folder / name).read_bytes(), kind, OWN_POLICY)
+                return Response((folder / name).read_bytes(), kind, OWN_POLICY)
             case ["favicon.ico"]:
-                return Answer(b"", "image/x-icon", OWN_POLICY, HTTPStatus.NO_CONTENT)
+                return Response(b"", "image/x-icon", OWN_POLICY, HTTPStatus.NO_CONTENT)
             case _:
                 raise FileNotFoundError(url.path)
 
@@ -147,14 +147,14 @@ class Answers:
         return {**summary, "systems": systems, "audit": audit, "embeddings": embeddings}
 
 
-def page(template: str, status: HTTPStatus = HTTPStatus.OK, **content: Any) -> Answer:
+def page(template: str, status: HTTPStatus = HTTPStatus.OK, **content: Any) -> Response:
     """A page of the server's own."""
-    return Answer(render_page(template, HERE, **content).encode(), HTML, OWN_POLICY, status)
+    return Response(render_page(template, HERE, **content).encode(), HTML, OWN_POLICY, status)
 
 
-def as_json(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Answer:
+def as_json(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Strict JSON."""
-    return Answer(json.dumps(content, allow_nan=False).encode(), JSON, PLAIN_POLICY, status)
+    return Response(json.dumps(content, allow_nan=False).encode(), JSON, PLAIN_POLICY, status)
 
 
 def _file_tables(run: str, files: list[RunFile]) -> list[Table]:

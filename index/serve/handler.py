@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Protocol
 
 from configs.errors import InputError
-from index.serve.answers import Answer, AnswerError, Answers, as_json, page
+from index.serve.answers import AnswerError, Answers, Response, as_json, page
 from index.serve.runs import RefusedError
 
 SECONDS_TO_ASK = 30
@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         ):
             raise AnswerError(HTTPStatus.FORBIDDEN, "Only pages of this server may ask it for data.")
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Response) -> None:
         if isinstance(answer.body, bytes):
             self._send_head(answer, len(answer.body))
             self.wfile.write(answer.body)
@@ -100,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send_head(answer, answer.body.stat().st_size)
             shutil.copyfileobj(file, self.wfile)
 
-    def _send_head(self, answer: Answer, size: int) -> None:
+    def _send_head(self, answer: Response, size: int) -> None:
         self.send_response(answer.status)
         for name, value in {
             "Content-Type": answer.kind,

@@ -15,7 +15,7 @@ from configs.stages import Run
 from prerank.encoding.batches import EncodedLog
 from prerank.experiment.pool import Answer, Task, carry_out
 from prerank.experiment.progress import minutes
-from prerank.tune.report import TuningResult, write_report
+from prerank.tune.report import TuningReport, write_report
 from prerank.tune.search import HyperparameterSearch, Outcome, PendingTrial, TrialRecords
 from prerank.tune.space import Space, with_values
 from prerank.tune.trial import measure
@@ -83,9 +83,9 @@ class TuningProgress:
                 outcome = measure(config, self.run, self.encoded, self._place(pending), self.config.tune.objective)
             self._end(pending, outcome)
 
-    def report(self, space: Space) -> TuningResult:
+    def report(self, space: Space) -> TuningReport:
         """Write what is known."""
-        report = TuningResult(
+        report = TuningReport(
             run=self.config.run,
             system=self.config.model.name,
             identity=self.records.folder.name,

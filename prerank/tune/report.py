@@ -21,7 +21,7 @@ from prerank.tune.space import Space, with_values
 
 
 @dataclass(frozen=True)
-class TuningResult:
+class TuningReport:
     """A search, as far as it is.
 
     Attributes:
@@ -75,7 +75,7 @@ class TuningResult:
         return True
 
 
-def write_report(result: TuningResult, folder: Path) -> None:
+def write_report(result: TuningReport, folder: Path) -> None:
     """Write ``tune.json`` and ``tune.md``; with a best trial also ``best.yaml``, otherwise there is none afterwards."""
     write_json(folder / "tune.json", _facts(result))
     with replacing(folder / "tune.md") as temporary:
@@ -101,7 +101,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def print_report(result: TuningResult) -> None:
+def print_report(result: TuningReport) -> None:
     """The best trial beside what was configured, and what to be careful about."""
     best = _best_against_defaults(result)
     if best is None:
@@ -111,7 +111,7 @@ def print_report(result: TuningResult) -> None:
         warn(sentence)
 
 
-def _facts(result: TuningResult) -> dict[str, Any]:
+def _facts(result: TuningReport) -> dict[str, Any]:
     best = result.best
     return {
         "run": result.run,
@@ -132,7 +132,7 @@ def _facts(result: TuningResult) -> dict[str, Any]:
     }
 
 
-def _markdown(result: TuningResult) -> str:
+def _markdown(result: TuningReport) -> str:
     mean = " and ".join(result.objective)
     best = _best_against_defaults(result)
     ranked = sorted(result.trials, key=lambda trial: (trial.failed, -(trial.objective or 0.0), trial.number))
@@ -152,7 +152,7 @@ def _markdown(result: TuningResult) -> str:
     )
 
 
-def _best_against_defaults(result: TuningResult) -> Table | None:
+def _best_against_defaults(result: TuningReport) -> Table | None:
     """A row for each key and figure: what was configured, the best, the difference of the figures."""
     first, best = result.defaults, result.best
     if best is None:
@@ -166,7 +166,7 @@ def _best_against_defaults(result: TuningResult) -> Table | None:
     return Table(["", "configured", f"best (trial {best.number})", "difference"], rows, title)
 
 
-def _cautions(result: TuningResult) -> list[str]:
+def _cautions(result: TuningReport) -> list[str]:
     cautions = []
     for trial in result.trials:
         if trial.number == 0 and trial.failed:
@@ -183,7 +183,7 @@ def _cautions(result: TuningResult) -> list[str]:
     return cautions
 
 
-def _trial_row(result: TuningResult, trial: Trial) -> list[str]:
+def _trial_row(result: TuningReport, trial: Trial) -> list[str]:
     notes = [
         *(["configured"] if trial.number == 0 else []),
         *(["best"] if result.best is not None and trial.number == result.best.number else []),

@@ -46,7 +46,7 @@ def evaluation(value=0.7, seed=0, segment="all", reason="why", metric="gauc_clic
     return Evaluation({"test": {segment: cells}}, protocol, draws.astype(np.float32))
 
 
-class Tags(HTMLParser):
+class PageElements(HTMLParser):
     """Collects the elements and attributes that a browser would see, and the JSON that the page holds."""
 
     def __init__(self, page):
@@ -90,7 +90,7 @@ def test_systems_evaluated_on_other_rows_are_not_subtracted():
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_no_string_of_the_data_becomes_markup(attack):
     evaluations = {attack: evaluation(segment=attack, reason=attack, metric=attack), "ple": evaluation()}
-    plain = Tags(
+    plain = PageElements(
         render(
             dashboard_content(
                 "demo",
@@ -102,7 +102,7 @@ def test_no_string_of_the_data_becomes_markup(attack):
         )
     )
     page = render(dashboard_content(attack, evaluations))
-    seen = Tags(page)
+    seen = PageElements(page)
     assert seen.tags.count("script") == plain.tags.count("script") == 2
     assert "img" not in seen.tags
     assert not [name for name in seen.attributes if name.startswith("on")]
@@ -133,7 +133,7 @@ def test_every_evaluated_system_of_a_run_is_on_the_page(tmp_path, capsys):
     assert path == run.reports / "segments.html"
     beside = json.loads((run.reports / "segments.json").read_text())
     assert beside["systems"] == ["ple", "grace"]
-    assert json.loads(Tags(path.read_text()).data) == beside
+    assert json.loads(PageElements(path.read_text()).data) == beside
     assert "leaves out cut" in capsys.readouterr().out
     assert path.stat().st_size < 200_000
 

@@ -136,7 +136,7 @@ MASKED_ROWS = _of(
 )
 RESUME = _of(
     "prerank/encoding/batch_loader.py",
-    ("tests/prerank/encoding/test_batches.py", "tests/prerank/training/test_trainer.py"),
+    ("tests/prerank/encoding/test_batch_loader.py", "tests/prerank/training/test_trainer.py"),
     ("resume: the epoch starts over", "first, self._first = self._first, 0", "first, self._first = 0, 0"),
     (
         "resume: a batch is skipped",

@@ -151,7 +151,6 @@ COMMANDS = {
             reads=(
                 *PLACE,
                 "name",
-                "overwrite",
                 "seed",
                 "model.name",
                 "evaluation.draws",

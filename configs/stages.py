@@ -294,14 +294,18 @@ def require_settings(folder: Path, asked: Mapping[str, Any], remedy: str) -> Non
     Raises:
         InputError: naming each key with both values.
     """
+    if differences := differing_settings(folder, asked):
+        raise InputError(f"{folder} was made with {differences}: {remedy}")
+
+
+def differing_settings(folder: Path, asked: Mapping[str, Any]) -> str:
+    """Each setting in which a finished stage differs, with both values; empty where none does."""
     recorded, plain = read_json(folder / MANIFEST).get("settings", {}), json.loads(json.dumps(asked, default=str))
-    differing = [
+    return "; ".join(
         f"{key}={_shown(recorded[key])}, asked for {_shown(value)}"
         for key, value in plain.items()
         if key in recorded and recorded[key] != value
-    ]
-    if differing:
-        raise InputError(f"{folder} was made with {'; '.join(differing)}: {remedy}")
+    )
 
 
 def _shown(value: object) -> str:

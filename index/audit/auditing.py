@@ -17,7 +17,7 @@ from configs.command import Invocation
 from configs.console import say, table
 from configs.keys import Keys
 from configs.schema import Config
-from configs.stages import Stage, write_json
+from configs.stages import MANIFEST, Stage, differing_settings, write_json
 from graph.store import Graph
 from index.audit.tables import (
     NO_COLD_START,
@@ -48,7 +48,7 @@ AUDIT_KEYS = Keys(
         *("evaluation.draws", "evaluation.confidence", "seed"),
     )
 )
-"""What an audit depends on besides the stages of the run that it reads; another one is refused, not replaced."""
+"""What an audit depends on besides the stages of the run that it reads; one with other keys replaces it and says so."""
 
 
 def audit(invocation: Invocation) -> dict[str, Any]:
@@ -63,8 +63,7 @@ def audit_run(invocation: Invocation) -> dict[str, Any]:
         What ``audit.json`` holds.
 
     Raises:
-        InputError: if ψ or φ is missing, damaged, of another catalogue, or too small to have neighbourhoods, or if
-            the run holds the audit of another system or with other keys.
+        InputError: if ψ or φ is missing, damaged, of another catalogue, or too small to have neighbourhoods.
 
     Examples:
         >>> from configs import parse
@@ -74,15 +73,15 @@ def audit_run(invocation: Invocation) -> dict[str, Any]:
         True
     """
     settings = {"system": invocation.config.system, **AUDIT_KEYS.settings(invocation.config)}
-    stage = Stage(invocation.run.index, settings, overwrite=invocation.config.overwrite, keep="copy the folder")
-    stage.require_same()
+    stage = Stage(invocation.run.index, settings, overwrite=True)
+    say_replaced(stage)
     sources = open_sources(invocation)
     config, run = sources.config, sources.run
     say(f"auditing {config.system} of run {config.run}, {ann.device()}")
     items, outside = rows_to_audit(sources)
     subject = subject_of(sources, items, outside)
     lists = measures.find_neighbours(subject)
-    found = {
+    figures = {
         **facts_of(sources, subject),
         **figures_of(subject, lists),
         "collisions": collision_figures(subject, lists, sources.encoded.items.item_hash, items, config.model.item),
@@ -91,15 +90,21 @@ def audit_run(invocation: Invocation) -> dict[str, Any]:
     for embeddings, name in ((sources.psi, "psi"), (sources.phi, "phi")):
         index = ann.exact_index(ann.normalised(np.asarray(embeddings.vectors)))
         ann.save_index(index, embeddings.ids, run.index / f"{name}.faiss")
-    write_json(run.index / "audit.json", found)
+    write_json(run.index / "audit.json", figures)
     replace(invocation, config=config).save(run.index / "config.yaml")
     stage.finish()
-    say_findings(found)
+    say_findings(figures)
     browser = browser_content(subject, lists, sources.catalogue, items, outside, config.seed, Graph.open(run.graph))
     say(f"figures: {run.index / 'audit.json'}")
-    say(f"embeddings report: {write_report(run.reports, found, browser)}")
+    say(f"embeddings report: {write_report(run.reports, figures, browser)}")
     write_dashboard(run)
-    return found
+    return figures
+
+
+def say_replaced(stage: Stage) -> None:
+    """Say which audit the new one will take the place of, if it is another: an audit is measured, not trained."""
+    if (stage.home / MANIFEST).exists() and (differences := differing_settings(stage.home, stage.settings)):
+        say(f"{stage.home} holds an audit with {differences}; the new one takes its place when it is done")
 
 
 def audit_tables(invocation: Invocation) -> dict[str, Any]:
@@ -126,7 +131,7 @@ def audit_tables(invocation: Invocation) -> dict[str, Any]:
     say(f"left out: the cold start ({NO_COLD_START}) and collisions ({NO_COLLISIONS})")
     subject = subject_of_tables(tables, config)
     lists = measures.find_neighbours(subject)
-    found = {
+    figures = {
         **table_facts(tables),
         **settings_of(config, subject),
         **figures_of(subject, lists),
@@ -134,14 +139,14 @@ def audit_tables(invocation: Invocation) -> dict[str, Any]:
         "cold_start": None,
         "cold_start_reason": NO_COLD_START,
     }
-    write_json(folder / "audit.json", found)
+    write_json(folder / "audit.json", figures)
     invocation.save(folder / "config.yaml")
-    say_overlaps(found)
+    say_overlaps(figures)
     say(f"figures: {folder / 'audit.json'}")
     rows = np.arange(len(tables.catalogue))
     browser = browser_content(subject, lists, tables.catalogue, rows, rows[:0], config.seed)
-    say(f"embeddings report: {write_report(folder, found, browser)}")
-    return found
+    say(f"embeddings report: {write_report(folder, figures, browser)}")
+    return figures
 
 
 def figures_of(subject: measures.Subject, lists: measures.Neighbours) -> dict[str, Any]:
@@ -208,17 +213,17 @@ def settings_of(config: Config, subject: measures.Subject) -> dict[str, Any]:
     }
 
 
-def say_findings(found: dict[str, Any]) -> None:
+def say_findings(figures: dict[str, Any]) -> None:
     """The verdict and the overlaps, as the report opens."""
-    for finding in findings(found):
+    for finding in findings(figures):
         say(f"{finding.headline}. {finding.sentence}")
-    say_overlaps(found)
+    say_overlaps(figures)
 
 
-def say_overlaps(found: dict[str, Any]) -> None:
+def say_overlaps(figures: dict[str, Any]) -> None:
     """Every overlap of the two embeddings' neighbours, as a table."""
     rows = []
-    for name, entry in found["overlap"].items():
+    for name, entry in figures["overlap"].items():
         figure = read_figure(entry)
         span = "" if figure.low is None or figure.high is None else f"{figure.low:.4f} .. {figure.high:.4f}"
         rows.append((name, "undefined" if figure.value is None else f"{figure.value:.4f}", span, f"{figure.n:,}"))

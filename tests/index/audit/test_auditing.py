@@ -76,6 +76,17 @@ def test_few_queries_are_drawn_out_loud(world: World, capsys: pytest.CaptureFixt
     assert "a random 50 of 300" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.usefixtures("no_cold_start")
+def test_an_audit_with_other_keys_takes_the_place_of_the_last_and_says_so(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audit(world.request)
+    world.request.config.index.queries = 50
+    assert audit(world.request)["overlap"]["overlap@5"]["n"] == 50
+    assert "index.queries=20000, asked for 50; the new one takes its place" in " ".join(capsys.readouterr().out.split())
+    assert read_json(world.run.index / "audit.json")["overlap"]["overlap@5"]["n"] == 50
+
+
 def test_a_run_without_phi_says_which_command_makes_it(world: World) -> None:
     shutil.rmtree(world.run.system("grace"))
     with pytest.raises(InputError, match=r"python -m prerank\.fit run=tiny model=grace"):

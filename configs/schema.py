@@ -389,7 +389,7 @@ class COLDConfig:
 class ModelConfig:
     """One pre-ranking system: a file of configs/model."""
 
-    name: str = key("grace", "a file of configs/model, or of the folder models here: grace, ple, lightgbm, ...")
+    name: str = key("grace", "grace, ple, lightgbm or another file of configs/model, or of the folder models here")
     system: str | None = key(
         None, "its module: of prerank/systems, or any that Python can import from this folder; none: as name"
     )

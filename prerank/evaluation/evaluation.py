@@ -99,7 +99,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         >>> from prerank import read_evaluation
         >>> grace = read_evaluation(parse(["run=notebook"]).run.system("grace"))
         >>> gauc = grace.metrics["test"]["all"]["gauc_click"]
-        >>> gauc["low"] <= gauc["value"] <= gauc["high"]
+        >>> gauc.low <= gauc.value <= gauc.high
         True
     """
     metrics, protocol = read_metrics(folder / "metrics.json"), read_json(folder / "evaluation.json")
@@ -143,7 +143,7 @@ def paired_difference(
         >>> run = parse(["run=notebook"]).run
         >>> grace, ple = (read_evaluation(run.system(name)) for name in ("grace", "ple"))
         >>> gain = paired_difference(grace, ple, "gauc_click")
-        >>> gain["low"] <= gain["value"] <= gain["high"]
+        >>> gain.low <= gain.value <= gain.high
         True
     """
     if not is_paired(a, b, split):

@@ -67,7 +67,7 @@ def test_later_layers_win(tmp_path):
     file.write_text("model: {name: ple, dimension: 5}\nprerank: {learning_rate: 0.3}\n")
     config = at(tmp_path, "--config", str(file), "prerank.learning_rate=0.7").config
     assert (config.model.name, config.model.dimension, config.prerank.learning_rate) == ("ple", 5, 0.7)
-    assert config.model.contrast.loss.value == "none"
+    assert config.model.rank.head.value == "none"  # of the model's file
 
 
 @pytest.mark.parametrize(

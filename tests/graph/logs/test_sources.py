@@ -291,7 +291,7 @@ def test_a_column_of_nulls_counts_as_missing_unless_it_is_required(prepare, good
     log = prepare([{**row, "position": None} for row in good_rows], types={"position": pa.null()})
     assert not log.facts["tasks"]["rank"]["available"]
     with pytest.raises(InputError, match="'query' holds only nulls"):
-        prepare([{**row, "query": None} for row in good_rows], types={"query": pa.null()})
+        prepare([{**row, "query": None} for row in good_rows], "overwrite=true", types={"query": pa.null()})
 
 
 def test_a_list_price_that_is_absurd_becomes_unknown(prepare, good_rows, capsys):

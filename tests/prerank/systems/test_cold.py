@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import numpy as np
@@ -287,7 +286,7 @@ def test_an_item_table_that_only_the_history_uses_is_its_own(small_encoded_log, 
     model = work_of(small_encoded_log, "cold").config.model
     names = group_names(small_encoded_log.schema, model)
     assert FeatureGroups(small_encoded_log.schema, model, names[1:]).hash_id is None
-    without = dataclasses.replace(model, item=dataclasses.replace(model.item, use_hash_id=False))
+    without = work_of(small_encoded_log, "cold", "model.item.use_hash_id=false").config.model
     assert HASH_ID not in group_names(small_encoded_log.schema, without)
 
 

@@ -18,7 +18,7 @@ from prerank.encoding.schema import STAGES
 from prerank.evaluation.metrics import auc
 from prerank.systems.grace import GRACE
 from prerank.systems.ple import PLE
-from prerank.training import trainer as training
+from prerank.training import network_system
 from prerank.training.contracts import Work
 from prerank.training.network_system import NetworkSystem, fit_network, load_network, validation_objective
 from pretrain.embeddings import EmbeddingTable
@@ -183,7 +183,7 @@ def _steps_in_checkpoint(folder: Path) -> int:
 def test_the_best_validation_is_kept_not_the_last(learnable, tmp_path, monkeypatch):
     """With a learning rate that destroys the model in the second epoch, the weights are those of the first."""
     scores = iter([0.6, 0.9, 0.2, 0.1])
-    monkeypatch.setattr(training, "validation_objective", lambda _figures: next(scores))
+    monkeypatch.setattr(network_system, "validation_objective", lambda _figures: next(scores))
     work = work_on(learnable, tmp_path, "model=ple", "prerank.max_epochs=2")
     fit_network(PLE(_seeded(work)), work)
     best = torch.load(work.folder / "checkpoints" / "best.ckpt", weights_only=True)
@@ -197,7 +197,7 @@ def test_the_objective_is_the_mean_of_gaucs_and_falls_back_to_auc():
 
 
 def test_without_a_validation_click_the_last_state_is_kept_out_loud(learnable, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "validation_objective", lambda _figures: None)
+    monkeypatch.setattr(network_system, "validation_objective", lambda _figures: None)
     work = work_on(learnable, tmp_path, "model=ple", "prerank.max_epochs=2", "prerank.patience=1")
     fit_network(PLE(_seeded(work)), work)
     assert torch.load(work.folder / "checkpoints" / "best.ckpt", weights_only=True)["global_step"] == 89

@@ -110,7 +110,7 @@ COMMANDS = {
             "Search the hyper-parameters of a pre-ranking system on the validation split of a run.",
             "prerank.tune.tuning:tune_system",
             reads=(
-                *(*PLACE, "experiment", "seed", "data.features", "data.cutoffs"),
+                *(*PLACE, "overwrite", "experiment", "seed", "data.features", "data.cutoffs"),
                 *("model", "prerank", "evaluation", "tune"),
             ),
             inherits=REMEMBERED,

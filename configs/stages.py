@@ -17,7 +17,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,7 @@ def replacing_together(folder: Path, last: str) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        (folder / last).unlink(missing_ok=True)  # a command killed from here on has no figures, and measures again
         for path in sorted(temporary.iterdir(), key=lambda path: path.name == last):
             if (folder / path.name).is_dir():
                 shutil.rmtree(folder / path.name)
@@ -326,11 +327,31 @@ def require_inputs(folder: Path, current: Mapping[str, str], remedy: str) -> Non
     """
     recorded = read_json(folder / MANIFEST).get("inputs", {})
     differing = [name for name, identity in current.items() if recorded.get(name, identity) != identity]
+    if differing and set(differing) <= {"source", "world"}:
+        changes = ", ".join(f"{name} {recorded[name]}, now {current[name]}" for name in differing)
+        raise InputError(f"{folder} was made from data that have changed since, or are gone ({changes}): {remedy}")
     if differing:
         raise InputError(
             f"{folder} was made from another {' and '.join(differing)} stage than the run holds now, which was made "
             f"again with other settings or data: {remedy}"
         )
+
+
+def require_current(run: Run, stages: Iterable[tuple[Path, str]]) -> None:
+    """Refuse stages that were made from another log or graph than the run holds now.
+
+    Args:
+        run: whose log and graph count, where they are there.
+        stages: folder of a stage, and the command that makes it again.
+
+    Raises:
+        InputError: naming the stage and the command.
+    """
+    held = (("log", run.logs), ("graph", run.graph))
+    current = {name: read_json(folder / MANIFEST)["identity"] for name, folder in held if (folder / MANIFEST).exists()}
+    for folder, command in stages:
+        if (folder / MANIFEST).exists():
+            require_inputs(folder, current, f"run `{command} overwrite=true`")
 
 
 def package_versions() -> dict[str, str]:

@@ -23,7 +23,7 @@ from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_new_log
 from prerank.evaluation.fusion import FusionWeights
 from prerank.evaluation.measuring import evaluate_predictions
-from prerank.fitting import context_of, measure, open_work, system_keys, system_stage
+from prerank.fitting import context_of, fit_command, measure, open_work, system_keys, system_stage
 from prerank.training.scoring import prediction_table
 
 
@@ -46,7 +46,7 @@ def evaluate_system(invocation: Invocation) -> Path:
     """
     config, run = invocation.config, invocation.run
     home = run.system(config.system)
-    refit = f"python -m prerank.fit run={config.run} model={config.model.name}"
+    refit = fit_command(config)
     identity_of(home, refit)
     fitted = _fitted_config(invocation)
     encoded = EncodedLog.open(run.encoded)

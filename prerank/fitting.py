@@ -22,7 +22,16 @@ from configs.keys import Keys
 from configs.layers import group_names
 from configs.options import within
 from configs.schema import Config, ModelConfig
-from configs.stages import MANIFEST, Run, Stage, identity_of, read_json, replacing_together, require_settings
+from configs.stages import (
+    MANIFEST,
+    Run,
+    Stage,
+    identity_of,
+    read_json,
+    replacing_together,
+    require_current,
+    require_settings,
+)
 from graph.logs.log import SearchLog
 from graph.logs.prepare import log_keys
 from prerank import systems
@@ -85,6 +94,12 @@ def fit_system(invocation: Invocation) -> Path:
     return stage.home
 
 
+def fit_command(config: Config) -> str:
+    """The command that fits the configuration's system, under its own name if it has one."""
+    named = f" name={config.name}" if config.name else ""
+    return f"python -m prerank.fit run={config.run} model={config.model.name}{named}"
+
+
 def require_name(name: str) -> None:
     """Refuse a name that cannot be a system's folder.
 
@@ -116,9 +131,15 @@ def open_log(invocation: Invocation) -> SearchLog:
 
 
 def open_work(config: Config, run: Run, encoded: EncodedLog) -> Work:
-    """What the system is fitted from: the keys that it reads, and ψ, checked against the catalogue, if it needs it."""
+    """What the system is fitted from: the keys that it reads, and ψ, checked against the catalogue, if it needs it.
+
+    Raises:
+        InputError: if ψ or the encoded columns were made from another log or graph than the run holds now.
+    """
     psi = None
+    require_current(run, [(run.encoded, f"python -m prerank.fit run={run.root.name}")])
     if systems.find(config.model).NEEDS_PSI:
+        require_current(run, [(run.pretrain, f"python -m pretrain.run run={run.root.name}")])
         psi = EmbeddingTable.load(run.psi)
         psi.require_catalogue(encoded.schema.catalogue)
     keys = system_keys(config.model)

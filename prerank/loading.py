@@ -12,7 +12,7 @@ from configs.command import Invocation, config_from
 from configs.stages import identity_of, require_inputs
 from prerank import systems
 from prerank.encoding.batches import EncodedLog
-from prerank.fitting import open_work, system_stage
+from prerank.fitting import fit_command, open_work, system_stage
 from prerank.training.contracts import FittedSystem, Predictions
 
 
@@ -56,10 +56,9 @@ def load_system(invocation: Invocation) -> LoadedSystem:
         True
     """
     config, run = invocation.config, invocation.run
-    home = run.system(config.model.name)
-    fit_again = f"python -m prerank.fit run={config.run} model={config.model.name}"
-    identity_of(home, fit_again)
+    home, refit = run.system(config.system), fit_command(config)
+    identity_of(home, refit)
     fitted = config_from(home / "config.yaml")
     work = open_work(fitted, run, EncodedLog.open(run.encoded))
-    require_inputs(home, system_stage(fitted, run, work).inputs, fit_again)
+    require_inputs(home, system_stage(fitted, run, work).inputs, f"run `{refit} overwrite=true`")
     return LoadedSystem(work.encoded, systems.find(fitted.model).load(work))

@@ -17,7 +17,7 @@ from configs.command import Invocation
 from configs.console import say, table
 from configs.keys import Keys
 from configs.schema import Config
-from configs.stages import MANIFEST, Stage, differing_settings, write_json
+from configs.stages import MANIFEST, Stage, differing_settings, replacing_together, write_json
 from graph.store import Graph
 from index.audit.tables import (
     NO_COLD_START,
@@ -73,9 +73,9 @@ def audit_run(invocation: Invocation) -> dict[str, Any]:
         True
     """
     settings = {"system": invocation.config.system, **AUDIT_KEYS.settings(invocation.config)}
-    stage = Stage(invocation.run.index, settings, overwrite=True)
-    say_replaced(stage)
     sources = open_sources(invocation)
+    stage = Stage(invocation.run.index, settings, sources.inputs, overwrite=True)
+    say_replaced(stage)
     config, run = sources.config, sources.run
     say(f"auditing {config.system} of run {config.run}, {ann.device()}")
     items, outside = rows_to_audit(sources)
@@ -87,11 +87,13 @@ def audit_run(invocation: Invocation) -> dict[str, Any]:
         "collisions": collision_figures(subject, lists, sources.encoded.items.item_hash, items, config.model.item),
         "cold_start": hold_out_and_learn(sources, subject, items),
     }
-    for embeddings, name in ((sources.psi, "psi"), (sources.phi, "phi")):
-        index = ann.exact_index(ann.normalised(np.asarray(embeddings.vectors)))
-        ann.save_index(index, embeddings.ids, run.index / f"{name}.faiss")
-    write_json(run.index / "audit.json", figures)
-    replace(invocation, config=config).save(run.index / "config.yaml")
+    with replacing_together(run.index, last="audit.json") as folder:
+        for embeddings, name in ((sources.psi, "psi"), (sources.phi, "phi")):
+            index = ann.exact_index(ann.normalised(np.asarray(embeddings.vectors)))
+            ann.save_index(index, embeddings.ids, folder / f"{name}.faiss")
+        write_json(folder / "audit.json", figures)
+        replace(invocation, config=config).save(folder / "config.yaml")
+        (run.index / MANIFEST).unlink(missing_ok=True)  # from here on it would be of other files
     stage.finish()
     say_findings(figures)
     browser = browser_content(subject, lists, sources.catalogue, items, outside, config.seed, Graph.open(run.graph))

@@ -11,13 +11,14 @@ from configs.command import Invocation, config_from
 from configs.console import say
 from configs.errors import InputError
 from configs.schema import Config
-from configs.stages import Run, identity_of, require_inputs
+from configs.stages import Run, identity_of, require_current, require_inputs
 from graph.logs.log import SearchLog
 from index.measures.ann import centred, clip, normalised
 from index.measures.catalogue import CatalogueItems, read_catalogue
 from index.measures.figures import Bootstrap
 from index.measures.suite import Subject
 from prerank.encoding.batches import EncodedLog
+from prerank.fitting import fit_command
 from pretrain.embeddings import EmbeddingTable
 
 Rows = Int64[np.ndarray, " rows"]
@@ -53,13 +54,14 @@ def open_sources(invocation: Invocation) -> Sources:
         InputError: if one of them is missing, damaged, or of another catalogue; it says which command to run.
     """
     run, name = invocation.run, invocation.config.system
-    refit = f"python -m prerank.fit run={invocation.config.run} model={invocation.config.model.name}"
+    refit = fit_command(invocation.config)
     pretrained = identity_of(run.pretrain, f"python -m pretrain.run run={invocation.config.run}")
     fitted = identity_of(run.system(name), refit)
     if not (run.system(name) / "phi").is_dir():
         raise InputError(f"{name} has no item network, so there is no φ to audit: take model=grace or model=ple")
     encoded = EncodedLog.open(run.encoded)
     inputs = {"pretrain": pretrained, "encoded": encoded.identity}
+    require_current(run, [(run.pretrain, f"python -m pretrain.run run={run.root.name}"), (run.encoded, refit)])
     require_inputs(run.system(name), inputs, f"run `{refit} overwrite=true`")
     as_fitted = config_from(run.system(name) / "config.yaml")
     config = replace(invocation.config, model=as_fitted.model, prerank=as_fitted.prerank)

@@ -75,7 +75,7 @@ class ReplayPlan:
         inputs = {
             "log": identity_of(self.run.logs, f"python -m pretrain.run run={name}"),
             "encoded": identity_of(self.run.encoded, fit),
-            **{system: fingerprint(_served(self.run.system(system), fit)) for system in self.systems},
+            **{f"system {each}": fingerprint(_served(self.run.system(each), fit)) for each in self.systems},
         }
         evaluation = self.config.evaluation
         parts = {

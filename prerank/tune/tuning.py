@@ -19,16 +19,16 @@ from configs.schema import Config
 from configs.stages import Run, fingerprint
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_log
-from prerank.experiment.jobs import asked_arguments
+from prerank.experiment.jobs import asked_arguments, read_by
 from prerank.experiment.progress import cores
-from prerank.fitting import open_log, open_work, system_stage
+from prerank.fitting import open_log, open_work, refuse_unread, system_stage
 from prerank.tune.objective import check_objective
 from prerank.tune.progress import TuningProgress
 from prerank.tune.report import print_report
 from prerank.tune.search import HyperparameterSearch, Trial, TrialRecords
 from prerank.tune.space import SPACES, Space, configured, leaves, read_space
 
-HANDED_ON = ("model.", "prerank.", "evaluation.", "runs_folder", "seed")
+HANDED_ON = ("data.features", "data.cutoffs", "model.", "prerank.", "evaluation.", "runs_folder", "seed")
 """Keys of this command line that the fit with the best values needs too."""
 
 
@@ -63,6 +63,7 @@ def tune_system(invocation: Invocation) -> TuningResult:
         1
     """
     config, run, name = invocation.config, invocation.run, invocation.config.model.name
+    refuse_unread(invocation)
     space = read_space(SPACES if config.tune.space is None else Path(config.tune.space).expanduser(), name)
     defaults = configured(config, space)
     encoded = encode_log(invocation, open_log(invocation))
@@ -115,5 +116,7 @@ def next_command(invocation: Invocation, searched: Collection[str], best: Path) 
     config = invocation.config
     keys = sorted(invocation.asked - set(searched) - {"model.name"})
     handed_on = asked_arguments(invocation, [key for key in keys if key.startswith(HANDED_ON)])
-    fit = ["python", "-m", "prerank.fit", f"run={config.run}", f"model={config.model.name}", "--config", str(best)]
-    return shlex.join([*fit, *handed_on])
+    model = config.model.name
+    # Under a name of its own: the untuned one may be fitted in the run already.
+    fit = ["python", "-m", "prerank.fit", f"run={config.run}", f"model={model}", f"name={model}_tuned"]
+    return shlex.join([*fit, "--config", str(best), *read_by(model, handed_on)])

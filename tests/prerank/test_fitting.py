@@ -10,10 +10,11 @@ import pytest
 
 from configs.command import Invocation, config_from, parse
 from configs.errors import InputError
-from configs.stages import Stage, read_json
+from configs.stages import Stage, read_json, write_json
 from prerank.evaluating import evaluate_system
 from prerank.evaluation.evaluation import read_evaluation
 from prerank.fitting import fit_system
+from prerank.loading import load_system
 from tests.prerank.conftest import random_log
 
 NETWORK = (
@@ -121,6 +122,39 @@ def test_what_was_made_from_a_replaced_encoding_is_refused_until_it_is_made_agai
         fit_system(ask("model=popularity", other))
     fit_system(ask("model=popularity", other, "overwrite=true"))
     evaluate_system(ask("model=popularity", other))
+
+
+def test_a_psi_of_another_log_is_refused(ask: Ask) -> None:
+    """Its training days may be test days now."""
+    run = ask().run
+    psi = Stage(run.pretrain, {}, {"log": identity(run.logs)})
+    psi.start()
+    psi.finish()
+    with pytest.raises(
+        InputError, match="psi does not exist"
+    ):  # the stage is of this log; its vectors were not made here
+        fit_system(ask("model=grace", *NETWORK))
+    write_json(run.pretrain / "manifest.json", {"identity": "old", "inputs": {"log": "of yesterday"}})
+    with pytest.raises(InputError, match=r"pretrain was made from another log stage .*pretrain.run .*overwrite=true"):
+        fit_system(ask("model=grace", *NETWORK))
+
+
+def test_columns_of_another_log_are_not_evaluated(ask: Ask) -> None:
+    fit_system(ask("model=popularity"))
+    content = read_json(ask().run.logs / "manifest.json")
+    write_json(ask().run.logs / "manifest.json", {**content, "identity": "made again"})
+    with pytest.raises(InputError, match=r"encoded was made from another log stage .*prerank.fit .*overwrite=true"):
+        evaluate_system(ask("model=popularity"))
+    with pytest.raises(InputError, match=r"encoded was made from another log stage"):
+        load_system(ask("model=popularity"))
+
+
+def test_a_system_is_loaded_by_its_name(ask: Ask) -> None:
+    fit_system(ask("model=popularity"))
+    fit_system(ask("model=ple", "name=variant"))
+    assert load_system(ask("model=ple", "name=variant")).item_vectors() is not None
+    with pytest.raises(InputError, match="model=ple name=other"):
+        load_system(ask("model=ple", "name=other"))
 
 
 def test_figures_are_measured_again_where_psi_was_made_since(ask: Ask) -> None:

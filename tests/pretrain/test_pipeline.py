@@ -53,7 +53,9 @@ def test_other_data_or_keys_are_refused_and_change_nothing(ask, tmp_path: Path, 
 
 def test_data_that_have_changed_under_their_name_are_refused(ask, tmp_path: Path) -> None:
     (tmp_path / "today" / "items.parquet").touch()
-    with pytest.raises(InputError, match="logs was made from another source stage"):
+    with pytest.raises(
+        InputError, match=r"logs was made from data that have changed since, or are gone \(source \w+, now \w+\)"
+    ):
         pipeline.make_psi(ask())
 
 

@@ -206,7 +206,7 @@ def test_the_best_file_is_what_fit_takes(ask, capsys):
         "model": {"experts": {"dropout": best.values["model.experts.dropout"]}},
     }
     words = shlex.split(capsys.readouterr().out.split("next: ")[1])
-    assert words[:5] == ["python", "-m", "prerank.fit", "run=small", "model=ple"]
+    assert words[:6] == ["python", "-m", "prerank.fit", "run=small", "model=ple", "name=ple_tuned"]
     asked = parse(words[3:])
     assert asked.config.prerank.learning_rate == best.values["prerank.learning_rate"]
     assert asked.config.model.experts.hidden == [8]

@@ -89,7 +89,7 @@ def _why_not(name: str, statistics: Mapping[str, Statistic]) -> str:
         return "is a figure of one head, and not every system has it"
     statistic = statistics.get(name)
     if isinstance(statistic, Undefined):
-        return f"cannot be defined from the validation rows: {statistic.reason}"
+        return f"cannot be told from the validation rows: {statistic.reason}"
     return "is no figure of the validation rows (the k of Recall@k and of hit rates are evaluation.recall_at)"
 
 

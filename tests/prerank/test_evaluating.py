@@ -94,9 +94,9 @@ def test_other_evaluation_settings_measure_again_and_do_not_train(tmp_path, monk
     assert config_from(folder / "config.yaml").evaluation.draws == 20
     assert not list(folder.glob(".*"))
     (market.reports / "segments.html").unlink()
-    fit_system(parse([*command, "evaluation.draws=20"]))
+    fit_system(parse([*command, "evaluation.draws=30"]))
     assert (market.reports / "segments.html").exists()
-    assert read_evaluation(folder).draws.shape[1] == 20
+    assert read_evaluation(folder).draws.shape[1] == 30
     written = (folder / "metrics.json").stat().st_mtime_ns
-    fit_system(parse([*command, "evaluation.draws=20"]))
+    fit_system(parse([*command, "evaluation.draws=30"]))
     assert (folder / "metrics.json").stat().st_mtime_ns == written

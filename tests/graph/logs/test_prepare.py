@@ -18,6 +18,7 @@ from graph.logs import prepare as prepare_module
 from graph.logs.checking import checks
 from graph.logs.log import catalogue_fingerprint
 from graph.logs.prepare import check_new_log
+from graph.logs.readers import reader
 
 
 def test_the_checked_log_has_the_contracts_types_and_order(prepare, good_rows):
@@ -164,8 +165,10 @@ def test_a_new_log_for_a_fitted_model_is_all_test(written_log, good_rows, tmp_pa
 
 
 def test_an_unknown_reader(prepare, good_rows):
-    with pytest.raises(InputError, match=r"data.name='mystery' has no reader; there are: contract"):
+    with pytest.raises(InputError, match=r"data=mystery is unknown; there are: aliccp, aliexpress, contract"):
         prepare(good_rows, "data.name=mystery")
+    with pytest.raises(InputError, match=r"data.name='mystery' has no reader; there are: contract"):
+        reader("mystery")
 
 
 # A row with any mix of faults. Few different ids, so that rows collide within and across requests and days.

@@ -17,7 +17,7 @@ from graph.marketplace.world.observed import Observed, PreRanker
 from graph.marketplace.world.state import Seen, make_state
 
 ROOT = Path(__file__).parents[3]
-PACKAGE = ROOT / "graph" / "logs" / "marketplace"
+PACKAGE = ROOT / "graph" / "marketplace"
 ROOMS = ("configs", "graph", "pretrain", "prerank", "index")
 
 WRITTEN = {
@@ -34,21 +34,21 @@ WRITTEN = {
 SIMULATOR = "graph.marketplace"
 READER_FILE = "graph/logs/readers/marketplace.py"
 READER = {"simulate": {"simulate"}}
-REPLAY_FILES = {f"prerank/{name}.py" for name in ("ab", "ab_report", "live", "replays")}
+REPLAY_FILES = {f"prerank/ab/{name}.py" for name in ("experiment", "report", "live", "replays")}
 """The A/B replay: it runs the cascade on, after everything is fitted."""
 REPLAY = {
     "replay": {"Bound", "ReplayLog", "replay"},
-    "observed": {"Candidates", "Observed", "PreRanker"},
+    "world.observed": {"Candidates", "Observed", "PreRanker"},
     "writing": {"IMPRESSIONS", "items_table", "queries_table", "users_table"},
-    "demand": {"Requests"},
-    "state": {"Seen"},
+    "world.demand": {"Requests"},
+    "world.state": {"Seen"},
 }
 """What it may name: module → names. ``make_state`` is none of them."""
 UNAWARE = (
     "writing",
-    "observed",
-    "history",
-    *sorted(file.stem for file in PACKAGE.glob("*ranker*.py") if file.stem != "pre_rankers"),
+    "world/observed",
+    "cascade/history",
+    *sorted(f"ranker/{file.stem}" for file in (PACKAGE / "ranker").glob("*.py")),
 )
 """Parts of the simulator that see no more than the log: what writes it, and the learned ranking model."""
 

@@ -90,14 +90,14 @@ def test_a_second_time_nothing_is_fitted_and_nothing_is_measured(made, ask, monk
 
 
 def test_a_fit_that_breaks_is_told_and_the_others_go_on(made, ask, monkeypatch):
-    fit = fits.fit
+    fit = fits.fit_system
 
     def breaking(request):
         if request.config.model.name == "mmoe":
             raise InputError("it broke")
         return fit(request)
 
-    monkeypatch.setattr(fits, "fit", breaking)
+    monkeypatch.setattr(fits, "fit_system", breaking)
     monkeypatch.setattr(progress, "carry_out", carry_out_here)
     with pytest.raises(InputError, match=r"1 fits failed; .*marketplace_tiny seed 0 mmoe \(it broke\)"):
         compare_systems(ask("compare.systems=[popularity,mmoe,ple]"))
@@ -140,7 +140,7 @@ def test_another_key_makes_the_fits_anew_that_read_it_and_keeps_what_they_share(
     identity = json.loads((run / "prerank" / "lightgbm" / "manifest.json").read_text())["identity"]
     monkeypatch.setattr(progress, "carry_out", carry_out_here)
     monkeypatch.setattr(cost, "carry_out", lambda *_: None)
-    again = compare(ask("compare.systems=[popularity,lightgbm]", "model.lightgbm.trees=2"))
+    again = compare_systems(ask("compare.systems=[popularity,lightgbm]", "model.lightgbm.trees=2"))
     assert again.content["data"][0]["seeds"] == {"popularity": [0], "lightgbm": [0]}
     assert json.loads((run / "prerank" / "lightgbm" / "manifest.json").read_text())["identity"] != identity
     assert {stage: (run / stage / "manifest.json").stat().st_mtime_ns for stage in stages} == stages

@@ -327,8 +327,8 @@ def require_inputs(folder: Path, current: Mapping[str, str], remedy: str) -> Non
     """
     recorded = read_json(folder / MANIFEST).get("inputs", {})
     differing = [name for name, identity in current.items() if recorded.get(name, identity) != identity]
-    if differing and set(differing) <= {"source", "world"}:
-        changes = ", ".join(f"{name} {recorded[name]}, now {current[name]}" for name in differing)
+    if differing == ["source"]:
+        changes = f"source {recorded['source']}, now {current['source']}"
         raise InputError(f"{folder} was made from data that have changed since, or are gone ({changes}): {remedy}")
     if differing:
         raise InputError(

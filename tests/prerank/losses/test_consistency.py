@@ -45,3 +45,15 @@ def test_shared_rank_head_learns_the_mean_label(rows):
     mean_label = (labels * weights).sum(dim=1) / weights.sum()
     identity = weights.sum() * F.binary_cross_entropy_with_logits(logit, mean_label)
     assert loss.item() == pytest.approx(identity.item(), abs=1e-5)
+
+
+def test_what_is_masked_teaches_nothing():
+    logits = torch.tensor([[0.5, -1.0], [2.0, 0.3], [-0.7, 1.1]])
+    labels = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
+    mask = torch.tensor([[True, False], [True, True], [False, True]])
+    expected = 0.0
+    for k, weight in enumerate((0.25, 2.0)):
+        rows = [row for row in range(3) if mask[row, k]]
+        losses = [F.binary_cross_entropy_with_logits(logits[row, k], labels[row, k]).item() for row in rows]
+        expected += weight * sum(losses) / len(losses)
+    assert rank_loss(logits, labels, mask, torch.tensor([0.25, 2.0])).item() == pytest.approx(expected, rel=1e-6)

@@ -92,3 +92,11 @@ def test_the_loss_is_eq_11(small_encoded_log: EncodedLog, work_of: Callable[...,
     expected += keys["rank.weight"] * naive_rank(batch, outputs, keys["rank.k_weights"])
     expected += keys["contrast.weight"] * naive_generalisation(batch, outputs, work, keys["contrast.temperature"])
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_each_k_weighs_one_over_their_number_by_default(
+    small_encoded_log: EncodedLog, work_of: Callable[..., Work]
+) -> None:
+    module = GRACE(work_of(small_encoded_log, "grace", psi=True))
+    assert module.k_weights.tolist() == pytest.approx([1 / len(module.cutoffs)] * len(module.cutoffs))
+    assert len(module.cutoffs) > 1

@@ -110,7 +110,7 @@ def test_a_finished_log_is_not_read_again_unless_something_changed(prepare, writ
         patched.setattr(prepare_module, "reader", lambda _: pytest.fail("read again"))
         assert prepare(folder, "data.cutoffs=[1,2]").identity == first.identity
     pq.write_table(pa.table({"user_id": [0]}), folder / "users.parquet")
-    with pytest.raises(InputError, match="another source stage"):
+    with pytest.raises(InputError, match="made from data that have changed since"):
         prepare(folder)
     assert prepare(folder, "overwrite=true").identity != first.identity
 

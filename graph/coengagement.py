@@ -88,8 +88,9 @@ def touches(rows: Any) -> Any:
     """
     with_history = rows.filter(rows.history.notnull())
     # history belongs to the request and is repeated on its rows: the row of the smallest item id speaks for it.
-    first = with_history.group_by("request_id").agg(item_id=with_history.item_id.min())
-    requests = with_history.semi_join(first, ["request_id", "item_id"])
+    of_request = ("session", "query", "user_id", "timestamp", "history")
+    first = {name: with_history[name].argmin(with_history.item_id) for name in of_request}
+    requests = with_history.group_by("request_id").agg(**first)
     touched = requests.select("session", "query", "user_id", "timestamp", item_id=requests.history.unnest())
     touched = touched.filter(touched.item_id.notnull())
     engaged = rows.filter(rows.clicked | rows.ordered)
@@ -106,7 +107,7 @@ def query_item(events: Any) -> Any:
 
 
 def item_item(events: Any, window: int) -> Any:
-    """Edges between items engaged in one session, both directions.
+    """Edges between items engaged in one session, each pair once: the lower index is the source.
 
     An item's strength in a session is the sum of its clicks and orders plus its touch. The ``window`` strongest items
     of a session (ties: lower index) are paired; a pair weighs as much as the weaker of the two, summed over sessions.
@@ -117,7 +118,7 @@ def item_item(events: Any, window: int) -> Any:
     place = ibis.row_number().over(group_by=items.session, order_by=[items.strength.desc(), items.item])
     left = items.mutate(place=place).filter(lambda table: table.place < window).drop("place")
     right = left.view()
-    pairs = left.join(right, [left.session == right.session, left.item != right.item])
+    pairs = left.join(right, [left.session == right.session, left.item < right.item])
     pairs = pairs.select(source=left.item, target=right.item, strength=ibis.least(left.strength, right.strength))
     return pairs.group_by(["source", "target"]).agg(strength=pairs.strength.sum())
 
@@ -133,42 +134,6 @@ def query_category(query_items: Any, items: Any) -> Any:
     categories = items.select(target=items.item, category=items.category).filter(lambda table: table.category.notnull())
     joined = query_items.join(categories, "target").select("source", "category", "strength")
     return joined.group_by(joined.source, target=joined.category).agg(strength=joined.strength.sum())
-
-
-def normalised(edges: Any) -> Any:
-    r"""Symmetric normalisation, so that neither a popular query nor a popular item drowns its neighbours.
-
-    .. math:: \hat w_{ij} = w_{ij} / \sqrt{s_i s_j}, \quad s_i = \sum_j w_{ij}, \; s_j = \sum_i w_{ij}
-
-    Args:
-        edges: source, target, strength; a symmetric relation holds both directions.
-
-    Returns:
-        source, target, weight (float32).
-    """
-    sources = edges.group_by("source").agg(source_sum=edges.strength.sum())
-    targets = edges.group_by("target").agg(target_sum=edges.strength.sum())
-    joined = edges.join(sources, "source").join(targets, "target")
-    weight = (joined.strength / (joined.source_sum * joined.target_sum).sqrt()).cast("float32")
-    return joined.select("source", "target", weight=weight)
-
-
-def reversed_edges(edges: Any) -> Any:
-    """The same edges from target to source."""
-    return edges.select(source=edges.target, target=edges.source, weight=edges.weight)
-
-
-def capped(edges: Any, degree_cap: int) -> Any:
-    """The ``degree_cap`` heaviest edges of every target; of equal (float32) weights the lower source index stays."""
-    place = ibis.row_number().over(group_by=edges.target, order_by=[edges.weight.desc(), edges.source])
-    heaviest = edges.mutate(place=place).filter(lambda table: table.place < degree_cap)
-    return heaviest.select("source", "target", "weight")
-
-
-def mutual(edges: Any) -> Any:
-    """The edges whose reverse is there too: keeps a capped symmetric relation symmetric and within the cap."""
-    back = edges.select(source=edges.target, target=edges.source)
-    return edges.semi_join(back, ["source", "target"])
 
 
 def _weighted(rows: Any, kind: str, weight: float, end: datetime, half_life_days: float) -> Any:

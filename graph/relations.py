@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +18,13 @@ from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import GraphConfig
 from graph import coengagement
+from graph.adjacency import BYTES_OF_EDGE, StrengthBatch, Strengths, capped, mutually_capped
 from graph.engines import Workbench
 from graph.store import EdgeBatch, Key, write_relation
 
 DEFAULT_ATTRIBUTES = ("brand", "shop", "category")
+LAID_OUT_TOGETHER = 2
+"""Relations that are laid out at a time, in threads: the kernels hold no interpreter lock."""
 
 
 @dataclass
@@ -80,18 +84,25 @@ def build_relations(
     events = _index_events(bench, rows, item_table, query_table, config, end, built)
 
     query_items = bench.keep(coengagement.query_item(events), "query_item")
-    _write_pair(folder, bench, "query_item", ("query", "engaged", "item"), "engaged_by", config, built)
+    pairs = {("query", "engaged", "item"): ("engaged_by", "query_item")}
     for name in attributes:
         bench.keep(coengagement.item_attribute(item_table, name), f"item_{name}")
-        _write_pair(folder, bench, f"item_{name}", ("item", f"has_{name}", name), f"{name}_of", config, built)
-        if not bench.rows(f"item_{name}"):
-            del built.nodes[name]
+        pairs["item", f"has_{name}", name] = (f"{name}_of", f"item_{name}")
     if "category" in attributes:
         bench.keep(coengagement.query_category(query_items, item_table), "query_category")
-        key = ("query", "in_category", "category")
-        _write_pair(folder, bench, "query_category", key, "category_of_query", config, built)
+        pairs["query", "in_category", "category"] = ("category_of_query", "query_category")
     bench.keep(coengagement.item_item(events, config.item_item_window), "item_item")
-    _write_symmetric(folder, bench, "item_item", ("item", "co_engaged", "item"), config, built)
+    stored: dict[Key, Iterator[EdgeBatch]] = {}
+    for key, (reverse, name) in pairs.items():
+        stored |= _pair(bench, name, key, reverse, config, built)
+    stored |= _symmetric(bench, "item_item", ("item", "co_engaged", "item"), config, built)
+    for name in attributes:
+        if not bench.rows(f"item_{name}"):
+            del built.nodes[name]
+    counts = {node_type: table.num_rows for node_type, table in built.nodes.items()}
+    with ThreadPoolExecutor(LAID_OUT_TOGETHER) as pool:
+        # The last one is the largest by far: the others are laid out beside it.
+        list(pool.map(lambda key: write_relation(folder, key, counts, None, stored[key]), reversed(stored)))
     return built
 
 
@@ -167,29 +178,28 @@ def _counts(events: Any) -> dict[str, int]:
     return {row["kind"]: row["events"] for row in sorted(counted, key=lambda row: row["kind"])}
 
 
-def _write_pair(
-    folder: Path, bench: Workbench, name: str, key: Key, reverse: str, config: GraphConfig, built: Built
-) -> None:
+def _pair(
+    bench: Workbench, name: str, key: Key, reverse: str, config: GraphConfig, built: Built
+) -> dict[Key, Iterator[EdgeBatch]]:
     """A relation and its reverse, each with at most ``degree_cap`` edges per target of its own."""
-    if not _has_edges(bench, name, [key, (key[2], reverse, key[0])], built):
-        return
-    edges = bench.keep(coengagement.normalised(bench.table(name)), f"{name}_normalised")
-    _store(folder, bench, key, coengagement.capped(edges, config.degree_cap), built)
-    back = coengagement.reversed_edges(edges)
-    _store(folder, bench, (key[2], reverse, key[0]), coengagement.capped(back, config.degree_cap), built)
+    back = (key[2], reverse, key[0])
+    if not _has_edges(bench.rows(name), [key, back], built):
+        return {}
+    edges = _strengths(bench, name, key, config, built)
+    return {key: capped(edges, config.degree_cap), back: capped(edges.reversed(), config.degree_cap)}
 
 
-def _write_symmetric(folder: Path, bench: Workbench, name: str, key: Key, config: GraphConfig, built: Built) -> None:
+def _symmetric(
+    bench: Workbench, name: str, key: Key, config: GraphConfig, built: Built
+) -> dict[Key, Iterator[EdgeBatch]]:
     """A relation that is its own reverse: an edge stays if it is among the heaviest of both its ends."""
-    if not _has_edges(bench, name, [key], built):
-        return
-    edges = coengagement.normalised(bench.table(name))
-    heaviest = bench.keep(coengagement.capped(edges, config.degree_cap), f"{name}_capped")
-    _store(folder, bench, key, coengagement.mutual(heaviest), built)
+    if not _has_edges(2 * bench.rows(name), [key], built):
+        return {}
+    edges = _strengths(bench, name, key, config, built).both_ways()
+    return {key: mutually_capped(edges, config.degree_cap)}
 
 
-def _has_edges(bench: Workbench, name: str, keys: Sequence[Key], built: Built) -> bool:
-    edges = bench.rows(name)
+def _has_edges(edges: int, keys: Sequence[Key], built: Built) -> bool:
     if edges:
         built.edges_before_cap.update({"__".join(key): edges for key in keys})
     else:
@@ -197,17 +207,15 @@ def _has_edges(bench: Workbench, name: str, keys: Sequence[Key], built: Built) -
     return edges > 0
 
 
-def _store(folder: Path, bench: Workbench, key: Key, edges: Any, built: Built) -> None:
-    name = "__".join(key)
-    bench.keep(edges.order_by(["target", "source"]), name)
-    counts = {node_type: table.num_rows for node_type, table in built.nodes.items()}
-    write_relation(folder, key, counts, bench.rows(name), _edge_batches(bench, name))
+def _strengths(bench: Workbench, name: str, key: Key, config: GraphConfig, built: Built) -> Strengths:
+    """The kept edges of a relation, read a batch at a time."""
 
+    def read() -> Iterator[StrengthBatch]:
+        for batch in bench.batches(name):
+            # DuckDB takes a literal 1.0 for a decimal.
+            strength = batch["strength"].cast(pa.float64())
+            yield batch["source"].to_numpy(), batch["target"].to_numpy(), strength.to_numpy()
 
-def _edge_batches(bench: Workbench, name: str) -> Iterator[EdgeBatch]:
-    for batch in bench.batches(name):
-        yield (
-            batch["target"].to_numpy().astype(np.int64),
-            batch["source"].to_numpy().astype(np.int64),
-            batch["weight"].to_numpy().astype(np.float32),
-        )
+    # A quarter of the engine's limit, whose own memory is idle meanwhile.
+    most = int(config.memory_limit_gb * 1e9 / 4 / BYTES_OF_EDGE / LAID_OUT_TOGETHER)
+    return Strengths(read, built.nodes[key[0]].num_rows, built.nodes[key[2]].num_rows, most)

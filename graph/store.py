@@ -163,14 +163,16 @@ def finish_graph(stage: Stage, nodes: Mapping[str, pa.Table], facts: Mapping[str
     return Graph.open(stage.folder)
 
 
-def write_relation(folder: Path, key: Key, nodes: Mapping[str, int], edges: int, batches: Iterable[EdgeBatch]) -> None:
+def write_relation(
+    folder: Path, key: Key, nodes: Mapping[str, int], edges: int | None, batches: Iterable[EdgeBatch]
+) -> None:
     """Stream one relation to disk; only ``indptr`` is held in memory.
 
     Args:
         folder: of the graph.
         key: (source type, relation, target type).
         nodes: number of nodes of each type.
-        edges: total number of edges.
+        edges: how many there should be; ``None``: as many as come.
         batches: targets, sources and weights, sorted by (target, source), each pair once.
 
     Raises:
@@ -184,15 +186,20 @@ def write_relation(folder: Path, key: Key, nodes: Mapping[str, int], edges: int,
     with replacing(_edge_folder(folder, key)) as temporary:
         temporary.mkdir(parents=True)
         with (temporary / "indices.npy").open("wb") as indices, (temporary / "weight.npy").open("wb") as weights:
-            _header(indices, ARRAYS["indices"], edges)
-            _header(weights, ARRAYS["weight"], edges)
+            _header(indices, ARRAYS["indices"], 0)
+            _header(weights, ARRAYS["weight"], 0)
             for target, source, weight in batches:
                 last = _check_batch(key, target, source, sources, targets, last)
-                degrees += np.bincount(target, minlength=targets)
+                if len(target):
+                    degrees[target[0] : target[-1] + 1] += np.bincount(target - target[0])
                 indices.write(np.ascontiguousarray(source, dtype="<i8").data)
                 weights.write(np.ascontiguousarray(weight, dtype="<f4").data)
                 written += len(source)
-        if written != edges:
+            # NumPy leaves room in a header for the length to grow.
+            for file, name in ((indices, "indices"), (weights, "weight")):
+                file.seek(0)
+                _header(file, ARRAYS[name], written)
+        if edges is not None and written != edges:
             raise ValueError(f"relation {key}: {edges} edges were announced, {written} came")
         np.save(temporary / "indptr.npy", np.concatenate([[0], np.cumsum(degrees)]).astype(np.int64))
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from configs.console import say, table
 from graph.store import Key, Relation
@@ -25,25 +24,16 @@ def degree_facts(relation: Relation, sources: int) -> dict[str, dict[str, float]
 
 
 def component_facts(nodes: Mapping[str, int], relations: Mapping[Key, Relation]) -> dict[str, Any]:
-    """Connected components of the union of all relations, as an undirected graph; node types side by side.
-
-    Edges are taken a batch at a time and the components so far are merged by them, so that memory grows with the
-    nodes and not with the edges.
-    """
+    """Connected components of the union of all relations, as an undirected graph; node types side by side."""
     first = _offsets(nodes)
-    total = sum(nodes.values())
-    labels = np.arange(total, dtype=np.int64)
-    count = total
+    parents = np.arange(sum(nodes.values()), dtype=np.int64)
     for (source_type, _, target_type), relation in relations.items():
         for target, source, _ in relation.batches():
-            ends = (labels[source + first[source_type]], labels[target + first[target_type]])
-            between = coo_matrix((np.ones(len(source), dtype=np.int8), ends), shape=(count, count))
-            count, merged = connected_components(between, directed=False)
-            labels = merged[labels].astype(np.int64)
-    sizes = np.bincount(labels, minlength=count)
+            _join(parents, source + first[source_type], target + first[target_type])
+    sizes = _sizes(parents)
     distinct, how_many = np.unique(sizes, return_counts=True)
     return {
-        "count": int(count),
+        "count": len(sizes),
         "largest": int(sizes.max(initial=0)),
         "sizes": [[int(size), int(n)] for size, n in zip(distinct[::-1], how_many[::-1], strict=True)],
     }
@@ -83,6 +73,31 @@ def print_summary(facts: Mapping[str, Any]) -> None:
         f"{components['count']:,} connected components: the largest holds {components['largest']:,} of {total:,} nodes "
         f"({components['largest'] / max(total, 1):.1%}), {alone:,} are single nodes"
     )
+
+
+@numba.njit(nogil=True, cache=True)
+def _root(parents, node):  # type: ignore[no-untyped-def]
+    while parents[node] != node:
+        parents[node] = parents[parents[node]]
+        node = parents[node]
+    return node
+
+
+@numba.njit(nogil=True, cache=True)
+def _join(parents, source, target):  # type: ignore[no-untyped-def]
+    """Union-find: one component for both ends of every edge, named by its lowest node."""
+    for edge in range(len(source)):
+        one, other = _root(parents, source[edge]), _root(parents, target[edge])
+        parents[max(one, other)] = min(one, other)
+
+
+@numba.njit(nogil=True, cache=True)
+def _sizes(parents):  # type: ignore[no-untyped-def]
+    """Nodes of each component."""
+    sizes = np.zeros(len(parents), np.int64)
+    for node in range(len(parents)):
+        sizes[_root(parents, node)] += 1
+    return sizes[sizes > 0]
 
 
 def _quantiles(degrees: npt.NDArray[np.int64]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What it costs to score candidates: operations, and measured time."""
+"""What it costs to score candidates and to train: operations, and measured time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from prerank.encoding.batches import EncodedSplit
+from prerank.encoding.batches import Batch, EncodedSplit
+from prerank.network.heads import Outputs
 
 CANDIDATES = 1000
 """Rows scored at once, of about one request."""
@@ -60,3 +61,21 @@ def median_ms(score: Callable[[], object]) -> float:
         score()
         seconds.append(time.perf_counter() - started)
     return float(np.median(seconds[3:]) * 1e3)
+
+
+def training_flops(network: nn.Module, batch: Batch) -> float:
+    """Floating-point operations of the matrix products of a training row, forward and backward.
+
+    As in :class:`ServingCost`, table lookups and element-wise work are not counted; nor are losses.
+    """
+    with FlopCounterMode(display=False) as counter:
+        backward(network, batch)
+    return float(counter.get_total_flops()) / len(batch)
+
+
+def backward(network: nn.Module, batch: Batch) -> None:
+    """Forward and backward pass of a loss that costs nothing; the gradients are dropped."""
+    outputs: Outputs = network(batch)
+    logits = [logit for logit in (outputs.click, outputs.order, outputs.rank) if logit is not None]
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    torch.autograd.grad(torch.stack([logit.float().sum() for logit in logits]).sum(), parameters, allow_unused=True)

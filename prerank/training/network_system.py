@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as lightning
@@ -19,7 +19,9 @@ from prerank.losses.feedback import conversion_logit
 from prerank.network.heads import Outputs
 from prerank.network.inputs import HashedTable, NumberEncoder
 from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
+from prerank.training.checkpoints import BEST, FOLDER, LAST, Checkpoints, conclude, load_weights, resume_point
 from prerank.training.contracts import Predictions, Work
+from prerank.training.progress import Progress
 from prerank.training.trainer import MONITOR, make_trainer, quiet_lightning
 
 SCORING_ROWS = 8192
@@ -114,8 +116,10 @@ class NetworkSystem(lightning.LightningModule, ABC):
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         terms = self.training_terms(batch)
         total = torch.stack(list(terms.values())).sum()
-        self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=len(batch))
-        self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(batch))
+        # What is logged every n steps is the loss of that step; of the others Lightning would write nothing down.
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            losses = {"loss": total, **terms}
+            self.log_dict({f"train/{name}": loss.detach() for name, loss in losses.items()}, batch_size=len(batch))
         return total
 
     def validation_step(self, batch: Batch, _index: int) -> None:
@@ -153,7 +157,7 @@ class NetworkSystem(lightning.LightningModule, ABC):
                 warn("no validation row is clicked or ordered: nothing says when to stop, so the last state is kept")
             self.told_undefined = True
             objective = float(self.global_step)
-        self.log(MONITOR, objective, prog_bar=True)
+        self.log(MONITOR, objective)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adagrad, which updates only the rows that a sparse gradient names.
@@ -244,7 +248,7 @@ def _joined(parts: list[Tensor | None]) -> np.ndarray | None:
 def fit_network(module: NetworkSystem, work: Work) -> FittedNetwork:
     """Train with validation several times within an epoch, and return the best of them.
 
-    Resumes from ``checkpoints/last.ckpt`` where the folder has one.
+    Resumes where the folder has what a killed training left; one that had ended is only read.
 
     Raises:
         InputError: if the log has no task that this system can learn.
@@ -252,23 +256,38 @@ def fit_network(module: NetworkSystem, work: Work) -> FittedNetwork:
     if not module.network.tasks:
         raise InputError(f"model={work.config.model.name}: the log has none of the tasks that it learns")
     quiet_lightning()
-    settings = work.config.prerank
+    settings, name = work.config.prerank, work.config.model.name
     torch.set_num_threads(settings.threads)
+    saved = resume_point(work.folder)
+    if saved is None and (work.folder / FOLDER / BEST).exists():
+        say(f"{name} is trained already: {work.folder}")
+        return load_network(module, work)
+    if saved is None or not saved["ended"]:
+        _train(module, work, saved)
+    conclude(work.folder)
+    return load_network(module, work)
+
+
+def _train(module: NetworkSystem, work: Work, saved: dict[str, Any] | None) -> None:
+    """Train to the end, from the beginning or from what a killed training has left."""
+    settings, name = work.config.prerank, work.config.model.name
     split = work.encoded.split("train")
     train = BatchLoader(split, settings.batch_size, seed=work.config.seed, whole_requests=module.whole_requests)
     validation = BatchLoader(work.encoded.split("validation"), SCORING_ROWS)
     apart = max(len(train) // settings.validations_per_epoch, LEAST_STEPS_APART)
-    trainer = make_trainer(work, every=min(apart, len(train)))
-    last = work.folder / "checkpoints" / "last.ckpt"
-    if last.exists():
+    checkpoints = Checkpoints(work.folder, MONITOR, settings.precision if saved is None else saved["precision"])
+    progress = Progress(name, MONITOR)
+    trainer = make_trainer(work, min(apart, len(train)), checkpoints, progress)
+    last = None if saved is None else work.folder / FOLDER / LAST
+    if last is not None:
         say(f"resuming from {last}")
     parameters = sum(parameter.numel() for parameter in module.parameters())
     steps = f"{train.rows:,} rows, {len(train):,} steps an epoch"
-    say(f"training {work.config.model.name}: {parameters:,} parameters, {steps}")
-    trainer.fit(module, train, validation, ckpt_path=last if last.exists() else None, weights_only=True)
+    say(f"training {name}: {parameters:,} parameters, {steps}, {checkpoints.precision}")
+    trainer.fit(module, train, validation, ckpt_path=last, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return load_network(module, work)
+    progress.write(work.folder, checkpoints)
 
 
 def load_network(module: NetworkSystem, work: Work) -> FittedNetwork:
@@ -277,26 +296,5 @@ def load_network(module: NetworkSystem, work: Work) -> FittedNetwork:
     Raises:
         InputError: if the checkpoint is missing, damaged or of another configuration.
     """
-    path = work.folder / "checkpoints" / "best.ckpt"
-    load_weights(module, path)
+    load_weights(module, work.folder / FOLDER / BEST)
     return FittedNetwork(module)
-
-
-def load_weights(module: NetworkSystem, path: Path) -> None:
-    """Read a checkpoint's weights into a module of the same shape.
-
-    Raises:
-        InputError: if the file is missing, damaged, or its weights have other names or shapes.
-    """
-    again = "fit the system again with `python -m prerank.fit`"
-    if not path.exists():
-        raise InputError(f"{path} is missing: {again}")
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except Exception as error:
-        raise InputError(f"{path} is not a readable checkpoint ({type(error).__name__}: {error}): {again}") from None
-    try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise InputError(f"{path} is a checkpoint of another configuration: {reason} {again}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -255,8 +256,7 @@ def test_a_choice_that_was_made_is_not_made_again(small_encoded_log, work_of, mo
     work = work_of(small_encoded_log, "cold", "model.cold.groups=3")
     first = COLD.fit(work).predict(small_encoded_log.split("test")).click
     monkeypatch.setattr(cold, "choose_groups", lambda _work: pytest.fail("selected twice"))
-    for made in (work.folder / "checkpoints").iterdir():
-        made.unlink()
+    shutil.rmtree(work.folder / "checkpoints")
     again = COLD.fit(work).predict(small_encoded_log.split("test")).click
     np.testing.assert_array_equal(first, again)
 

@@ -427,7 +427,11 @@ class PrerankConfig:
     )
     validations_per_epoch: int = key(8, "validations within an epoch, evenly spaced, at least 10 steps apart", above=0)
     patience: int = key(6, "validations without a better one before training stops", above=0)
-    precision: str = key("32-true", "of the trainer", choices=("32-true", "bf16-mixed"))
+    precision: str = key(
+        "32-true",
+        "of the matrix products; auto: both are measured and the faster one taken, so machines may differ",
+        choices=("32-true", "bf16-mixed", "auto"),
+    )
     threads: int = key(2, "CPU threads", above=0)
 
 

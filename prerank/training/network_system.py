@@ -21,6 +21,7 @@ from prerank.network.inputs import HashedTable, NumberEncoder
 from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.training.checkpoints import BEST, FOLDER, LAST, Checkpoints, conclude, load_weights, resume_point
 from prerank.training.contracts import Predictions, Work
+from prerank.training.precision import choose_precision, measure_precisions
 from prerank.training.progress import Progress
 from prerank.training.trainer import MONITOR, make_trainer, quiet_lightning
 
@@ -275,8 +276,16 @@ def _train(module: NetworkSystem, work: Work, saved: dict[str, Any] | None) -> N
     train = BatchLoader(split, settings.batch_size, seed=work.config.seed, whole_requests=module.whole_requests)
     validation = BatchLoader(work.encoded.split("validation"), SCORING_ROWS)
     apart = max(len(train) // settings.validations_per_epoch, LEAST_STEPS_APART)
-    checkpoints = Checkpoints(work.folder, MONITOR, settings.precision if saved is None else saved["precision"])
-    progress = Progress(name, MONITOR)
+    if saved is None:
+        precision, times = choose_precision(
+            settings.precision, lambda: measure_precisions(module.network, split, settings.batch_size)
+        )
+        if times is not None:
+            say(f"prerank.precision={precision}: {times}")
+    else:
+        precision, times = saved["precision"], None
+    checkpoints = Checkpoints(work.folder, MONITOR, precision)
+    progress = Progress(name, MONITOR, times)
     trainer = make_trainer(work, min(apart, len(train)), checkpoints, progress)
     last = None if saved is None else work.folder / FOLDER / LAST
     if last is not None:

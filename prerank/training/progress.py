@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from configs.console import say
 from configs.stages import write_json
 from prerank.training.checkpoints import Checkpoints
+from prerank.training.precision import PrecisionTimes
 
 SECONDS_APART = 5.0
 """Between two lines."""
@@ -23,11 +25,13 @@ class Progress(Callback):
     Args:
         name: of the system.
         monitor: name of the validation's figure.
+        times: what the precision was chosen by, if it was measured.
     """
 
-    def __init__(self, name: str, monitor: str) -> None:
+    def __init__(self, name: str, monitor: str, times: PrecisionTimes | None) -> None:
         self.name = name
         self.monitor = monitor
+        self.times = times
         self.rows = 0
         self.validation_seconds = 0.0
         self._started = self._said = self._validating = time.perf_counter()
@@ -65,6 +69,7 @@ class Progress(Callback):
             folder / "training.json",
             {
                 "precision": checkpoints.precision,
+                "precision_times": None if self.times is None else asdict(self.times),
                 "best_validation": checkpoints.best_score,
                 "rows": self.rows,
                 "seconds": {name: round(seconds, 3) for name, seconds in parts.items()},

@@ -39,7 +39,7 @@ NUMBERS = ("int", "float", "list[int]", "list[float]")
         ("model.contrast.mask_above=1.5", "model.contrast.mask_above must be from -1 to 1"),
         ("evaluation.seed=-1", "evaluation.seed must be at least 0"),
         ("serve.port=65536", "serve.port must be at most 65535"),
-        ("prerank.precision=half", "prerank.precision must be 32-true or bf16-mixed, found half"),
+        ("prerank.precision=half", "prerank.precision must be 32-true or bf16-mixed or auto, found half"),
         ("data.split.shares=[0.5,0.5,0]", "three shares above 0"),
     ],
 )

@@ -10,7 +10,6 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -226,20 +225,3 @@ def test_nothing_that_is_read_back_can_run_code(tmp_path, small_encoded_log):
     with pytest.raises(InputError, match=r"last\.ckpt is not a readable checkpoint.*delete it"):
         fit(tmp_path, small_encoded_log)
     assert not (tmp_path / "ran").exists()
-
-
-def test_a_resumed_training_keeps_its_precision(tmp_path, monkeypatch, small_encoded_log):
-    def step(self, batch, index):
-        if self.global_step == 15:
-            raise _KilledError
-        return steps(self, batch, index)
-
-    steps = NetworkSystem.training_step
-    with monkeypatch.context() as patched:
-        patched.setattr(NetworkSystem, "training_step", step)
-        with pytest.raises(_KilledError):
-            fit(tmp_path, small_encoded_log)
-    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
-    assert last["precision"] == "32-true"
-    assert all(0 in value.stride() for name, value in last["state_dict"].items() if name.endswith("table.weight"))
-    assert np.isfinite(fit(tmp_path, small_encoded_log).click).all()

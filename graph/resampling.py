@@ -20,6 +20,9 @@ from jaxtyping import Float64, UInt8
 LANES = 64
 """Draws that one pass over the rows computes side by side, so that a cluster's multiplicities fill vector registers."""
 
+WORTH_THREADS = 1 << 21
+"""Bytes of multiplicities from which threads save more than starting them costs: about a millisecond's work."""
+
 DEFINED_SHARE = 0.9
 """An interval needs the figure defined in this share of the draws: about three clusters of the rarer kind."""
 
@@ -54,6 +57,8 @@ class Resampler:
         """
         if self.clusters < 2:
             return np.full(self.draws, np.nan)
+        if self.blocks.nbytes < WORTH_THREADS:
+            return np.concatenate([kernel(block) for block in self.blocks])[: self.draws]
         # Threads, not OpenMP: a process that has used OpenMP cannot fork data-loading workers afterwards.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return np.concatenate(list(pool.map(kernel, self.blocks)))[: self.draws]

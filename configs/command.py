@@ -69,11 +69,12 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
         >>> invocation.config.data.name, invocation.run.root.name
         ('marketplace', 'notebook')
     """
-    schema = OmegaConf.structured(Config)
+    schema = layers.schema()
     files, texts = layers.split(arguments)
     everything = [*map(layers.of_file, files), *map(layers.of_override, texts)]
-    naming = layers.merge([schema, *(layer.content for layer in everything)], command)
-    run = Run(Path(naming.runs_folder) / naming.run)
+    for layer in everything:
+        layers.require_known(layer, command)
+    run = Run(Path(_last(everything, "runs_folder") or schema.runs_folder) / (_last(everything, "run") or schema.run))
     settled = layers.remembered(run) if remember else None
     asked = [layers.taken(layer, command, run, settled) for layer in everything]
     overrides = _keys_of(asked) if command is not ANYTHING else frozenset()
@@ -91,8 +92,7 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
         asked.insert(0, layers.taken_of_experiment(layer, command, run, settled))
     merged = layers.merge([*contents, *(layer.content for layer in asked)])
     layers.require_fixed(merged, of_model)
-    config = OmegaConf.to_object(merged)
-    assert isinstance(config, Config)
+    config = layers.as_object(merged)
     check_ranges(config)
     return Invocation(config, run, _keys_of(asked), overrides, command)
 
@@ -142,9 +142,7 @@ def config_from(path: Path) -> Config:
     Raises:
         InputError: if the file is missing or does not fit the schema.
     """
-    config = OmegaConf.to_object(layers.merge([OmegaConf.structured(Config), layers.read_yaml(path)]))
-    assert isinstance(config, Config)
-    return config
+    return layers.as_object(layers.merge([layers.schema(), layers.read_yaml(path)]))
 
 
 def run_config(run: Run) -> Config:
@@ -168,8 +166,9 @@ def _keys_of(asked: Sequence[Layer]) -> frozenset[str]:
 
 
 def _last(asked: Sequence[Layer], key: str) -> str | None:
-    """The last layer's value of a key that names a file of a group."""
-    return next((layer.value(key) for layer in reversed(asked) if isinstance(layer.value(key), str)), None)
+    """The last layer's value of a key that is a name."""
+    values = (layer.value(key) for layer in reversed(asked))
+    return next((str(value) for value in values if isinstance(value, str | int | float)), None)
 
 
 def _write(content: DictConfig, path: Path) -> None:

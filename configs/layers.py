@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from configs.commands import REMEMBERED, Command, readers
 from configs.console import say
 from configs.errors import InputError
-from configs.options import names, sections, suggestion, within
+from configs.options import is_text, names, sections, suggestion, within
 from configs.schema import Config
 from configs.stages import Run
 
@@ -25,6 +27,13 @@ OWN_MODELS = Path("models")
 """The user's own models, in the folder that a command is run from: ``models/NAME.yaml`` is ``model=NAME``."""
 OF_A_SAVED_FILE = {"run", "runs_folder", "seed"}
 """Keys that every configuration saved by a command has; a file with all of them may be about other commands too."""
+
+
+@cache
+def schema() -> DictConfig:
+    """Every key with its type and default; :func:`merge` copies it."""
+    keys: DictConfig = OmegaConf.structured(Config)
+    return keys
 
 
 @dataclass(frozen=True)
@@ -89,12 +98,26 @@ def of_override(text: str) -> Layer:
         InputError: if its value cannot be read.
     """
     name, value = text.split("=", 1)
+    if "${" in value:
+        raise InputError(f"{text}: ${{...}} is not expanded here: write the value out, or let the shell expand it")
     if name in GROUPS:
         return Layer(OmegaConf.create({name: value} if GROUPS[name] == name else {name: {"name": value}}), group=True)
     try:
-        return Layer(OmegaConf.from_dotlist([text]))
+        if not is_text(name):
+            return Layer(OmegaConf.from_dotlist([text]))
+        content = OmegaConf.create()
+        OmegaConf.update(content, name, _as_text(value))
+        return Layer(content)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"cannot read the value of {text!r}: {error}") from None
+
+
+def _as_text(value: str) -> Any:
+    """The value of a key that holds text or a list of it: as typed, where YAML would make 7 of 007 and 1.1 of 1.10."""
+    if value in ("", "null"):
+        return None
+    quoted, listed = value[:1] in ("'", '"'), value[:1] == "["
+    return yaml.load(value, yaml.BaseLoader) if quoted or listed else value
 
 
 def of_group(group: str, name: str) -> DictConfig:
@@ -135,7 +158,9 @@ def require_fixed(merged: DictConfig, model: DictConfig) -> None:
     Raises:
         InputError: if a key of ``model.fixed`` has another value than in the file.
     """
-    alone = merge([OmegaConf.structured(Config), model])
+    if not model.model.get("fixed"):
+        return
+    alone = merge([schema(), model])
     for key in alone.model.fixed:
         value, expected = (OmegaConf.select(config.model, key) for config in (merged, alone))
         if value != expected:
@@ -170,27 +195,39 @@ def remembered(run: Run) -> DictConfig | None:
     return masked(read_yaml(run.config), lambda key: within(key, REMEMBERED))
 
 
-def merge(contents: Sequence[DictConfig], command: Command | None = None) -> DictConfig:
+def merge(contents: Sequence[DictConfig]) -> DictConfig:
     """The configuration, a later layer's values over an earlier one's.
 
     Args:
         contents: of the layers, the schema first.
-        command: whose keys are suggested for an unknown one.
 
     Raises:
         InputError: for an unknown key or a value of the wrong type.
     """
-    merged = contents[0]
+    merged = copy.deepcopy(contents[0])
     for content in contents[1:]:
         layer = Layer(content)
-        for name in layer.keys:
-            _require_known(name, command)
+        require_known(layer)
         try:
-            merged = OmegaConf.merge(merged, content)  # type: ignore[assignment]
+            merged.merge_with(content)
         except OmegaConfBaseException as error:
             where = getattr(error, "full_key", None) or ", ".join(layer.keys)
             raise InputError(f"{where}: {str(error).splitlines()[0]}") from None
     return merged
+
+
+def as_object(merged: DictConfig) -> Config:
+    """The configuration, with the values of variables such as ``${oc.env:HOME}`` in files.
+
+    Raises:
+        InputError: for a variable that there is not.
+    """
+    try:
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise InputError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    assert isinstance(config, Config)
+    return config
 
 
 def taken(layer: Layer, command: Command, run: Run, settled: DictConfig | None) -> Layer:
@@ -262,8 +299,7 @@ def _require_settled(layer: Layer, keys: Sequence[str], command: Command, run: R
     """Refuse another value than the run holds."""
     if not keys or settled is None:
         return
-    schema = OmegaConf.structured(Config)
-    here, there = merge([schema, layer.content]), merge([schema, settled])
+    here, there = merge([schema(), layer.content]), merge([schema(), settled])
     for key in keys:
         value, standing = OmegaConf.select(here, key), OmegaConf.select(there, key)
         if value != standing:
@@ -279,10 +315,15 @@ def _belongs_elsewhere(key: str, command: Command) -> str:
     return f"{key} is read by {nearest}{also}, not by {command.name}: give it to `python -m {nearest}`, or leave it out"
 
 
-def _require_known(name: str, command: Command | None) -> None:
-    """Refuse a key that the schema does not have, naming the nearest one."""
-    if name in names() or name in sections():
-        return
-    own = [key for key in names() if command is None or command.takes(key)]
-    same = [key for key in own if key.rsplit(".", 1)[-1] == name]
-    raise InputError(f"unknown key {name!r}{suggestion(name, same or names())}; --help lists the keys")
+def require_known(layer: Layer, command: Command | None = None) -> None:
+    """Refuse a key that the schema does not have, naming the nearest one of the command.
+
+    Raises:
+        InputError: if there is one.
+    """
+    for name in layer.keys:
+        if name in names() or name in sections():
+            continue
+        own = [key for key in names() if command is None or command.takes(key)]
+        same = [key for key in own if key.rsplit(".", 1)[-1] == name]
+        raise InputError(f"unknown key {name!r}{suggestion(name, same or names())}; --help lists the keys")

@@ -44,6 +44,12 @@ def names() -> tuple[str, ...]:
 
 
 @cache
+def is_text(name: str) -> bool:
+    """Whether a key holds text, or a list of texts."""
+    return any(option.name == name and option.kind in ("str", "str | None", "list[str]") for option in options())
+
+
+@cache
 def sections() -> frozenset[str]:
     """The names of all sections, and of the sections within them."""
     return frozenset(name.rsplit(".", depth)[0] for name in names() for depth in range(1, name.count(".") + 1))

@@ -62,6 +62,40 @@ def test_bad_arguments_are_refused_with_advice(tmp_path, argument, message):
         at(tmp_path, argument)
 
 
+@pytest.mark.parametrize("name", ["2024_05_01", "1.10", "1.1", "007", "1e3", "12345e67", "on", "10-30"])
+def test_text_is_taken_as_typed(tmp_path, name):
+    """Not as YAML reads it, where 1.10 and 1.1 are one number, and two runs one folder."""
+    assert parse([f"runs_folder={tmp_path}", f"run={name}"]).run.root == tmp_path / name
+    assert at(tmp_path, f"data.path={name}").config.data.path == name
+    assert at(tmp_path, f"data.path=dir/{name} #7: a").config.data.path == f"dir/{name} #7: a"
+    assert at(tmp_path, f"ab.runs=[{name},2024-05-01]").config.ab.runs == [name, "2024-05-01"]
+    for quote in ("'", '"'):
+        assert at(tmp_path, f"data.path={quote}{name}{quote}").config.data.path == name
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"run: '{name}'\n")
+    assert parse(["--config", str(file)]).run.root.name == name
+
+
+def test_text_may_be_nothing(tmp_path):
+    assert at(tmp_path, "data.path=null").config.data.path is None
+    assert at(tmp_path, "data.path='null'").config.data.path == "null"
+
+
+@pytest.mark.parametrize(
+    "argument", ["data.path=/data/${USER}/log", "run=${USER}", "data=${X}", "data.split.test=[${X}]"]
+)
+def test_variables_are_not_expanded(tmp_path, argument, capsys):
+    assert main(Command("test", "Purpose.", lambda _: None), [f"runs_folder={tmp_path}", argument]) == 2
+    assert f"error: {argument}: ${{...}} is not expanded here" in capsys.readouterr().err
+
+
+def test_a_variable_in_a_file_that_does_not_exist_is_named(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("data: {path: '/data/${USER}/log'}\n")
+    with pytest.raises(InputError, match="USER"):
+        at(tmp_path, "--config", str(file))
+
+
 def test_later_layers_win(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("model: {name: ple, dimension: 5}\nprerank: {learning_rate: 0.3}\n")

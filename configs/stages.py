@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
+from configs.locks import alone
 
 TABLES = ("psi", "phi")
 """Embedding tables: they have a manifest of their own within their stage's folder."""
@@ -255,13 +256,16 @@ class Stage:
 def settle(home: Path) -> None:
     """Let a finished successor of a stage take its place, also one whose process was killed while it did so."""
     successor, predecessor = _beside(home, "next"), _beside(home, "old")
-    if (successor / MANIFEST).exists():
-        if home.exists():
-            shutil.rmtree(predecessor, ignore_errors=True)
-            home.replace(predecessor)
-        successor.replace(home)
-    if predecessor.exists() and home.exists():
-        shutil.rmtree(predecessor)
+    if not ((successor / MANIFEST).exists() or predecessor.exists()):
+        return
+    with alone(successor):  # readers settle too
+        if (successor / MANIFEST).exists():
+            if home.exists():
+                shutil.rmtree(predecessor, ignore_errors=True)
+                home.replace(predecessor)
+            successor.replace(home)
+        if predecessor.exists() and home.exists():
+            shutil.rmtree(predecessor)
 
 
 def _beside(home: Path, what: str) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from configs.commands import COMMANDS
 from configs.console import say
 from configs.errors import InputError
 from configs.keys import Keys
+from configs.locks import alone
 from configs.schema import Config
 from configs.stages import Run, Stage
 from graph.coengagement import distinct, session_key, training_rows
@@ -92,15 +93,18 @@ def settling(invocation: Invocation, stages: Sequence[Stage]) -> Iterator[None]:
     Raises:
         InputError: before anything is written, if a stage was finished with other keys or data.
     """
-    for stage in stages:
-        stage.require_same()
-    first = not invocation.run.config.exists()
-    if first:
-        invocation.save(invocation.run.config)  # an interrupted first command is remembered too
-    yield
-    # What the run held before of ψ stays settled, also where its graph alone is made.
-    command = invocation.command if first else COMMANDS["pretrain.run"]
-    replace(invocation, command=command).save(invocation.run.config)
+    with ExitStack() as locks:
+        for stage in stages:
+            locks.enter_context(alone(stage.home))
+        for stage in stages:
+            stage.require_same()
+        first = not invocation.run.config.exists()
+        if first:
+            invocation.save(invocation.run.config)  # an interrupted first command is remembered too
+        yield
+        # What the run held before of ψ stays settled, also where its graph alone is made.
+        command = invocation.command if first else COMMANDS["pretrain.run"]
+        replace(invocation, command=command).save(invocation.run.config)
 
 
 def _attributes(config: Config) -> list[str]:

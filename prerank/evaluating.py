@@ -14,6 +14,7 @@ from configs.command import Invocation, config_from, run_config, settings
 from configs.commands import COMMANDS
 from configs.console import say
 from configs.keys import Keys
+from configs.locks import alone
 from configs.schema import Config, DataConfig
 from configs.stages import fingerprint, identity_of, read_json, require_inputs, require_settings
 from graph.logs.prepare import check_new_log
@@ -56,17 +57,19 @@ def evaluate_system(invocation: Invocation) -> Path:
     measured = replace(fitted, evaluation=config.evaluation)
     if _is_own_log(invocation):
         fit = COMMANDS["prerank.fit"]  # whose configuration the folder holds
-        measure(replace(invocation, config=measured, command=fit), work, system)
+        with alone(home):
+            measure(replace(invocation, config=measured, command=fit), work, system)
         say(f"figures: {home / 'metrics.json'}")
         say(f"long-tail dashboard: {write_dashboard(run)}")
         return home / "metrics.json"
     folder = home / "evaluations" / f"{config.data.name}-{fingerprint(settings(config.data))}"
-    log = check_new_log(config.data, folder / "logs")
-    new = encode_new_log(encoded, log, folder / "encoded")
-    weights = FusionWeights(**{**read_json(home / "fusion.json"), "chosen_by": ()})
-    split = new.split("test")
-    table = prediction_table(split, "test", system.predict(split), weights)
-    evaluate_predictions(table, context_of(measured, run, new, encoded)).write(folder)
+    with alone(folder):
+        log = check_new_log(config.data, folder / "logs")
+        new = encode_new_log(encoded, log, folder / "encoded")
+        weights = FusionWeights(**{**read_json(home / "fusion.json"), "chosen_by": ()})
+        split = new.split("test")
+        table = prediction_table(split, "test", system.predict(split), weights)
+        evaluate_predictions(table, context_of(measured, run, new, encoded)).write(folder)
     say(f"figures: {folder / 'metrics.json'}")
     return folder / "metrics.json"
 

@@ -20,6 +20,7 @@ from configs.console import say
 from configs.errors import InputError
 from configs.keys import Keys
 from configs.layers import group_names
+from configs.locks import alone
 from configs.options import within
 from configs.schema import Config, ModelConfig
 from configs.stages import (
@@ -73,13 +74,21 @@ def fit_system(invocation: Invocation) -> Path:
     encoded = encode_log(invocation, log)
     work = open_work(config, run, encoded)
     stage = system_stage(config, run, work)
+    with alone(stage.home):
+        _fit_and_measure(invocation, work, stage)
+    return stage.home
+
+
+def _fit_and_measure(invocation: Invocation, work: Work, stage: Stage) -> None:
+    """Fit, unless this very system is finished; measure, unless its figures are those asked for."""
+    config, run, name = invocation.config, invocation.run, invocation.config.system
     if stage.finished:
         say(f"{name} is fitted already: {stage.home}")
         if measured_with(stage.home) != figures_made_with(config, run):
             say("its figures are missing or were made with other settings: measuring again, without training")
             measure(invocation, work, systems.find(config.model).load(work))
             say(f"long-tail dashboard: {write_dashboard(run)}")
-        return stage.home
+        return
     stage.start()
     work = replace(work, folder=stage.folder)
     invocation.save(work.folder / "config.yaml")
@@ -91,7 +100,6 @@ def fit_system(invocation: Invocation) -> Path:
     stage.finish(parameters=system.parameters, fit_seconds=round(seconds, 1))
     say(f"figures: {stage.home / 'metrics.json'}")
     say(f"long-tail dashboard: {write_dashboard(run)}")
-    return stage.home
 
 
 def fit_command(config: Config) -> str:

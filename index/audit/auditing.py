@@ -16,6 +16,7 @@ import numpy as np
 from configs.command import Invocation
 from configs.console import say, table
 from configs.keys import Keys
+from configs.locks import alone
 from configs.schema import Config
 from configs.stages import MANIFEST, Stage, differing_settings, replacing_together, write_json
 from graph.store import Graph
@@ -72,8 +73,13 @@ def audit_run(invocation: Invocation) -> dict[str, Any]:
         >>> 0 <= figures["overlap"]["overlap@10"]["value"] <= 1
         True
     """
-    settings = {"system": invocation.config.system, **AUDIT_KEYS.settings(invocation.config)}
     sources = open_sources(invocation)
+    with alone(invocation.run.index):
+        return _audit_and_write(invocation, sources)
+
+
+def _audit_and_write(invocation: Invocation, sources: Sources) -> dict[str, Any]:
+    settings = {"system": invocation.config.system, **AUDIT_KEYS.settings(invocation.config)}
     stage = Stage(invocation.run.index, settings, sources.inputs, overwrite=True)
     say_replaced(stage)
     config, run = sources.config, sources.run

@@ -26,6 +26,7 @@ from jaxtyping import Bool
 from configs.command import run_config, settings
 from configs.console import say
 from configs.errors import InputError
+from configs.locks import alone
 from configs.schema import Config
 from configs.stages import Run, Stage, fingerprint, identity_of, read_json, replacing, require_inputs, write_json
 from configs.worlds import load_world
@@ -143,10 +144,16 @@ def replayed(chosen: ReplayPlan) -> Replayed:
         InputError: if a system cannot be put in service.
     """
     stage = chosen.stage
+    with alone(stage.home):
+        if stage.finished:
+            say(f"{chosen.run.root.name}: the replay is up to date: {stage.folder}")
+        else:
+            _replay(chosen, stage)
+    return read_replay(stage.home)
+
+
+def _replay(chosen: ReplayPlan, stage: Stage) -> None:
     name = chosen.run.root.name
-    if stage.finished:
-        say(f"{name}: the replay is up to date: {stage.folder}")
-        return read_replay(stage.folder)
     encoded = EncodedLog.open(chosen.run.encoded)
     arms: dict[str, Frozen | Bound] = {system: Frozen.open(chosen.run, system, encoded) for system in chosen.systems}
     arms |= {bound.value: bound for bound in Bound}
@@ -162,10 +169,8 @@ def replayed(chosen: ReplayPlan) -> Replayed:
         lucks={OTHER_LUCK: OTHER_DRAWS},
         logged=(sum(split["clicks"] for split in splits), sum(split["orders"] for split in splits)),
     )
-    result = _summed(chosen, encoded, logs)
-    _write(result, stage.folder)
+    _write(_summed(chosen, encoded, logs), stage.folder)
     stage.finish()
-    return result
 
 
 def read_replay(folder: Path) -> Replayed:

@@ -13,6 +13,7 @@ from typing import Any
 
 from configs.command import Invocation
 from configs.console import say, table, warn
+from configs.locks import alone
 from prerank.compare.cost import measure_missing
 from prerank.compare.jobs import Comparison, DataSet, plan_comparison
 from prerank.compare.report import report_content, write_report
@@ -55,20 +56,21 @@ def compare_systems(invocation: Invocation) -> ComparisonResult:
     config = invocation.config
     folder = invocation.run.root / "compare"
     comparison = plan_comparison(invocation, folder)
-    invocation.save(folder / "config.yaml")
 
     def report() -> ComparisonResult:
         content = report_content(comparison, config, progress.finished, progress.failed)
         print_seeds(comparison, progress.finished)
         return ComparisonResult(content, tuple(write_report(content, invocation.run)))
 
-    progress = ExperimentProgress(folder, comparison.jobs, config.compare.workers or cores(), report)
-    progress.announce(f"on {len(comparison.data)} data sets")
-    try:
-        progress.make_fits()
-        measure_missing(first_fits(comparison, progress.finished))
-    finally:  # an interrupted command has a report too
-        result = report()
+    with alone(folder):
+        invocation.save(folder / "config.yaml")
+        progress = ExperimentProgress(folder, comparison.jobs, config.compare.workers or cores(), report)
+        progress.announce(f"on {len(comparison.data)} data sets")
+        try:
+            progress.make_fits()
+            measure_missing(first_fits(comparison, progress.finished))
+        finally:  # an interrupted command has a report too
+            result = report()
     print_verdicts(result.content)
     say(", ".join(str(file) for file in result.files))
     progress.require_success()

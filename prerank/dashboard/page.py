@@ -14,6 +14,7 @@ from typing import Any
 
 from configs.console import warn
 from configs.errors import InputError
+from configs.locks import alone
 from configs.stages import Run, replacing
 from prerank.dashboard.budget import compact_json, within_budget
 from prerank.dashboard.details import details_content, run_details
@@ -55,6 +56,11 @@ def write_dashboard(run: Run) -> Path:
     Raises:
         InputError: if no system of the run has been evaluated.
     """
+    with alone(run.reports):  # whoever fits beside this waits, and its page has this system too
+        return _write_page(run)
+
+
+def _write_page(run: Run) -> Path:
     evaluations = _evaluations(run)
     if not evaluations:
         raise InputError(f"{run.root / 'prerank'} has no evaluated system: run `python -m prerank.fit` first")

@@ -33,6 +33,8 @@ from configs.command import Invocation
 from configs.console import say, warn
 from configs.errors import InputError
 from configs.keys import Keys
+from configs.locks import alone
+from configs.schema import DataConfig
 from configs.stages import Stage, replacing
 from graph.hashing import hash_values
 from graph.logs.contract import day_files
@@ -65,11 +67,17 @@ def encode_log(invocation: Invocation, log: SearchLog) -> EncodedLog:
         InputError: if a named feature does not fit the log, or a request-side column varies within a request.
     """
     config = invocation.config
-    data, settings = ENCODED_KEYS.view(config).data, ENCODED_KEYS.settings(config) | {"format": FORMAT}
+    settings = ENCODED_KEYS.settings(config) | {"format": FORMAT}
     stage = Stage(invocation.run.encoded, settings, {"log": log.identity}, overwrite=config.overwrite)
-    if stage.finished:
-        say(f"encoded columns: {stage.folder} is up to date")
-        return EncodedLog.open(stage.folder)
+    with alone(stage.home):
+        if stage.finished:
+            say(f"encoded columns: {stage.folder} is up to date")
+        else:
+            _encode(ENCODED_KEYS.view(config).data, log, stage)
+    return EncodedLog.open(stage.home)
+
+
+def _encode(data: DataConfig, log: SearchLog, stage: Stage) -> None:
     tables = _tables(log)
     sources = _sources(log, tables)
     if data.features:
@@ -93,7 +101,6 @@ def encode_log(invocation: Invocation, log: SearchLog) -> EncodedLog:
     )
     schema.save(stage.folder / "schema.json")
     stage.finish()
-    return EncodedLog.open(stage.folder)
 
 
 def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path) -> EncodedLog:

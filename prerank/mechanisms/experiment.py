@@ -12,6 +12,7 @@ from pathlib import Path
 
 from configs.command import Invocation
 from configs.console import say, table
+from configs.locks import alone
 from configs.worlds import load_world
 from prerank.experiment.progress import ExperimentProgress, cores
 from prerank.mechanisms.gains import Gain, gains_of
@@ -38,17 +39,18 @@ def mechanisms(invocation: Invocation) -> list[Path]:
     plan = read_plan(PLAN if config.mechanisms.plan is None else Path(config.mechanisms.plan).expanduser())
     folder = invocation.run.root / "mechanisms"
     jobs, pairs = plan_jobs(plan, invocation, folder)
-    invocation.save(folder / "config.yaml")
 
     def report() -> list[Path]:
         return write_report(plan, gains_of(plan, pairs, progress.finished), config.mechanisms.seeds, folder)
 
-    progress = ExperimentProgress(folder, jobs, config.mechanisms.workers or cores(), report)
-    progress.announce(f"in {len(jobs)} simulated markets", guess_seconds)
-    try:
-        progress.make_fits()
-    finally:  # an interrupted command has a report too
-        files = report()
+    with alone(folder):
+        invocation.save(folder / "config.yaml")
+        progress = ExperimentProgress(folder, jobs, config.mechanisms.workers or cores(), report)
+        progress.announce(f"in {len(jobs)} simulated markets", guess_seconds)
+        try:
+            progress.make_fits()
+        finally:  # an interrupted command has a report too
+            files = report()
     print_gains(plan, gains_of(plan, pairs, progress.finished))
     say("simulated: " + ", ".join(str(file) for file in files))
     progress.require_success()

@@ -15,6 +15,7 @@ from pathlib import Path
 from configs.command import Invocation
 from configs.console import say
 from configs.errors import InputError
+from configs.locks import alone
 from configs.schema import Config
 from configs.stages import Run, fingerprint
 from prerank.encoding.batches import EncodedLog
@@ -68,19 +69,20 @@ def tune_system(invocation: Invocation) -> TuningResult:
     encoded = encode_log(invocation, open_log(invocation))
     check_objective(encoded, config.evaluation, config.tune.objective)
     folder = run.root / "tune" / name
-    invocation.save(folder / "config.yaml")
-    # One trial is all that a system without keys can have: the others would be the same.
-    trials = config.tune.trials if space else 1
-    records = TrialRecords(folder / "trials", search_identity(config, run, encoded, space))
-    search = HyperparameterSearch(space, defaults, config.seed, records.read(), trials)
-    progress = TuningProgress(
-        config, run, encoded, folder, search, records, min(config.tune.workers or cores(), trials)
-    )
-    progress.announce(space)
-    try:
-        progress.make_trials()
-    finally:  # an interrupted search has a report too
-        report = progress.report(space)
+    with alone(folder):
+        invocation.save(folder / "config.yaml")
+        # One trial is all that a system without keys can have: the others would be the same.
+        trials = config.tune.trials if space else 1
+        records = TrialRecords(folder / "trials", search_identity(config, run, encoded, space))
+        search = HyperparameterSearch(space, defaults, config.seed, records.read(), trials)
+        progress = TuningProgress(
+            config, run, encoded, folder, search, records, min(config.tune.workers or cores(), trials)
+        )
+        progress.announce(space)
+        try:
+            progress.make_trials()
+        finally:  # an interrupted search has a report too
+            report = progress.report(space)
     if report.best is None:
         raise InputError(
             f"model={name}: all {len(report.trials)} trials failed, the first with: {report.trials[0].outcome.reason}; "

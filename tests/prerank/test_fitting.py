@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,28 @@ def test_a_variant_is_evaluated_by_its_name(ask: Ask) -> None:
     assert read_evaluation(folder).draws.shape[1] == 20
     saved = config_from(folder / "config.yaml")
     assert (saved.name, saved.model.name, saved.evaluation.draws) == ("variant", "ple", 20)
+
+
+@pytest.mark.parametrize(
+    ("step", "lock"),
+    [
+        ("prerank.encoding.features._encode", "prerank/.encoded.lock"),
+        ("prerank.fitting.train", "prerank/.popularity.lock"),
+        ("prerank.dashboard.page._write_page", ".reports.lock"),
+    ],
+)
+def test_what_is_written_is_locked_meanwhile(ask: Ask, monkeypatch: pytest.MonkeyPatch, step: str, lock: str) -> None:
+    request, locked = ask("model=popularity"), []
+    carried_out = pkgutil.resolve_name(step)
+
+    def watched(*arguments: Any) -> Any:
+        locked.append((request.run.root / lock).exists())
+        return carried_out(*arguments)
+
+    monkeypatch.setattr(step, watched)
+    fit_system(request)
+    assert locked == [True]
+    assert not (request.run.root / lock).exists()
 
 
 def test_the_length_of_phi_belongs_to_a_system_without_psi(ask: Ask) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from configs.command import Invocation, config_from, parse
 from configs.errors import InputError
-from graph.building import stages_of
+from graph.building import settling, stages_of
 from pretrain import pipeline
 from pretrain.psi import psi_stage
 
@@ -49,6 +49,14 @@ def test_other_data_or_keys_are_refused_and_change_nothing(ask, tmp_path: Path, 
     with pytest.raises(InputError, match=rf"{stage} was made with \S+=.*, asked for .*run=NAME .*overwrite=true"):
         pipeline.make_psi(ask(override.format(tmp_path)))
     assert {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()} == before
+
+
+def test_log_graph_and_psi_are_locked_while_they_are_made(ask) -> None:
+    """A second command waits from before it looks whether they are finished."""
+    request, root = ask(), ask().run.root
+    with settling(request, stages_of(request.config, request.run)):
+        assert {path.name for path in root.glob(".*")} == {".logs.lock", ".graph.lock"}
+    assert not list(root.glob(".*"))
 
 
 def test_data_that_have_changed_under_their_name_are_refused(ask, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graph.store import Key
-from pretrain.sparse import SparseRows
+from pretrain.sparse import RowMeans, products
 
 Vectors = dict[str, Float32[Tensor, "nodes width"]]
 
@@ -47,28 +47,31 @@ class NodeEncoder(nn.Module):
 
     def __init__(self, kinds: Sequence[str], buckets: int, embedding: int, hidden: int) -> None:
         super().__init__()
-        # A batch touches most rows and the table is small: dense gradients cost less than sorting sparse ones.
+        # Features number the rows that some node uses, and a batch touches most of them: a dense gradient is added up
+        # and applied in less time than the touched rows could be sorted in.
         self.table = nn.Embedding(buckets, embedding)
         self.project = nn.ModuleDict({kind: nn.Linear(2 * embedding, hidden) for kind in kinds})
 
-    def forward(self, features: Mapping[str, SparseRows]) -> Vectors:
+    def forward(self, features: Mapping[str, RowMeans]) -> Vectors:
         """One vector per node.
 
         Args:
-            features: of every type that has nodes, the matrix of means over the table: a row per node's text, then a
-                row per node's values.
+            features: of every type that has nodes, the matrix of means over the table: for each node a row of its text,
+                then a row of its values.
         """
-        vectors: Vectors = {}
-        for kind, bags in features.items():
-            text, values = (bags @ self.table.weight).chunk(2)
-            vectors[kind] = F.relu(self.project[kind](torch.cat([text, values], dim=1)))
-        return vectors
+        means = products(self.table.weight, list(features.values()))
+        return {
+            kind: F.relu(self.project[kind](rows.view(-1, self.project[kind].in_features)))
+            for kind, rows in zip(features, means, strict=True)
+        }
 
 
 class SageLayer(nn.Module):
     r"""One round of messages:
 
     .. math:: h'_v = W_{type(v)} h_v + b_{type(v)} + \sum_r W_r \sum_{u \in N_r(v)} w_{uv} h_u / \sum_u w_{uv}
+
+    W_r commutes with the mean, so it is applied to the relation's sources or to its targets, whichever are fewer.
 
     Args:
         kinds: node types.
@@ -88,8 +91,12 @@ class SageLayer(nn.Module):
         vectors = {kind: self.own[kind](own) for kind, own in targets.items() if len(own)}
         for key in self.relations:
             if key[2] in vectors and key[0] in sources:
-                message = self.neighbours["__".join(key)]
-                vectors[key[2]] = vectors[key[2]] + message(block.aggregate(key, sources[key[0]]))
+                transform, rows = self.neighbours["__".join(key)], sources[key[0]]
+                if len(rows) < len(targets[key[2]]):
+                    message = block.aggregate(key, transform(rows))
+                else:
+                    message = transform(block.aggregate(key, rows))
+                vectors[key[2]] = vectors[key[2]] + message
         return vectors
 
 
@@ -124,7 +131,7 @@ class GraphEncoder(nn.Module):
         self.widths = [hidden] * layers + [dimension]
         self.layers = nn.ModuleList(SageLayer(kinds, relations, width, out) for width, out in pairwise(self.widths))
 
-    def forward(self, features: Mapping[str, SparseRows], blocks: Sequence[Block]) -> Vectors:
+    def forward(self, features: Mapping[str, RowMeans], blocks: Sequence[Block]) -> Vectors:
         """Vectors of the last block's targets.
 
         Args:

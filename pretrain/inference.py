@@ -15,7 +15,7 @@ from graph.store import Graph
 from pretrain.backends.pyg import SparseBlock
 from pretrain.encoder import GraphEncoder, Vectors
 from pretrain.node_features import NodeFeatures
-from pretrain.sparse import SparseRows
+from pretrain.sparse import RowMeans
 
 CHUNK = 1 << 14
 """Targets at a time; the degree cap bounds their edges."""
@@ -51,14 +51,17 @@ def embed(
 
 def full_block(graph: Graph, kind: str, nodes: slice) -> SparseBlock:
     """All messages to some consecutive nodes of one type; the sources are all nodes of their types."""
-    means = {}
-    for key, relation in graph.relations.items():
-        if key[2] == kind:
-            indptr = np.asarray(relation.indptr[nodes.start : nodes.stop + 1])
-            edges = slice(int(indptr[0]), int(indptr[-1]))
-            # Copies, since torch takes no read-only memory.
-            indices, weight = np.array(relation.indices[edges]), np.array(relation.weight[edges])
-            means[key] = SparseRows.means(indptr - indptr[0], indices, weight, graph.node_counts[key[0]])
+    # Read where they lie: the matrices are views of the whole graph's arrays.
+    means = {
+        key: RowMeans(
+            np.asarray(relation.indptr)[nodes.start : nodes.stop + 1],
+            np.asarray(relation.indices),
+            np.asarray(relation.weight),
+            graph.node_counts[key[0]],
+        )
+        for key, relation in graph.relations.items()
+        if key[2] == kind
+    }
     return SparseBlock({kind: nodes.stop - nodes.start}, means)
 
 

@@ -125,7 +125,7 @@ def _finest_attribute(graph: Graph) -> Key | None:
     return max(keys, key=lambda key: (key[0] == "category", graph.node_counts[key[0]], key), default=None)
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _same_value(
     members: np.ndarray, ends: np.ndarray, values: np.ndarray, amount: int, stream: np.uint64
 ) -> np.ndarray:
@@ -141,7 +141,7 @@ def _same_value(
     return drawn
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _mask(
     indptr: np.ndarray, items: np.ndarray, queries: np.ndarray, candidates: np.ndarray, order: np.ndarray
 ) -> np.ndarray:
@@ -155,7 +155,7 @@ def _mask(
     return known
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _own_mask(indptr: np.ndarray, items: np.ndarray, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     known = np.zeros(candidates.shape, dtype=np.bool_)
     for row in range(len(queries)):

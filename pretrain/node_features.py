@@ -21,7 +21,7 @@ from graph.hashing import hash_ngrams, hash_values
 from graph.logs.contract import family_of
 from graph.logs.log import SearchLog
 from graph.store import Graph
-from pretrain.sparse import SparseRows, gather_rows
+from pretrain.sparse import RowMeans
 
 NGRAMS = 24
 """Words and 3-grams kept per text."""
@@ -46,27 +46,26 @@ class NodeFeatures:
     """
 
     def __init__(self, text: Buckets, values: Buckets, buckets: int) -> None:
-        self._bags = [_compressed(text), _compressed(values)]
+        # One matrix: row 2v holds the text of node v, row 2v + 1 its values.
+        used = [slots > 0 for slots in (text, values)]
+        counts = np.stack([of.sum(axis=1) for of in used], axis=1).ravel()
+        self.indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        slots = np.hstack([text, values])
+        self.indices = (slots[np.hstack(used)] - 1).astype(np.int32)
         self.buckets = buckets
 
     def __len__(self) -> int:
-        return len(self._bags[0][0]) - 1
+        return (len(self.indptr) - 1) // 2
 
     @property
     def empty(self) -> bool:
         """Whether no node has any feature."""
-        return not any(len(rows) for _, rows in self._bags)
+        return not len(self.indices)
 
-    def take(self, nodes: Int64[np.ndarray, " nodes"]) -> SparseRows:
-        """The matrix of means for some nodes: a row per node's text, then a row per node's values."""
-        (text_ends, text), (value_ends, values) = (gather_rows(*bag, nodes) for bag in self._bags)
-        indptr = np.concatenate([text_ends, value_ends[1:] + text_ends[-1]])
-        return SparseRows.means(indptr, np.concatenate([text, values]), None, self.buckets)
-
-
-def _compressed(slots: Buckets) -> tuple[Int64[np.ndarray, " nodes_plus_1"], Int64[np.ndarray, " entries"]]:
-    used = slots > 0
-    return np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int64), slots[used] - 1
+    def take(self, nodes: Int64[np.ndarray, " nodes"]) -> RowMeans:
+        """The matrix of means for some nodes: for each a row of its text, then a row of its values."""
+        rows = (2 * nodes[:, None] + np.arange(2)).ravel()
+        return RowMeans(self.indptr, self.indices, None, self.buckets, rows)
 
 
 def node_features(graph: Graph, log: SearchLog, data: DataConfig, config: PretrainConfig) -> dict[str, NodeFeatures]:

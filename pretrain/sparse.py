@@ -1,124 +1,187 @@
-"""Sparse times dense with gradients, the one kernel that messages and feature bags run on.
+"""Weighted means of rows with gradients, the one kernel that messages and feature bags run on.
 
-torch multiplies CSR matrices by MKL in a twentieth of the time of gathering and scattering edge by edge; its own
-backward pass converts the matrix, so the transpose is made here by a counting sort.
+It reads the compressed rows where they lie: no matrix is built for a batch, no transpose for its gradient. Two threads
+share the rows of a product and the columns of its gradient, so that a sum has one order however many they are.
 """
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numba
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, Integer
 from torch import Tensor
 
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+SHARED_FROM = 1 << 20
+"""Products of numbers from which on a mean is worth a second thread: some 0.2 ms."""
 
 
 @dataclass(frozen=True)
-class SparseRows:
-    """A sparse matrix [rows, columns] in CSR form, on the CPU.
+class RowMeans:
+    r"""A matrix of weighted means: row r of its product with x is :math:`\sum_e w_e x_{c_e} / \sum_e w_e`.
 
-    Columns of a row need not be sorted; a pair that is repeated counts twice.
+    The sums run over the entries e of row r; a row without entries has the mean 0.
+
+    Args:
+        indptr: where each stored row begins and ends.
+        indices: the column c of each entry, in any order; one that is repeated counts twice.
+        weight: w, above 0; None for 1 each.
+        columns: rows of x.
+        rows: which of the stored rows are the matrix's; None for all of them.
     """
 
-    indptr: Int64[Tensor, " rows_plus_1"]
-    indices: Int64[Tensor, " entries"]
-    values: Float32[Tensor, " entries"]
+    indptr: Integer[np.ndarray, " stored_plus_1"]
+    indices: Integer[np.ndarray, " entries"]
+    weight: Float32[np.ndarray, " entries"] | None
     columns: int
+    rows: Int64[np.ndarray, " rows"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1 if self.rows is None else len(self.rows)
+
+    @property
+    def entries(self) -> int:
+        """Those of its rows; where only some rows are taken, as many as rows of mean length would have."""
+        stored = len(self.indptr) - 1
+        return int(self.indptr[-1] - self.indptr[0]) * len(self) // max(stored, 1)
 
     def __matmul__(self, dense: Float32[Tensor, "columns width"]) -> Float32[Tensor, "rows width"]:
-        """The product, differentiable in ``dense`` only."""
-        product: Tensor = _Product.apply(dense, self)  # type: ignore[no-untyped-call]
-        return product
-
-    def product(self, dense: Float32[Tensor, "columns width"]) -> Float32[Tensor, "rows width"]:
-        """The product without gradients."""
-        if not len(self.indices):
-            return dense.new_zeros(len(self.indptr) - 1, dense.shape[1])
-        size = (len(self.indptr) - 1, self.columns)
-        matrix = torch.sparse_csr_tensor(self.indptr, self.indices, self.values, size, check_invariants=False)
-        return matrix @ dense
-
-    def transposed(self) -> SparseRows:
-        """Columns as rows."""
-        indptr, indices, values = _transpose(
-            self.indptr.numpy(), self.indices.numpy(), self.values.numpy(), self.columns
-        )
-        return SparseRows(
-            torch.from_numpy(indptr), torch.from_numpy(indices), torch.from_numpy(values), len(self.indptr) - 1
-        )
-
-    @classmethod
-    def means(
-        cls,
-        indptr: Int64[np.ndarray, " rows_plus_1"],
-        indices: Int64[np.ndarray, " entries"],
-        weight: Float32[np.ndarray, " entries"] | None,
-        columns: int,
-    ) -> SparseRows:
-        """The matrix whose product is each row's mean, weighted where weights (above 0) are given."""
-        values = _shares(indptr, np.ones(len(indices), np.float32) if weight is None else weight)
-        return cls(torch.from_numpy(indptr), torch.from_numpy(indices), torch.from_numpy(values), columns)
+        """The product, differentiable in ``dense``."""
+        return products(dense, [self])[0]
 
 
-class _Product(torch.autograd.Function):
+def products(
+    dense: Float32[Tensor, "columns width"], matrices: Sequence[RowMeans]
+) -> tuple[Float32[Tensor, "rows width"], ...]:
+    """The products of some matrices with the same rows, whose gradient is added up in one place."""
+    means: tuple[Tensor, ...] = _Products.apply(dense, *matrices)  # type: ignore[no-untyped-call]
+    return means
+
+
+class _Products(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, dense: Tensor, matrix: SparseRows) -> Tensor:
-        ctx.matrix = matrix
-        return matrix.product(dense)
+    def forward(ctx: Any, dense: Tensor, *matrices: RowMeans) -> tuple[Tensor, ...]:
+        ctx.matrices = matrices
+        ctx.set_materialize_grads(False)
+        return tuple(_product(matrix, dense.detach().contiguous()) for matrix in matrices)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
-        if not ctx.needs_input_grad[0]:
-            return None, None
-        return ctx.matrix.transposed().product(gradient.contiguous()), None
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        matrices: tuple[RowMeans, ...] = ctx.matrices
+        given = [(matrix, gradient) for matrix, gradient in zip(matrices, gradients, strict=True) if gradient is not None]
+        if not given or not ctx.needs_input_grad[0]:
+            return (None,) * (1 + len(matrices))
+        spread = given[0][1].new_zeros(matrices[0].columns, given[0][1].shape[1])
+        for matrix, gradient in given:
+            _spread(matrix, gradient.contiguous(), spread)
+        return (spread, *(None for _ in matrices))
 
 
-@numba.njit(cache=True)
-def gather_rows(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Some rows of a CSR matrix: their own indptr and indices."""
-    ends = np.zeros(len(rows) + 1, dtype=np.int64)
-    for at in range(len(rows)):
-        ends[at + 1] = ends[at] + indptr[rows[at] + 1] - indptr[rows[at]]
-    gathered = np.empty(ends[-1], dtype=np.int64)
-    for at in range(len(rows)):
-        start = indptr[rows[at]]
-        for place in range(ends[at], ends[at + 1]):
-            gathered[place] = indices[start + place - ends[at]]
-    return ends, gathered
+def _product(matrix: RowMeans, dense: Tensor) -> Tensor:
+    means = dense.new_empty(len(matrix), dense.shape[1])
+    x, y = dense.numpy(), means.numpy()
+
+    def part(first: int, last: int) -> None:
+        _mean_rows(matrix.indptr, matrix.indices, matrix.weight, matrix.rows, x, y, first, last)
+
+    _shared(part, len(matrix), matrix.entries * dense.shape[1])
+    return means
 
 
-@numba.njit(cache=True)
-def _shares(indptr: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    shares = np.empty(len(weight), dtype=np.float32)
-    for row in range(len(indptr) - 1):
-        total = np.float64(0.0)
+def _spread(matrix: RowMeans, gradient: Tensor, spread: Tensor) -> None:
+    """Add the gradient of a product to that of its dense factor."""
+    x, y = spread.numpy(), gradient.numpy()
+
+    def part(first: int, last: int) -> None:
+        _spread_columns(matrix.indptr, matrix.indices, matrix.weight, matrix.rows, y, x, first, last)
+
+    _shared(part, gradient.shape[1], matrix.entries * gradient.shape[1])
+
+
+def _shared(part: Callable[[int, int], None], length: int, work: int) -> None:
+    """Do ``part(first, last)`` for a range, by as many threads as torch uses where the work is worth it."""
+    threads = torch.get_num_threads() if work >= SHARED_FROM else 1
+    bounds = [length * number // threads for number in range(threads + 1)]
+    others = [_pool(threads).submit(part, *bounds[n : n + 2]) for n in range(1, threads)]
+    part(*bounds[:2])
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="means")
+
+
+@numba.njit(nogil=True, cache=True)
+def _mean_rows(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    weight: np.ndarray | None,
+    rows: np.ndarray | None,
+    dense: np.ndarray,
+    means: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    width = dense.shape[1]
+    for at in range(first, last):
+        row = at
+        if rows is not None:
+            row = rows[at]
+        mean = means[at]
+        mean[:] = 0.0
+        total = np.float32(0.0)
         for place in range(indptr[row], indptr[row + 1]):
-            total += weight[place]
-        for place in range(indptr[row], indptr[row + 1]):
-            shares[place] = weight[place] / total
-    return shares
+            share = np.float32(1.0)
+            if weight is not None:
+                share = weight[place]
+            total += share
+            source = dense[indices[place]]
+            for column in range(width):
+                mean[column] += share * source[column]
+        if total > 0:
+            scale = np.float32(1.0) / total
+            for column in range(width):
+                mean[column] *= scale
 
 
-@numba.njit(cache=True)
-def _transpose(
-    indptr: np.ndarray, indices: np.ndarray, values: np.ndarray, columns: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    ends = np.zeros(columns + 1, dtype=np.int64)
-    for column in indices:
-        ends[column + 1] += 1
-    for column in range(columns):
-        ends[column + 1] += ends[column]
-    free = ends[:-1].copy()
-    rows, moved = np.empty(len(indices), dtype=np.int64), np.empty(len(indices), dtype=np.float32)
-    for row in range(len(indptr) - 1):
-        for place in range(indptr[row], indptr[row + 1]):
-            to = free[indices[place]]
-            free[indices[place]] += 1
-            rows[to], moved[to] = row, values[place]
-    return ends, rows, moved
+@numba.njit(nogil=True, cache=True)
+def _spread_columns(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    weight: np.ndarray | None,
+    rows: np.ndarray | None,
+    gradient: np.ndarray,
+    spread: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    scaled = np.empty(last - first, dtype=np.float32)
+    for at in range(len(gradient)):
+        row = at
+        if rows is not None:
+            row = rows[at]
+        begin, end = indptr[row], indptr[row + 1]
+        if begin == end:
+            continue
+        total = np.float32(end - begin)
+        if weight is not None:
+            total = np.float32(0.0)
+            for place in range(begin, end):
+                total += weight[place]
+        for column in range(first, last):
+            scaled[column - first] = gradient[at, column] / total
+        for place in range(begin, end):
+            share = np.float32(1.0)
+            if weight is not None:
+                share = weight[place]
+            into = spread[indices[place], first:last]
+            for column in range(last - first):
+                into[column] += share * scaled[column]

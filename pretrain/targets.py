@@ -15,17 +15,15 @@ an encoder that always saw an item's queries would not know what to make of an i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from jaxtyping import Int64
 
 from configs.errors import InputError
 from graph.store import Graph, Key, Relation
 from pretrain.sampling import Nodes, Pairs, Positions
-from pretrain.sparse import gather_rows
 
 ENGAGED: Key = ("query", "engaged", "item")
 ENGAGED_BY: Key = ("item", "engaged_by", "query")
@@ -123,8 +121,9 @@ class TargetExclusions:
         if not 0 <= cold_share <= 1:
             raise InputError(f"pretrain.cold_share must be between 0 and 1, found {cold_share}")
         self._cold_share = cold_share
-        self._arrays = {key: (np.asarray(r.indptr), np.asarray(r.indices)) for key, r in relations.items()}
+        self._edges = {key: _edges(relation) for key, relation in relations.items()}
         self._item_item = _item_item(relations)
+        self._by_source = {key: _by_source(*self._edges[key][:2]) for key in self._item_item}
         # (attribute → query, query → attribute, attribute → item), where a query has edges of its own to attributes.
         self._derived: list[tuple[Key, Key, Key]] = []
         for to_query in relations:
@@ -142,45 +141,56 @@ class TargetExclusions:
             items: of the pairs.
             stream: random stream that chooses the cold items.
         """
-        forward = _find(*self._arrays[ENGAGED], items, queries)
-        backward = _find(*self._arrays[ENGAGED_BY], queries, items)
-        excluded: dict[Key, list[Positions]] = {ENGAGED: [forward], ENGAGED_BY: [backward]}
-        targets = _ascending([backward])
+        return {key: np.sort(positions) for key, positions in self.barred(queries, items, stream).items()}
+
+    def barred(self, queries: Nodes, items: Nodes, stream: int) -> dict[Key, Positions]:
+        """The same in no order, and without the time that sorting takes."""
+        of_item, of_query = self._edges[ENGAGED], self._edges[ENGAGED_BY]
+        _bar_edges(of_item, items, queries)
+        _bar_edges(of_query, queries, items)
         for key in self._item_item:
-            left, right = _only_company(
-                *self._arrays[ENGAGED_BY], *self._arrays[ENGAGED], queries, items, _ascending([forward])
-            )
-            excluded[key] = [_find(*self._arrays[key], left, right), _find(*self._arrays[key], right, left)]
+            _bar_company(self._edges[key], self._by_source[key], of_query, of_item, queries, items)
         for to_query, from_query, to_item in self._derived:
-            lone_queries, values = _only_support(
-                *self._arrays[ENGAGED_BY], *self._arrays[to_item], queries, items, targets
+            _bar_lone_support(
+                self._edges[to_query], self._edges[from_query], of_query, self._edges[to_item], queries, items
             )
-            excluded[to_query] = [_find(*self._arrays[to_query], lone_queries, values)]
-            excluded[from_query] = [_find(*self._arrays[from_query], values, lone_queries)]
+        # Only now, since the above asks which edges are targets.
         every = np.unique(items)
         cold = every[np.random.default_rng(stream).random(len(every)) < self._cold_share]
-        rows, sources = _row_members(*self._arrays[ENGAGED], cold)
-        excluded[ENGAGED].append(_find(*self._arrays[ENGAGED], rows, sources))
-        excluded[ENGAGED_BY].append(_find(*self._arrays[ENGAGED_BY], sources, rows))
+        _bar_rows(of_item, of_query, cold)
         for key in self._item_item:
-            rows, sources = _row_members(*self._arrays[key], cold)
-            excluded[key] += [_find(*self._arrays[key], rows, sources), _find(*self._arrays[key], sources, rows)]
-        return {key: _ascending(positions) for key, positions in excluded.items()}
+            _bar_rows(self._edges[key], self._edges[key], cold)
+        return {key: positions for key, edges in self._edges.items() if len(positions := _taken(edges))}
 
 
-def _row_members(indptr: npt.NDArray[np.int64], indices: npt.NDArray[np.int64], rows: Nodes) -> tuple[Nodes, Nodes]:
-    """Some rows' numbers and members, edge by edge."""
-    ends, members = gather_rows(indptr, indices, rows)
-    return np.repeat(rows, np.diff(ends)), members
+Edges = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""A relation with room to bar edges: indptr, indices; which are barred, their positions, and [how many] these are."""
+BySource = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The edges of an item-item relation by their source: where each source's begin, their targets, their positions."""
+
+
+def _edges(relation: Relation) -> Edges:
+    # The pages of memory that is not written to are never claimed, so room for every edge costs nothing.
+    return (
+        np.asarray(relation.indptr),
+        np.asarray(relation.indices),
+        np.zeros(relation.edges, dtype=np.bool_),
+        np.empty(relation.edges, dtype=np.int64),
+        np.zeros(1, dtype=np.int64),
+    )
+
+
+def _taken(edges: Edges) -> Positions:
+    """The barred positions; none is barred afterwards."""
+    _, _, barred, positions, count = edges
+    taken: Positions = positions[: count[0]].copy()
+    barred[taken] = False
+    count[0] = 0
+    return taken
 
 
 def _item_item(relations: Mapping[Key, Relation]) -> list[Key]:
     return [key for key in relations if key[0] == key[2] == "item"]
-
-
-def _ascending(positions: Iterable[Positions]) -> Positions:
-    joined = np.unique(np.concatenate(list(positions)))
-    return joined[joined >= 0]
 
 
 def _thinned(relation: Relation, excluded: Positions) -> Relation:
@@ -211,106 +221,130 @@ def _spare(queries: np.ndarray, items: np.ndarray, order: np.ndarray) -> np.ndar
     return spare[:count]
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _find_one(indptr: np.ndarray, indices: np.ndarray, row: int, source: int) -> int:
     start, stop = indptr[row], indptr[row + 1]
     at = start + np.searchsorted(indices[start:stop], source)
     return at if at < stop and indices[at] == source else -1
 
 
-@numba.njit(cache=True)
-def _find(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray, sources: np.ndarray) -> np.ndarray:
-    """The position of the edge from each source to each row; -1 where there is none."""
-    positions = np.empty(len(rows), dtype=np.int64)
+@numba.njit(nogil=True, cache=True)
+def _bar(edges: Edges, position: int) -> None:
+    _, _, barred, positions, count = edges
+    if position >= 0 and not barred[position]:
+        barred[position] = True
+        positions[count[0]] = position
+        count[0] += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _bar_edges(edges: Edges, rows: np.ndarray, sources: np.ndarray) -> None:
+    """The edge from each source to each row, where there is one."""
     for at in range(len(rows)):
-        positions[at] = _find_one(indptr, indices, rows[at], sources[at])
-    return positions
+        _bar(edges, _find_one(edges[0], edges[1], rows[at], sources[at]))
 
 
-@numba.njit(cache=True)
-def _holds(ascending: np.ndarray, value: int) -> bool:
-    at = np.searchsorted(ascending, value)
-    return bool(at < len(ascending) and ascending[at] == value)
+@numba.njit(nogil=True, cache=True)
+def _bar_rows(edges: Edges, reverse: Edges, rows: np.ndarray) -> None:
+    """Every edge to some rows, and its reverse."""
+    for row in rows:
+        for position in range(edges[0][row], edges[0][row + 1]):
+            _bar(edges, position)
+            _bar(reverse, _find_one(reverse[0], reverse[1], edges[1][position], row))
 
 
-@numba.njit(cache=True)
-def _met_elsewhere(
-    item_indptr: np.ndarray, item_queries: np.ndarray, targets: np.ndarray, item: int, other: int
-) -> bool:
+@numba.njit(nogil=True, cache=True)
+def _bar_company(
+    together: Edges, by_source: BySource, of_query: Edges, of_item: Edges, queries: np.ndarray, items: np.ndarray
+) -> None:
+    """For each pair (q, i) the edges between i and the other items of q that i met nowhere else.
+
+    The target edges are barred in ``of_item`` already.
+    """
+    for at in range(len(queries)):
+        item = items[at]
+        # The items of q, the sources of edges to i and the targets of edges from i all ascend: one walk finds who is in.
+        place, end = together[0][item], together[0][item + 1]
+        back, back_end = by_source[0][item], by_source[0][item + 1]
+        for other in of_query[1][of_query[0][queries[at]] : of_query[0][queries[at] + 1]]:
+            while place < end and together[1][place] < other:
+                place += 1
+            while back < back_end and by_source[1][back] < other:
+                back += 1
+            to_item = place if place < end and together[1][place] == other else -1
+            to_other = by_source[2][back] if back < back_end and by_source[1][back] == other else -1
+            if other != item and (_open(together, to_item) or _open(together, to_other)):
+                if not _met_elsewhere(of_item, item, other):
+                    _bar(together, to_item)
+                    _bar(together, to_other)
+
+
+@numba.njit(nogil=True, cache=True)
+def _by_source(indptr: np.ndarray, indices: np.ndarray) -> BySource:
+    begins = np.zeros(len(indptr), dtype=np.int64)
+    for source in indices:
+        begins[source + 1] += 1
+    begins = np.cumsum(begins)
+    free = begins[:-1].copy()
+    targets, positions = np.empty_like(indices), np.empty(len(indices), dtype=np.int64)
+    for target in range(len(indptr) - 1):
+        for position in range(indptr[target], indptr[target + 1]):
+            place = free[indices[position]]
+            free[indices[position]] += 1
+            targets[place], positions[place] = target, position
+    return begins, targets, positions
+
+
+@numba.njit(nogil=True, cache=True)
+def _open(edges: Edges, position: int) -> bool:
+    return position >= 0 and not edges[2][position]
+
+
+@numba.njit(nogil=True, cache=True)
+def _met_elsewhere(of_item: Edges, item: int, other: int) -> bool:
     """Whether some query engaged both items by edges that are no targets."""
-    left, right = item_indptr[item], item_indptr[other]
-    while left < item_indptr[item + 1] and right < item_indptr[other + 1]:
-        if item_queries[left] < item_queries[right]:
+    indptr, queries, targets = of_item[0], of_item[1], of_item[2]
+    left, right = indptr[item], indptr[other]
+    while left < indptr[item + 1] and right < indptr[other + 1]:
+        if queries[left] < queries[right]:
             left += 1
-        elif item_queries[left] > item_queries[right]:
+        elif queries[left] > queries[right]:
             right += 1
         else:
-            if not _holds(targets, left) and not _holds(targets, right):
+            if not targets[left] and not targets[right]:
                 return True
             left += 1
             right += 1
     return False
 
 
-@numba.njit(cache=True)
-def _only_company(
-    query_indptr: np.ndarray,
-    query_items: np.ndarray,
-    item_indptr: np.ndarray,
-    item_queries: np.ndarray,
-    queries: np.ndarray,
-    items: np.ndarray,
-    targets: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each pair (q, i) the other items j of q that i met nowhere else: i, j.
+@numba.njit(nogil=True, cache=True)
+def _bar_lone_support(
+    to_query: Edges, from_query: Edges, of_query: Edges, of_item: Edges, queries: np.ndarray, items: np.ndarray
+) -> None:
+    """Edges between queries and attribute values that only target items tie together.
 
-    ``targets``: ascending positions of the target edges among the items' queries.
+    No other item of the query has the value. The target edges are barred in ``of_query`` already; ``of_item``: the
+    values of each item.
     """
-    total = 0
-    for at in range(len(queries)):
-        total += query_indptr[queries[at] + 1] - query_indptr[queries[at]]
-    left, right = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.int64)
-    filled = 0
-    for at in range(len(queries)):
-        for position in range(query_indptr[queries[at]], query_indptr[queries[at] + 1]):
-            other = query_items[position]
-            if other != items[at] and not _met_elsewhere(item_indptr, item_queries, targets, items[at], other):
-                left[filled], right[filled] = items[at], other
-                filled += 1
-    return left[:filled], right[:filled]
-
-
-@numba.njit(cache=True)
-def _only_support(
-    query_indptr: np.ndarray,
-    query_items: np.ndarray,
-    item_indptr: np.ndarray,
-    item_values: np.ndarray,
-    queries: np.ndarray,
-    items: np.ndarray,
-    targets: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Queries and attribute values that only target items tie together: no other item of the query has the value.
-
-    ``targets``: ascending positions of the target edges among the queries' items.
-    """
-    total = 0
-    for item in items:
-        total += item_indptr[item + 1] - item_indptr[item]
-    lone_queries, lone_values = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.int64)
-    filled = 0
     for at in range(len(queries)):
         query, item = queries[at], items[at]
-        for place in range(item_indptr[item], item_indptr[item + 1]):
-            supported = False
-            for position in range(query_indptr[query], query_indptr[query + 1]):
-                other = query_items[position]
-                if other == item or _find_one(item_indptr, item_values, other, item_values[place]) < 0:
-                    continue
-                if not _holds(targets, position):
-                    supported = True
-                    break
-            if not supported:
-                lone_queries[filled], lone_values[filled] = query, item_values[place]
-                filled += 1
-    return lone_queries[:filled], lone_values[:filled]
+        for place in range(of_item[0][item], of_item[0][item + 1]):
+            value = of_item[1][place]
+            forward = _find_one(to_query[0], to_query[1], query, value)
+            backward = _find_one(from_query[0], from_query[1], value, query)
+            if (_open(to_query, forward) or _open(from_query, backward)) and not _supported(
+                of_query, of_item, query, item, value
+            ):
+                _bar(to_query, forward)
+                _bar(from_query, backward)
+
+
+@numba.njit(nogil=True, cache=True)
+def _supported(of_query: Edges, of_item: Edges, query: int, item: int, value: int) -> bool:
+    """Whether an edge of the query that is no target leads to another item of this value."""
+    for position in range(of_query[0][query], of_query[0][query + 1]):
+        other = of_query[1][position]
+        if other != item and not of_query[2][position] and _find_one(of_item[0], of_item[1], other, value) >= 0:
+            return True
+    return False

@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from pretrain.encoder import Block
-from pretrain.sparse import SparseRows
+from pretrain.sparse import RowMeans
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class TargetBatch:
         items: node index of each pair's item, then of each pair's negatives.
     """
 
-    features: dict[str, SparseRows]
+    features: dict[str, RowMeans]
     blocks: Sequence[Block]
     query_at: Int64[Tensor, " pairs"]
     item_at: Int64[Tensor, "pairs one_plus_negatives"]

@@ -61,7 +61,7 @@ class DglBatches:
         import dgl
 
         self._sampler = dgl.dataloading.NeighborSampler(list(fan_out)[::-1])
-        self._exclusions = TargetExclusions(graph.relations, cold_share)
+        self._exclusions = TargetExclusions(graph.relations, cold_share).barred
         self._pairs, self._features, self._negatives = pairs, features, list(negatives)
         self._batch_size, self._seed = batch_size, seed
 

@@ -1,4 +1,7 @@
-"""Batches by PyG: its ``LinkLoader`` over the Numba sampler, messages as sparse products."""
+"""Batches by the Numba sampler behind PyG's ``BaseSampler``, messages as means over compressed rows.
+
+PyG's own loader is left out: its ``HeteroData`` and an index of edges cost as much a batch as the sampling.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 from torch import Tensor
-from torch.utils.data import Sampler
-from torch_geometric.data import HeteroData
-from torch_geometric.loader import LinkLoader
 
 from graph.store import Graph, Key
-from graph.views import to_pyg
 from pretrain.backends.batch import TargetBatch, epoch_order
 from pretrain.node_features import NodeFeatures
-from pretrain.sampling import Negatives, NeighbourSampler, Pairs
-from pretrain.sparse import SparseRows
-from pretrain.targets import ENGAGED, TargetExclusions
+from pretrain.sampling import Negatives, NeighbourSampler, Pairs, Sample
+from pretrain.sparse import RowMeans
+from pretrain.targets import TargetExclusions
 
 
 class SparseBlock:
@@ -29,7 +28,7 @@ class SparseBlock:
         means: relation → matrix [targets, sources].
     """
 
-    def __init__(self, target_counts: dict[str, int], means: dict[Key, SparseRows]) -> None:
+    def __init__(self, target_counts: dict[str, int], means: dict[Key, RowMeans]) -> None:
         self.target_counts = target_counts
         self.means = means
 
@@ -52,75 +51,55 @@ class PygBatches:
         cold_share: float,
         seed: int,
     ) -> None:
-        self._features = features
-        self._layers = len(fan_out)
+        self._pairs, self._features = pairs, features
+        self._batch_size, self._seed = batch_size, seed
         exclusions = TargetExclusions(graph.relations, cold_share)
-        self._sampler = NeighbourSampler(graph.node_counts, graph.relations, fan_out, seed, exclusions, negatives)
-        self._order = _Order(len(pairs), seed)
-        ends = torch.from_numpy(np.stack([pairs.queries, pairs.items]))
-        self._loader = LinkLoader(
-            to_pyg(graph), self._sampler, (ENGAGED, ends), batch_size=batch_size, sampler=self._order
+        self._sampler = NeighbourSampler(
+            graph.node_counts, graph.relations, fan_out, seed, exclusions.barred, negatives
         )
 
     def __len__(self) -> int:
-        return len(self._loader)
+        return -(-len(self._pairs) // self._batch_size)
 
     def epoch(self, number: int) -> Iterator[TargetBatch]:
         """The batches of one epoch."""
-        self._sampler.epoch = self._order.epoch = number
-        for data in self._loader:
-            yield self._batch(data)
+        self._sampler.epoch = number
+        order = epoch_order(len(self._pairs), self._seed, number)
+        for first in range(0, len(order), self._batch_size):
+            yield self._batch(self._pairs.take(order[first : first + self._batch_size]))
 
-    def _batch(self, data: HeteroData) -> TargetBatch:
-        target = data[ENGAGED]
-        pairs = int(target.edge_label.sum())
-        query_at, item_at = target.edge_label_index
-        item_at = item_at.view(-1, pairs).T
-        nodes = {kind: data[kind].n_id.numpy() for kind in data.node_types}
+    def _batch(self, pairs: Pairs) -> TargetBatch:
+        sampled = self._sampler.sample_pairs(pairs)
+        nodes = {kind: np.concatenate(hops) for kind, hops in sampled.sample.nodes.items()}
         return TargetBatch(
             features={kind: self._features[kind].take(indices) for kind, indices in nodes.items() if len(indices)},
-            blocks=sparse_blocks(data, self._layers),
-            query_at=query_at[:pairs],
-            item_at=item_at,
-            queries=nodes["query"][query_at[:pairs].numpy()],
-            items=nodes["item"][item_at.numpy()],
+            blocks=sparse_blocks(sampled.sample),
+            query_at=torch.from_numpy(sampled.query_at),
+            item_at=torch.from_numpy(sampled.item_at),
+            queries=pairs.queries,
+            items=sampled.items,
         )
 
 
-class _Order(Sampler[int]):
-    """The epoch's order as a torch sampler."""
+def sparse_blocks(sample: Sample) -> list[SparseBlock]:
+    """What each layer needs of a sample: the first layer all hops, the last layer the seeds' own hop.
 
-    def __init__(self, pairs: int, seed: int) -> None:
-        self.epoch = 0
-        self._pairs, self._seed = pairs, seed
-
-    def __len__(self) -> int:
-        return self._pairs
-
-    def __iter__(self) -> Iterator[int]:
-        order: Iterator[int] = iter(epoch_order(self._pairs, self._seed, self.epoch).tolist())
-        return order
-
-
-def sparse_blocks(data: HeteroData, layers: int) -> list[SparseBlock]:
-    """Trim a sampled batch to what each layer needs: the first layer all hops, the last layer the seeds' own hop.
-
-    Nodes and edges of a batch lie in the order of their hops, and edges in the order of their targets.
+    Edges lie in the order of their targets, so the matrix of a later layer is the beginning of the first one's.
     """
+    joined = {}
+    for key, hops in sample.edges.items():
+        offsets = np.cumsum([0, *(len(hop.sources) for hop in hops)])
+        ends = [hop.indptr[1:] + offset for hop, offset in zip(hops, offsets, strict=False)]
+        indptr = np.concatenate([offsets[:1], *ends])
+        sources, weight = (np.concatenate([getattr(hop, of) for hop in hops]) for of in ("sources", "weight"))
+        joined[key] = (indptr, sources, weight)
+    sizes = {kind: np.cumsum([len(hop) for hop in hops]).tolist() for kind, hops in sample.nodes.items()}
     blocks = []
-    for layer in range(layers):
-        hops = layers - layer
-        nodes = {kind: sum(data[kind].num_sampled_nodes[:hops]) for kind in data.node_types}
-        means = {}
-        for key in data.edge_types:
-            edges = sum(data[key].num_sampled_edges[:hops])
-            row, col = data[key].edge_index[:, :edges].numpy()
-            sources = sum(data[key[0]].num_sampled_nodes[: hops + 1])
-            weight = data[key].edge_weight[:edges].numpy()
-            means[key] = SparseRows.means(_row_ends(col, nodes[key[2]]), np.ascontiguousarray(row), weight, sources)
-        blocks.append(SparseBlock(nodes, means))
+    for hops in range(next(len(hops) for hops in sample.edges.values()), 0, -1):
+        targets = {kind: ends[hops - 1] for kind, ends in sizes.items()}
+        means = {
+            key: RowMeans(indptr[: targets[key[2]] + 1], sources, weight, sizes[key[0]][hops])
+            for key, (indptr, sources, weight) in joined.items()
+        }
+        blocks.append(SparseBlock(targets, means))
     return blocks
-
-
-def _row_ends(col: Int64[np.ndarray, " edges"], targets: int) -> Int64[np.ndarray, " targets_plus_1"]:
-    return np.concatenate([[0], np.cumsum(np.bincount(col, minlength=targets))]).astype(np.int64)

@@ -17,7 +17,7 @@ from pretrain.backends import batches
 from pretrain.encoder import GraphEncoder
 from pretrain.inference import embed
 from pretrain.node_features import NodeFeatures
-from pretrain.sparse import SparseRows
+from pretrain.sparse import RowMeans
 from pretrain.targets import TargetExclusions, engaged_pairs, without
 
 BUCKETS = 50
@@ -47,8 +47,8 @@ def naive(encoder: GraphEncoder, graph: Graph, features: dict[str, NodeFeatures]
         rows = []
         for node in range(count):
             bags = []
-            for indptr, indices in features[kind]._bags:
-                members = indices[indptr[node] : indptr[node + 1]]
+            for row in (2 * node, 2 * node + 1):
+                members = features[kind].indices[slice(*features[kind].indptr[row : row + 2])]
                 bags.append(sum((table[m] for m in members), torch.zeros(6).double()) / max(len(members), 1))
             own = parameters[f"nodes.project.{kind}.weight"] @ torch.cat(bags)
             rows.append(torch.relu(own + parameters[f"nodes.project.{kind}.bias"]))
@@ -145,14 +145,14 @@ def test_dgl_missing_is_said_plainly(shop: Graph, monkeypatch: pytest.MonkeyPatc
         batches(Backend.dgl, shop, engaged_pairs(shop), random_features(shop), [], [2], 8, 0.0, 0)
 
 
-def test_sparse_rows_against_dense() -> None:
+def test_row_means_against_dense() -> None:
     random = np.random.default_rng(0)
     for rows, columns, entries in [(5, 7, 12), (1, 1, 1), (4, 3, 0), (3, 9, 30)]:
         indptr = np.sort(random.integers(0, entries + 1, rows + 1))
         indptr[0], indptr[-1] = 0, entries
         indices = random.integers(0, columns, entries)
         weight = random.uniform(0.1, 1.0, entries).astype(np.float32)
-        matrix = SparseRows.means(indptr, indices, weight, columns)
+        matrix = RowMeans(indptr, indices, weight, columns)
         dense = torch.zeros(rows, columns)
         for row in range(rows):
             part = slice(indptr[row], indptr[row + 1])
@@ -167,5 +167,5 @@ def test_sparse_rows_against_dense() -> None:
 
 
 def test_an_empty_relation_sends_nothing() -> None:
-    empty = SparseRows.means(np.zeros(4, np.int64), np.zeros(0, np.int64), None, 2)
+    empty = RowMeans(np.zeros(4, np.int64), np.zeros(0, np.int64), None, 2)
     assert (empty @ torch.ones(2, 5)).tolist() == [[0.0] * 5] * 3

@@ -15,7 +15,7 @@ from graph.store import Graph, Key, Relation, write_graph
 from pretrain.backends import batches
 from pretrain.backends.batch import TargetBatch
 from pretrain.node_features import NodeFeatures
-from pretrain.sampling import Pairs
+from pretrain.sampling import Pairs, Sample
 from pretrain.targets import (
     ENGAGED,
     ENGAGED_BY,
@@ -111,14 +111,15 @@ def test_no_target_edge_carries_a_message(shop: Graph, backend: Backend, monkeyp
 
         make = pyg.sparse_blocks
 
-        def remember(data: object, layers: int) -> object:
-            held: dict[Key, set[tuple[int, int]]] = {}
-            for key in data.edge_types:  # type: ignore[attr-defined]
-                row, col = data[key].edge_index  # type: ignore[index]
-                source, target = data[key[0]].n_id[row], data[key[2]].n_id[col]  # type: ignore[index]
-                held[key] = set(zip(source.tolist(), target.tolist(), strict=True))
+        def remember(sample: Sample) -> object:
+            held: dict[Key, set[tuple[int, int]]] = {key: set() for key in sample.edges}
+            for key, hops in sample.edges.items():
+                sources = np.concatenate(sample.nodes[key[0]])
+                for hop, targets in zip(hops, sample.nodes[key[2]], strict=False):
+                    of = np.repeat(targets, np.diff(hop.indptr))
+                    held[key] |= set(zip(sources[hop.sources].tolist(), of.tolist(), strict=True))
             sampled.append(held)
-            return make(data, layers)  # type: ignore[arg-type]
+            return make(sample)
 
         monkeypatch.setattr(pyg, "sparse_blocks", remember)
     made = batches(backend, shop, pairs, features, [], [-1, -1], 24, 0.0, seed=0)

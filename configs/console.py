@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
+SECONDS_APART = 5.0
+"""Between two lines of progress where the output is not a terminal."""
 console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 110)
 
 
@@ -32,8 +44,32 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     console.print(grid, markup=False)
 
 
+class _Lines(Progress):
+    """Progress where the output is no terminal: a line every few seconds, so that a file shows how far things are."""
+
+    said = time.monotonic()
+    """When the last line was said, by whichever bar: many short ones in a row speak too."""
+
+    def update(self, task_id: TaskID, **fields: Any) -> None:
+        super().update(task_id, **fields)
+        self._speak(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        self._speak(task_id)
+
+    def _speak(self, task_id: TaskID) -> None:
+        if time.monotonic() - _Lines.said >= SECONDS_APART:
+            _Lines.said = time.monotonic()
+            task = next(task for task in self.tasks if task.id == task_id)
+            note = f", {task.fields['note']}" if task.fields["note"] else ""
+            say(f"{task.description}: {task.completed:,.0f} of {task.total or 0:,.0f}{note}")
+
+
 def progress() -> Progress:
-    """A progress bar; where the output is not a terminal nothing is drawn, so that logs stay readable."""
+    """A progress bar; a line every few seconds where the output is not a terminal."""
+    if not sys.stdout.isatty():
+        return _Lines(console=console, disable=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -43,5 +79,4 @@ def progress() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
         transient=True,
-        disable=not sys.stdout.isatty(),
     )

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,8 +59,9 @@ class NodeEncoder(nn.Module):
                 then a row of its values.
         """
         means = products(self.table.weight, list(features.values()))
+        width = 2 * self.table.embedding_dim
         return {
-            kind: F.relu(self.project[kind](rows.view(-1, self.project[kind].in_features)))
+            kind: F.relu(self.project[kind](rows.view(-1, width)), inplace=True)
             for kind, rows in zip(features, means, strict=True)
         }
 
@@ -96,7 +96,7 @@ class SageLayer(nn.Module):
                     message = block.aggregate(key, transform(rows))
                 else:
                     message = transform(block.aggregate(key, rows))
-                vectors[key[2]] = vectors[key[2]] + message
+                vectors[key[2]] += message
         return vectors
 
 
@@ -148,6 +148,6 @@ class GraphEncoder(nn.Module):
         """One layer with what follows it: ReLU, or after the last one the division by the length."""
         vectors: Vectors = self.layers[number](block, sources, targets)
         if number < len(self.layers) - 1:
-            return {kind: F.relu(rows) for kind, rows in vectors.items()}
+            return {kind: F.relu(rows, inplace=True) for kind, rows in vectors.items()}
         unit: Vectors = {kind: F.normalize(rows, dim=1) for kind, rows in vectors.items()}
         return unit

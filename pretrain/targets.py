@@ -263,7 +263,7 @@ def _bar_company(
     """
     for at in range(len(queries)):
         item = items[at]
-        # The items of q, the sources of edges to i and the targets of edges from i all ascend: one walk finds who is in.
+        # The items of q, the sources of edges to i and the targets of edges from i ascend: one walk finds all.
         place, end = together[0][item], together[0][item + 1]
         back, back_end = by_source[0][item], by_source[0][item + 1]
         for other in of_query[1][of_query[0][queries[at]] : of_query[0][queries[at] + 1]]:
@@ -273,10 +273,10 @@ def _bar_company(
                 back += 1
             to_item = place if place < end and together[1][place] == other else -1
             to_other = by_source[2][back] if back < back_end and by_source[1][back] == other else -1
-            if other != item and (_open(together, to_item) or _open(together, to_other)):
-                if not _met_elsewhere(of_item, item, other):
-                    _bar(together, to_item)
-                    _bar(together, to_other)
+            unbarred = _open(together, to_item) or _open(together, to_other)
+            if other != item and unbarred and not _met_elsewhere(of_item, item, other):
+                _bar(together, to_item)
+                _bar(together, to_other)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,12 +19,30 @@ from configs.console import progress
 from configs.errors import InputError
 from configs.schema import GraphObjective, PretrainConfig
 from configs.stages import replacing, write_json
-from pretrain.backends.batch import Batches, TargetBatch
+from pretrain.backends.batch import Batches, TargetBatch, ahead
 from pretrain.encoder import GraphEncoder
 from pretrain.negatives import KnownPairs, SameCategoryNegatives
 from pretrain.objective import graphsage_loss, softmax_loss
 
 LAST, BEST, HISTORY = "last.pt", "best.safetensors", "history.json"
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """A batch with what its pairs are compared by.
+
+    Args:
+        batch: of a backend.
+        known: where the query is known to engage the item of another pair; without columns for an objective that does
+            not compare pairs.
+        no_negative: where the query is known to engage one of its own negatives.
+        log_q: of the items of ``batch``.
+    """
+
+    batch: TargetBatch
+    known: Bool[Tensor, "pairs pairs_or_none"]
+    no_negative: Bool[Tensor, "pairs negatives"]
+    log_q: Float32[Tensor, "pairs one_plus_negatives"]
 
 
 @dataclass(frozen=True)
@@ -49,20 +67,38 @@ class Learning:
         counts = np.maximum(np.bincount(known.items, minlength=items), 1)
         return cls(config, known, torch.from_numpy(np.log(counts / len(known.items)).astype(np.float32)), hard)
 
-    def loss(self, encoder: GraphEncoder, batch: TargetBatch) -> Float32[Tensor, ""]:
+    def comparisons(self, batches: Iterator[TargetBatch]) -> Iterator[Comparisons]:
+        """Look up what the training pairs say of each batch."""
+        for batch in batches:
+            positives = batch.items[:, 0]
+            compared = positives[:0] if self.config.objective is GraphObjective.graphsage else positives
+            yield Comparisons(
+                batch,
+                known=torch.from_numpy(self.known.mask(batch.queries, compared)),
+                no_negative=torch.from_numpy(self.known.own_mask(batch.queries, batch.items[:, 1:])),
+                log_q=self.log_q[torch.from_numpy(batch.items)],
+            )
+
+    def loss(self, encoder: GraphEncoder, compared: Comparisons) -> Float32[Tensor, ""]:
         """Encode a batch and compare its pairs."""
+        batch, log_q = compared.batch, compared.log_q
         vectors = encoder(batch.features, batch.blocks)
         # Not by indexing: on several threads the gradient of that is added up in whatever order the threads come.
         queries = F.embedding(batch.query_at, vectors["query"])
         items = F.embedding(batch.item_at, vectors["item"])
         positives, negatives = items[:, 0], items[:, 1:]
-        no_negative = torch.from_numpy(self.known.own_mask(batch.queries, batch.items[:, 1:]))
+        temperature = self.config.temperature
         if self.config.objective is GraphObjective.graphsage:
-            return graphsage_loss(queries, positives, negatives, no_negative, self.config.temperature)
-        log_q = self.log_q[torch.from_numpy(batch.items)]
-        known = torch.from_numpy(self.known.mask(batch.queries, batch.items[:, 0]))
+            return graphsage_loss(queries, positives, negatives, compared.no_negative, temperature)
         return softmax_loss(
-            queries, positives, log_q[:, 0], known, negatives, log_q[:, 1:], no_negative, self.config.temperature
+            queries,
+            positives,
+            log_q[:, 0],
+            compared.known,
+            negatives,
+            log_q[:, 1:],
+            compared.no_negative,
+            temperature,
         )
 
 
@@ -141,12 +177,13 @@ def _epoch(
     encoder: GraphEncoder, batches: Batches, learning: Learning, optimiser: torch.optim.Optimizer, state: Progress
 ) -> float:
     """One pass over the pairs; returns the mean loss of a pair."""
-    total, pairs = 0.0, 0
-    best = f"best MRR {state.best:.4f}" if state.history else ""
+    total, pairs, start = 0.0, 0, time.perf_counter()
+    best = f", best MRR {state.best:.4f}" if state.history else ""
     with progress() as bar:
-        task = bar.add_task(f"psi, epoch {state.epoch + 1}", total=len(batches), note=best)
-        for batch in batches.epoch(state.epoch):
-            loss = learning.loss(encoder, batch)
+        title = f"psi, epoch {state.epoch + 1} of at most {learning.config.max_epochs}"
+        task = bar.add_task(title, total=len(batches), note="")
+        for compared in ahead(learning.comparisons(batches.epoch(state.epoch))):
+            loss = learning.loss(encoder, compared)
             value = loss.item()
             if not np.isfinite(value):
                 raise InputError(
@@ -157,8 +194,9 @@ def _epoch(
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            total, pairs = total + value * len(batch.queries), pairs + len(batch.queries)
-            bar.update(task, advance=1)
+            count = len(compared.batch.queries)
+            total, pairs = total + value * count, pairs + count
+            bar.update(task, advance=1, note=f"{pairs / (time.perf_counter() - start):,.0f} pairs/s{best}")
     return total / pairs
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import cache
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -12,6 +15,10 @@ from torch import Tensor
 
 from pretrain.encoder import Block
 from pretrain.sparse import RowMeans
+
+AHEAD = 2
+"""Batches made while one is learnt: enough to hide that some take longer than others."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -49,3 +56,17 @@ class Batches(Protocol):
 def epoch_order(pairs: int, seed: int, epoch: int) -> Int64[np.ndarray, " pairs"]:
     """The order of the pairs in an epoch."""
     return np.random.default_rng([seed, epoch]).permutation(pairs)
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items in the same order, made by another thread while the last ones are in use; none may be None."""
+    coming = deque(_maker().submit(next, items, None) for _ in range(AHEAD))
+    while (item := coming.popleft().result()) is not None:
+        coming.append(_maker().submit(next, items, None))
+        yield item
+
+
+@cache
+def _maker() -> ThreadPoolExecutor:
+    # One thread for the whole process: DGL adds the number of a thread, by first use, to the seeds of its draws.
+    return ThreadPoolExecutor(1, thread_name_prefix="batches")

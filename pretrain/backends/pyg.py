@@ -95,10 +95,10 @@ def sparse_blocks(sample: Sample) -> list[SparseBlock]:
         joined[key] = (indptr, sources, weight)
     sizes = {kind: np.cumsum([len(hop) for hop in hops]).tolist() for kind, hops in sample.nodes.items()}
     blocks = []
-    for hops in range(next(len(hops) for hops in sample.edges.values()), 0, -1):
-        targets = {kind: ends[hops - 1] for kind, ends in sizes.items()}
+    for hop in reversed(range(min(len(hops) for hops in sample.edges.values()))):
+        targets = {kind: ends[hop] for kind, ends in sizes.items()}
         means = {
-            key: RowMeans(indptr[: targets[key[2]] + 1], sources, weight, sizes[key[0]][hops])
+            key: RowMeans(indptr[: targets[key[2]] + 1], sources, weight, sizes[key[0]][hop + 1])
             for key, (indptr, sources, weight) in joined.items()
         }
         blocks.append(SparseBlock(targets, means))

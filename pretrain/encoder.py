@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,8 +29,18 @@ class Block(Protocol):
         """Targets of each type."""
         ...
 
-    def aggregate(self, relation: Key, sources: Float32[Tensor, "sources width"]) -> Float32[Tensor, "targets width"]:
-        r"""Weighted mean of the neighbours, :math:`\sum_u w_{uv} h_u / \sum_u w_{uv}`; 0 where there are none."""
+    def aggregate(
+        self, relations: Sequence[Key], sources: Float32[Tensor, "sources width"]
+    ) -> Sequence[Float32[Tensor, "targets width"]]:
+        r"""Weighted means of the neighbours, :math:`\sum_u w_{uv} h_u / \sum_u w_{uv}`; 0 where there are none.
+
+        Args:
+            relations: whose sources are of the same type.
+            sources: vectors of that type.
+
+        Returns:
+            One matrix per relation.
+        """
         ...
 
 
@@ -50,6 +60,11 @@ class NodeEncoder(nn.Module):
         # and applied in less time than the touched rows could be sorted in.
         self.table = nn.Embedding(buckets, embedding)
         self.project = nn.ModuleDict({kind: nn.Linear(2 * embedding, hidden) for kind in kinds})
+
+    def reduce(self, buckets: Int64[Tensor, " buckets"]) -> None:
+        """Leave these rows of the table only."""
+        rows = self.table.weight.detach()[buckets]
+        self.table = nn.Embedding(len(buckets), self.table.embedding_dim, _weight=rows)
 
     def forward(self, features: Mapping[str, RowMeans]) -> Vectors:
         """One vector per node.
@@ -89,14 +104,15 @@ class SageLayer(nn.Module):
     def forward(self, block: Block, sources: Vectors, targets: Vectors) -> Vectors:
         """The targets' new vectors from their own and the sources'; types without targets are left out."""
         vectors = {kind: self.own[kind](own) for kind, own in targets.items() if len(own)}
-        for key in self.relations:
-            if key[2] in vectors and key[0] in sources:
-                transform, rows = self.neighbours["__".join(key)], sources[key[0]]
-                if len(rows) < len(targets[key[2]]):
-                    message = block.aggregate(key, transform(rows))
-                else:
-                    message = transform(block.aggregate(key, rows))
-                vectors[key[2]] += message
+        for kind, rows in sources.items():
+            outgoing = [key for key in self.relations if key[0] == kind and key[2] in vectors]
+            after = [key for key in outgoing if len(targets[key[2]]) <= len(rows)]
+            for key, means in zip(after, block.aggregate(after, rows), strict=True):
+                vectors[key[2]] += self.neighbours["__".join(key)](means)
+            for key in outgoing:
+                if key not in after:
+                    (means,) = block.aggregate([key], self.neighbours["__".join(key)](rows))
+                    vectors[key[2]] += means
         return vectors
 
 

@@ -43,6 +43,9 @@ class NodeFeatures:
         text: n-grams [nodes, slots], 1 + row; 0 is padding.
         values: attribute values [nodes, slots], 1 + row; 0 is padding. Either may have no slots.
         buckets: rows of the embedding table.
+
+    Attributes:
+        buckets: the hash bucket that each row of the table stands for, ascending.
     """
 
     def __init__(self, text: Buckets, values: Buckets, buckets: int) -> None:
@@ -52,7 +55,7 @@ class NodeFeatures:
         self.indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         slots = np.hstack([text, values])
         self.indices = (slots[np.hstack(used)] - 1).astype(np.int32)
-        self.buckets = buckets
+        self.buckets = np.arange(buckets)
 
     def __len__(self) -> int:
         return (len(self.indptr) - 1) // 2
@@ -65,14 +68,19 @@ class NodeFeatures:
     def take(self, nodes: Int64[np.ndarray, " nodes"]) -> RowMeans:
         """The matrix of means for some nodes: for each a row of its text, then a row of its values."""
         rows = (2 * nodes[:, None] + np.arange(2)).ravel()
-        return RowMeans(self.indptr, self.indices, None, self.buckets, rows)
+        return RowMeans(self.indptr, self.indices, None, len(self.buckets), rows)
+
+    def renumber(self, buckets: Int64[np.ndarray, " used"]) -> None:
+        """Leave these buckets only, among them all that a node has, in the table."""
+        self.indices = np.searchsorted(self.buckets[buckets], self.indices).astype(np.int32)
+        self.buckets = self.buckets[buckets]
 
 
 def node_features(graph: Graph, log: SearchLog, data: DataConfig, config: PretrainConfig) -> dict[str, NodeFeatures]:
     """The features of every node type.
 
     Items: every column of the items table, or those that ``data.features`` names. Queries: the query's text, and the
-    columns of the queries table. Attribute nodes: the value itself.
+    columns of the queries table. Attribute nodes: the value itself. The buckets that no node has are left out.
     """
     kinds = {f.column: f.kind for f in data.features if f.side is Side.item} if data.features else None
     buckets = config.text_buckets
@@ -88,6 +96,10 @@ def node_features(graph: Graph, log: SearchLog, data: DataConfig, config: Pretra
             parts.append(_of_table(attributes.take(rows), None, buckets, _with_edges(graph, "query")))
         texts, values = zip(*parts, strict=True)
         features_of[kind] = NodeFeatures(np.hstack(texts), np.hstack(values), buckets)
+    # Most buckets of a small log are empty, and every row of the table costs time in every step.
+    used = np.unique(np.concatenate([features.indices for features in features_of.values()])).astype(np.int64)
+    for features in features_of.values():
+        features.renumber(used)
     bare = [kind for kind, features in features_of.items() if features.empty]
     if bare:
         say(f"psi: nodes without features of their own, known by their neighbours only: {', '.join(sorted(bare))}")

@@ -23,6 +23,7 @@ from graph.engines import workbench
 from graph.logs.log import SearchLog
 from graph.store import Graph
 from pretrain.backends import batches
+from pretrain.backends.batch import Batches
 from pretrain.baselines import matrix_factorisation_scores, popularity_scores, random_scores
 from pretrain.embeddings import EmbeddingTable
 from pretrain.encoder import GraphEncoder
@@ -105,11 +106,16 @@ def train_psi(
     config = KEYS.view(config)
     visible = without_engagement_of(graph, hidden) if len(hidden) else graph
     features = node_features(visible, log, config.data, config.pretrain)
-    encoder = _encoder(visible, config)
+    encoder = initial_encoder(visible, features, config)
     torch.set_num_threads(config.pretrain.threads)
     if stage.finished:
         say(f"psi: finished before, {folder}")
-        encoder.load_state_dict(read_parameters(folder / "checkpoints" / BEST))
+        parameters = read_parameters(folder / "checkpoints" / BEST)
+        weight = parameters["nodes.table.weight"]
+        if len(weight) > len(encoder.nodes.table.weight):
+            # Trained before the empty buckets were left out.
+            parameters["nodes.table.weight"] = weight[torch.from_numpy(features["item"].buckets)]
+        encoder.load_state_dict(parameters)
         table = EmbeddingTable.load(folder / "psi")
     else:
         if stage.start():
@@ -180,12 +186,12 @@ def psi_stage(folder: Path, graph: str, log: str, config: Config, hidden: Items 
     return Stage(folder, settings, {"graph": graph, "log": log}, overwrite=config.overwrite)
 
 
-def _encoder(graph: Graph, config: Config) -> GraphEncoder:
-    """The encoder with its initial parameters, which the seed determines."""
+def initial_encoder(graph: Graph, features: dict[str, NodeFeatures], config: Config) -> GraphEncoder:
+    """The encoder with its initial parameters, which the seed determines; its table has the features' buckets only."""
     wanted = config.pretrain
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return GraphEncoder(
+        encoder = GraphEncoder(
             sorted(graph.node_counts),
             sorted(graph.relations),
             wanted.text_buckets,
@@ -194,31 +200,32 @@ def _encoder(graph: Graph, config: Config) -> GraphEncoder:
             wanted.dimension,
             len(wanted.fan_out),
         )
+    encoder.nodes.reduce(torch.from_numpy(features["item"].buckets))
+    return encoder
 
 
-def _learn(
-    graph: Graph, features: dict[str, NodeFeatures], encoder: GraphEncoder, config: Config, folder: Path
-) -> None:
-    """Fit the encoder; write ``metrics.json`` with the baselines on the same held-out pairs."""
+@dataclass(frozen=True)
+class Lesson:
+    """What ψ learns by: the graph less the held-out edges, its batches, the objective, the judge."""
+
+    messages: Graph
+    batches: Batches
+    learning: Learning
+    held: Held
+
+
+def lesson(graph: Graph, features: dict[str, NodeFeatures], config: Config) -> Lesson:
+    """Split the engaged pairs and make what training needs of them.
+
+    Raises:
+        InputError: if there are too few pairs, or a setting fits no training.
+    """
     wanted, seed, counts = config.pretrain, config.seed, graph.node_counts
     pairs = engaged_pairs(graph)
     training, held_out = split_pairs(pairs, wanted.validation_share, seed)
     messages = without(graph, TargetExclusions(graph.relations)(held_out.queries, held_out.items))
-    holdout = Held(training, held_out, KnownPairs.of(pairs, counts["query"]), candidates_of(pairs, seed))
-    say(
-        f"psi: {len(training):,} query-item edges to learn, {len(held_out):,} held out, "
-        f"ranked among {len(holdout.candidates):,} items"
-    )
-
-    emptied = int((~np.isin(held_out.items, training.items)).sum())
-    if emptied:
-        warn(
-            f"few items are engaged by more than one query: {emptied} of the {len(held_out)} held-out edges are their "
-            "item's only one, so early stopping is unsure and the table below flatters what knows items by features"
-        )
+    held = Held(training, held_out, KnownPairs.of(pairs, counts["query"]), candidates_of(pairs, seed))
     hard = SameCategoryNegatives(messages, training, wanted.hard_negatives)
-    if wanted.hard_negatives and hard.attribute is None:
-        say("psi: items have no attribute in the graph, so there are no same-category negatives")
     negatives: list[Negatives] = [hard]
     if wanted.objective is GraphObjective.graphsage:
         negatives.append(PopularNegatives(training, counts["item"], wanted.negatives))
@@ -234,14 +241,36 @@ def _learn(
         seed,
     )
     learning = Learning.of(wanted, KnownPairs.of(training, counts["query"]), counts["item"], hard)
+    return Lesson(messages, loader, learning, held)
+
+
+def _learn(
+    graph: Graph, features: dict[str, NodeFeatures], encoder: GraphEncoder, config: Config, folder: Path
+) -> None:
+    """Fit the encoder; write ``metrics.json`` with the baselines on the same held-out pairs."""
+    taught = lesson(graph, features, config)
+    held, hard = taught.held, taught.learning.hard
+    say(
+        f"psi: {len(held.training):,} query-item edges to learn, {len(held.held_out):,} held out, "
+        f"ranked among {len(held.candidates):,} items"
+    )
+    emptied = int((~np.isin(held.held_out.items, held.training.items)).sum())
+    if emptied:
+        warn(
+            f"few items are engaged by more than one query: {emptied} of the {len(held.held_out)} held-out edges are "
+            "their item's only one, so early stopping is unsure and the table below flatters what knows items by "
+            "features"
+        )
+    if config.pretrain.hard_negatives and hard.attribute is None:
+        say("psi: items have no attribute in the graph, so there are no same-category negatives")
 
     def scores() -> Scores:
-        vectors = embed(encoder, messages, features)
+        vectors = embed(encoder, taught.messages, features)
         queries, items = vectors["query"].numpy(), vectors["item"].numpy()
         return lambda of, among: queries[of] @ items[among].T
 
-    history = fit(encoder, loader, learning, lambda _: holdout.mrr(scores()), folder / "checkpoints")
-    _report(holdout, scores(), counts, config, history, folder)
+    history = fit(encoder, taught.batches, taught.learning, lambda _: held.mrr(scores()), folder / "checkpoints")
+    _report(held, scores(), graph.node_counts, config, history, folder)
 
 
 def _report(

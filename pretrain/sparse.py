@@ -60,6 +60,8 @@ def products(
     dense: Float32[Tensor, "columns width"], matrices: Sequence[RowMeans]
 ) -> tuple[Float32[Tensor, "rows width"], ...]:
     """The products of some matrices with the same rows, whose gradient is added up in one place."""
+    if not matrices:
+        return ()
     means: tuple[Tensor, ...] = _Products.apply(dense, *matrices)  # type: ignore[no-untyped-call]
     return means
 

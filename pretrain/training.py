@@ -138,7 +138,7 @@ def fit(
         InputError: if the loss is no longer finite, or the checkpoint cannot be read.
     """
     config = learning.config
-    optimiser = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate, fused=True)
+    optimiser = optimiser_of(encoder, config)
     state = _resume(folder, encoder, optimiser)
     while state.epoch < config.max_epochs and state.stale < config.patience:
         start = time.perf_counter()
@@ -158,6 +158,11 @@ def fit(
         _save(folder, encoder, optimiser, state)
     encoder.load_state_dict(read_parameters(folder / BEST))
     return state.history
+
+
+def optimiser_of(encoder: GraphEncoder, config: PretrainConfig) -> torch.optim.Optimizer:
+    """Adam, all its parameters in one pass."""
+    return torch.optim.Adam(encoder.parameters(), lr=config.learning_rate, fused=True)
 
 
 def read_parameters(path: Path) -> dict[str, Tensor]:
@@ -183,21 +188,26 @@ def _epoch(
         title = f"psi, epoch {state.epoch + 1} of at most {learning.config.max_epochs}"
         task = bar.add_task(title, total=len(batches), note="")
         for compared in ahead(learning.comparisons(batches.epoch(state.epoch))):
-            loss = learning.loss(encoder, compared)
-            value = loss.item()
+            value = step(encoder, learning, optimiser, compared)
             if not np.isfinite(value):
                 raise InputError(
                     f"the loss of psi is {value} in epoch {state.epoch + 1}: lower pretrain.learning_rate "
                     f"(now {learning.config.learning_rate}) "
                     f"or raise pretrain.temperature (now {learning.config.temperature})"
                 )
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
             count = len(compared.batch.queries)
             total, pairs = total + value * count, pairs + count
             bar.update(task, advance=1, note=f"{pairs / (time.perf_counter() - start):,.0f} pairs/s{best}")
     return total / pairs
+
+
+def step(encoder: GraphEncoder, learning: Learning, optimiser: torch.optim.Optimizer, compared: Comparisons) -> float:
+    """One step along the gradient of a batch's loss; returns the loss before it."""
+    loss = learning.loss(encoder, compared)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return float(loss.item())
 
 
 def _resume(folder: Path, encoder: GraphEncoder, optimiser: torch.optim.Optimizer) -> Progress:
@@ -206,10 +216,10 @@ def _resume(folder: Path, encoder: GraphEncoder, optimiser: torch.optim.Optimize
         return Progress(epoch=0, best=-1.0, stale=0, history=[])
     try:
         saved: dict[str, Any] = torch.load(path, weights_only=True)
+        encoder.load_state_dict(saved["encoder"])
+        optimiser.load_state_dict(saved["optimiser"])
     except Exception as error:
         raise InputError(f"{path} cannot be read ({error}): delete {folder} and train psi again") from None
-    encoder.load_state_dict(saved["encoder"])
-    optimiser.load_state_dict(saved["optimiser"])
     return Progress(**saved["progress"])
 
 

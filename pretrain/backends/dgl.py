@@ -30,8 +30,13 @@ class DglBlock:
         self.target_counts = {kind: int(block.num_dst_nodes(kind)) for kind in block.dsttypes}
         self._block = block
 
-    def aggregate(self, relation: Key, sources: Float32[Tensor, "sources width"]) -> Float32[Tensor, "targets width"]:
-        """Weighted mean of each target's sources; 0 where it has none."""
+    def aggregate(
+        self, relations: Sequence[Key], sources: Float32[Tensor, "sources width"]
+    ) -> Sequence[Float32[Tensor, "targets width"]]:
+        """Weighted means of each target's sources; 0 where it has none."""
+        return [self._aggregate(relation, sources) for relation in relations]
+
+    def _aggregate(self, relation: Key, sources: Float32[Tensor, "sources width"]) -> Float32[Tensor, "targets width"]:
         import dgl
 
         edges = self._block[relation]

@@ -16,7 +16,7 @@ from graph.store import Graph, Key
 from pretrain.backends.batch import TargetBatch, epoch_order
 from pretrain.node_features import NodeFeatures
 from pretrain.sampling import Negatives, NeighbourSampler, Pairs, Sample
-from pretrain.sparse import RowMeans
+from pretrain.sparse import RowMeans, products
 from pretrain.targets import TargetExclusions
 
 
@@ -32,9 +32,11 @@ class SparseBlock:
         self.target_counts = target_counts
         self.means = means
 
-    def aggregate(self, relation: Key, sources: Float32[Tensor, "sources width"]) -> Float32[Tensor, "targets width"]:
-        """Weighted mean of each target's sources; 0 where it has none."""
-        return self.means[relation] @ sources
+    def aggregate(
+        self, relations: Sequence[Key], sources: Float32[Tensor, "sources width"]
+    ) -> Sequence[Float32[Tensor, "targets width"]]:
+        """Weighted means of each target's sources; 0 where it has none."""
+        return products(sources, [self.means[relation] for relation in relations])
 
 
 class PygBatches:

@@ -48,7 +48,8 @@ def world(folder: Path, items: dict[str, list[object]], queries: pa.Table | None
 def rows(features: NodeFeatures, node: int) -> tuple[set[int], set[int]]:
     """The table rows of a node's text and of its values."""
     first, second, third = features.indptr[2 * node : 2 * node + 3].tolist()
-    return set(features.indices[first:second].tolist()), set(features.indices[second:third].tolist())
+    buckets = features.buckets[features.indices]
+    return set(buckets[first:second].tolist()), set(buckets[second:third].tolist())
 
 
 def made(folder: Path, data: DataConfig | None = None, **items: list[object]) -> dict[str, NodeFeatures]:

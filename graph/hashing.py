@@ -128,7 +128,7 @@ def _text_buffers(texts: pa.Array) -> tuple[Int64[np.ndarray, " texts_plus_1"], 
     )
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def splitmix(state: np.uint64) -> np.uint64:
     """The finaliser of splitmix64 (Steele et al. 2014): every input bit reaches every output bit. For compiled code."""
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -136,21 +136,21 @@ def splitmix(state: np.uint64) -> np.uint64:
     return np.uint64(state ^ (state >> np.uint64(31)))
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _finish(state: np.uint64) -> np.int64:
     """The mixed state folded into [1, 2**63 - 1]."""
     folded = np.int64(splitmix(state) & POSITIVE)
     return folded if folded != 0 else np.int64(1)
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _fnv(state: np.uint64, content: np.ndarray, start: int, stop: int) -> np.uint64:
     for at in range(start, stop):
         state = (state ^ np.uint64(content[at])) * FNV_PRIME
     return state
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _hash_integers(values: np.ndarray, salt: np.uint64) -> np.ndarray:
     hashed = np.empty(len(values), dtype=np.int64)
     for row in range(len(values)):
@@ -158,7 +158,7 @@ def _hash_integers(values: np.ndarray, salt: np.uint64) -> np.ndarray:
     return hashed
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _hash_texts(offsets: np.ndarray, content: np.ndarray) -> np.ndarray:
     hashed = np.empty(len(offsets) - 1, dtype=np.int64)
     for row in range(len(hashed)):
@@ -166,14 +166,14 @@ def _hash_texts(offsets: np.ndarray, content: np.ndarray) -> np.ndarray:
     return hashed
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _is_word_byte(byte: np.uint8) -> bool:
     digit = 48 <= byte <= 57
     letter = 97 <= byte <= 122 or 65 <= byte <= 90
     return bool(digit or letter or byte >= 128)
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _add(hashes: np.ndarray, count: int, value: np.int64) -> int:
     """Append a hash unless it is there already or there is no room; return the new count."""
     if count == len(hashes):
@@ -185,7 +185,7 @@ def _add(hashes: np.ndarray, count: int, value: np.int64) -> int:
     return count + 1
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _add_trigrams(hashes: np.ndarray, count: int, content: np.ndarray, start: int, stop: int) -> int:
     """Append the 3-grams of the word at ``content[start:stop]``: three characters, not three bytes."""
     starts = np.empty(stop - start + 1, dtype=np.int64)
@@ -206,7 +206,7 @@ def _add_trigrams(hashes: np.ndarray, count: int, content: np.ndarray, start: in
     return count
 
 
-@numba.njit(cache=True)
+@numba.njit(nogil=True, cache=True)
 def _ngrams(offsets: np.ndarray, content: np.ndarray, length: int) -> np.ndarray:
     hashes = np.zeros((len(offsets) - 1, length), dtype=np.int64)
     for row in range(len(hashes)):

@@ -27,7 +27,8 @@ from prerank.encoding.batches import EncodedItems, EncodedLog, EncodedSplit
 from prerank.encoding.columns import KEYS, require_columns
 from prerank.encoding.encode import as_array, encode_side
 from prerank.encoding.features import counts_by_id
-from prerank.encoding.impressions import Lookup, encode_requests
+from prerank.encoding.impressions import encode_requests
+from prerank.encoding.lookup import Lookup
 from prerank.encoding.schema import STAGES
 from prerank.evaluation.fusion import FusionWeights, fuse
 from prerank.fitting import open_work, system_stage

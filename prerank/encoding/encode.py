@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +27,26 @@ SAMPLED_ROWS = 1_000_000
 """Rows that quantile edges are computed from at most; mean and deviation use every row."""
 STATISTICS_ROWS = 500_000
 
+Part = TypeVar("Part")
+Encoded = TypeVar("Encoded")
 Tally = Counter[tuple[str, str]]
 """(column, what happened to some of its values) → how many, to be said out loud at the end."""
+
+
+def in_order(function: Callable[[Part], Encoded], parts: Iterable[Part]) -> Iterator[Encoded]:
+    """A function of each part, in the parts' order, computed in threads; a few parts are in memory at a time.
+
+    Arrow, NumPy and the compiled kernels hold no interpreter lock while they work.
+    """
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[Encoded]] = deque()
+        for part in parts:
+            ahead.append(pool.submit(function, part))
+            if len(ahead) > workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def encode_side(

@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,11 @@ from graph.hashing import hash_values
 from graph.logs.contract import day_files
 from graph.logs.log import SearchLog
 from prerank.encoding.arrays import load_array
-from prerank.encoding.batches import EXPOSED, EncodedLog, TrainingCounts
+from prerank.encoding.batches import EXPOSED, EncodedLog, SideArrays, TrainingCounts
 from prerank.encoding.columns import KEYS, Sources, automatic_columns, named_columns, require_columns, say_columns
-from prerank.encoding.encode import SideWriter, Tally, as_array, encode_side, number_statistics
-from prerank.encoding.impressions import Lookup, SplitWriter, whole_requests
+from prerank.encoding.encode import SideWriter, Tally, as_array, encode_side, in_order, number_statistics
+from prerank.encoding.impressions import SplitWriter, encode_rows, whole_requests
+from prerank.encoding.lookup import Lookup
 from prerank.encoding.schema import SIDES, SPLITS, Column, EncodedSchema, NumberStatistics, of_side, side_schema
 
 FORMAT = 1
@@ -192,18 +193,26 @@ def _write_splits(
         writers = {}
         for name, announced in _announced(log).items():
             temporary = opened.enter_context(replacing(folder / name))
-            writers[name] = opened.enter_context(SplitWriter(temporary, announced, columns, lookups, tally))
-        for chunk in whole_requests(log, columns):
-            for name, writer in writers.items():
-                rows = chunk.filter(pc.equal(chunk["split"], name))
-                if not len(rows):
-                    continue
-                arrays = writer.append(rows)
-                if name == "train":
-                    _count(arrays, counts)
-                    seen[arrays["item"]] = True
+            writers[name] = opened.enter_context(SplitWriter(temporary, announced, columns))
+        parts = _parts(whole_requests(log, columns), writers)
+        for name, encoded in in_order(lambda part: (part[0], encode_rows(part[1], columns, lookups)), parts):
+            writers[name].append(encoded)
+            tally.update(encoded.tally)
+            if name == "train":
+                _count(encoded.arrays, counts)
+                seen[encoded.arrays["item"]] = True
     _say_tally(tally)
     return counts, seen
+
+
+def _parts(chunks: Iterable[pa.Table], splits: Iterable[str]) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each split in each chunk."""
+    for chunk in chunks:
+        for name in splits:
+            mine = pc.equal(chunk["split"], name)
+            rows = chunk if pc.all(mine).as_py() else chunk.filter(mine)
+            if len(rows):
+                yield name, rows
 
 
 def _count(arrays: Mapping[str, npt.NDArray[Any]], counts: TrainingCounts) -> None:
@@ -217,15 +226,16 @@ def _count(arrays: Mapping[str, npt.NDArray[Any]], counts: TrainingCounts) -> No
 
 def _write_items(folder: Path, items: pa.Table, columns: tuple[Column, ...], counts: TrainingCounts) -> None:
     tally: Tally = Counter()
+
+    def encode(start: int) -> tuple[SideArrays, Tally]:
+        part, of_part = items.slice(start, ITEM_ROWS), Counter[tuple[str, str]]()
+        return encode_side(columns, "item", len(part), lambda column: as_array(part[column.name]), of_part), of_part
+
     with replacing(folder) as temporary:
         writer = SideWriter(temporary, columns, "item", len(items))
-        for start in range(0, len(items), ITEM_ROWS):
-            part = items.slice(start, ITEM_ROWS)
-
-            def values(column: Column, part: pa.Table = part) -> pa.Array:
-                return as_array(part[column.name])
-
-            writer.append(encode_side(columns, "item", len(part), values, tally))
+        for encoded, of_part in in_order(encode, range(0, len(items), ITEM_ROWS)):
+            writer.append(encoded)
+            tally.update(of_part)
         writer.close()
         np.save(temporary / "item_hash.npy", hash_values(items["item_id"]))
         np.save(temporary / "training_impressions.npy", counts.impressions)

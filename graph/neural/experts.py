@@ -26,19 +26,20 @@ class BatchedLinear(nn.Module):
 
     def __init__(self, experts: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(experts, inputs, outputs))
-        self.bias = nn.Parameter(torch.empty(experts, 1, outputs))
         # nn.Linear's initialisation, one expert at a time.
         bound = inputs**-0.5
-        nn.init.uniform_(self.weight, -bound, bound)
-        nn.init.uniform_(self.bias, -bound, bound)
+        weight = torch.empty(experts, inputs, outputs).uniform_(-bound, bound)
+        # Each input's weights for all experts lie side by side in memory, so that their common product needs no copy.
+        self.weight = nn.Parameter(weight.transpose(0, 1).contiguous().transpose(0, 1))
+        self.bias = nn.Parameter(torch.empty(experts, 1, outputs).uniform_(-bound, bound))
 
     def forward(self, inputs: Tensor) -> Float[Tensor, "experts batch outputs"]:
         if inputs.dim() == 3:
             return torch.baddbmm(self.bias.to(inputs.dtype), inputs, self.weight)
         experts, width, outputs = self.weight.shape
         joined = self.weight.transpose(0, 1).reshape(width, experts * outputs)
-        return (inputs @ joined).view(-1, experts, outputs).transpose(0, 1) + self.bias
+        product = torch.addmm(self.bias.flatten().to(inputs.dtype), inputs, joined)
+        return product.view(-1, experts, outputs).transpose(0, 1)
 
 
 class Experts(nn.Module):
@@ -76,6 +77,8 @@ class ExtractionLevel(nn.Module):
         last: whether this is the last level.
     """
 
+    columns: Tensor
+
     def __init__(self, tasks: int, inputs: int, config: ExpertsConfig, last: bool) -> None:
         super().__init__()
         if config.specific + config.shared < 1:
@@ -83,9 +86,16 @@ class ExtractionLevel(nn.Module):
         self.tasks = tasks
         self.specific = config.specific
         self.shared = config.shared
-        self.experts = Experts(tasks * config.specific + config.shared, inputs, config.hidden, config.dropout)
+        experts = tasks * config.specific + config.shared
+        self.experts = Experts(experts, inputs, config.hidden, config.dropout)
         self.task_gates = nn.ModuleList(nn.Linear(inputs, config.specific + config.shared) for _ in range(tasks))
-        self.shared_gate = None if last else nn.Linear(inputs, tasks * config.specific + config.shared)
+        self.shared_gate = None if last else nn.Linear(inputs, experts)
+        every = torch.arange(experts)
+        own, shared = every[: tasks * config.specific], every[tasks * config.specific :]
+        chosen = [torch.cat([each, shared]) for each in own.view(tasks, config.specific)]
+        chosen += [] if last else [every]
+        columns = torch.cat([experts * gate + each for gate, each in enumerate(chosen)])
+        self.register_buffer("columns", columns, persistent=False)
 
     def forward(self, task_inputs: Sequence[Tensor], shared_input: Tensor) -> tuple[list[Tensor], Tensor | None]:
         """Mix the experts.
@@ -98,23 +108,23 @@ class ExtractionLevel(nn.Module):
             One ``[batch, hidden]`` for each task, and the shared mixture, None on the last level.
         """
         experts = self.experts(self._expert_inputs(task_inputs, shared_input))
-        own = self.tasks * self.specific
-        mixed = []
-        for task, gate in enumerate(self.task_gates):
-            chosen = torch.cat([experts[task * self.specific : (task + 1) * self.specific], experts[own:]])
-            mixed.append(_mix(gate(task_inputs[task]), chosen))
-        return mixed, None if self.shared_gate is None else _mix(self.shared_gate(shared_input), experts)
+        mixed = torch.bmm(self._weights(task_inputs, shared_input), experts.transpose(0, 1)).unbind(dim=1)
+        return list(mixed[: self.tasks]), None if self.shared_gate is None else mixed[-1]
+
+    def _weights(self, task_inputs: Sequence[Tensor], shared_input: Tensor) -> Float[Tensor, "batch mixtures experts"]:
+        """The gates' weights of all experts, 0 where a gate does not see one: all mixtures are then one product."""
+        gates = [gate(inputs).softmax(dim=1) for gate, inputs in zip(self.task_gates, task_inputs, strict=True)]
+        gates += [] if self.shared_gate is None else [self.shared_gate(shared_input).softmax(dim=1)]
+        weights = torch.cat(gates, dim=1)
+        experts = self.tasks * self.specific + self.shared
+        every = weights.new_zeros(len(weights), len(gates) * experts).index_copy(1, self.columns, weights)
+        return every.view(len(weights), len(gates), experts)
 
     def _expert_inputs(self, task_inputs: Sequence[Tensor], shared_input: Tensor) -> Tensor:
         if all(task_input is shared_input for task_input in task_inputs):
             return shared_input
         repeated = [task_input for task_input in task_inputs for _ in range(self.specific)]
         return torch.stack([*repeated, *[shared_input] * self.shared])
-
-
-def _mix(gate: Float[Tensor, "batch experts"], experts: Float[Tensor, "experts batch hidden"]) -> Tensor:
-    """Weighted sum of the experts' outputs with softmax weights."""
-    return torch.einsum("be,ebh->bh", gate.softmax(dim=1), experts)
 
 
 class ProgressiveLayeredExtraction(nn.Module):

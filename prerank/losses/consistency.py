@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -62,7 +61,5 @@ def rank_loss(
         labels, mask: from :func:`rank_labels`.
         weights: w_k.
     """
-    losses = [
-        masked_cross_entropy(logits[:, column], labels[:, column], mask[:, column]) for column in range(labels.shape[1])
-    ]
-    return (torch.stack(losses) * weights).sum()
+    losses = masked_cross_entropy(logits, labels, mask)
+    return (losses * weights).sum()

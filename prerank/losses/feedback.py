@@ -16,20 +16,20 @@ from configs.schema import ConversionSpace
 
 
 def masked_cross_entropy(
-    logits: Float[Tensor, batch], labels: Float[Tensor, batch], mask: Bool[Tensor, batch]
-) -> Float[Tensor, ""]:
+    logits: Float[Tensor, "batch ..."], labels: Float[Tensor, "batch ..."], mask: Bool[Tensor, "batch ..."]
+) -> Float[Tensor, "*columns"]:
     r"""Binary cross-entropy, averaged over the rows whose label is known (GRACE, eqs. 2, 3 and 8).
 
     .. math:: -\frac{1}{N} \sum_i y_i \log σ(z_i) + (1 - y_i) \log (1 - σ(z_i))
 
     Args:
-        logits: z, before the sigmoid.
+        logits: z, before the sigmoid; of several columns, each has a loss of its own.
         labels: 0 or 1; ignored where ``mask`` is False.
         mask: rows to learn from; where it is all False the loss is 0.
     """
     labels = torch.where(mask, labels, 0.0)
     losses = F.binary_cross_entropy_with_logits(logits.float(), labels.float(), reduction="none")
-    return torch.where(mask, losses, 0.0).sum() / mask.sum().clamp(min=1)
+    return torch.where(mask, losses, 0.0).sum(dim=0) / mask.sum(dim=0).clamp(min=1)
 
 
 def log_product_of_sigmoids(first: Float[Tensor, batch], second: Float[Tensor, batch]) -> Float[Tensor, batch]:

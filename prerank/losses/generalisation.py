@@ -46,44 +46,46 @@ def contrastive_loss(
     Returns:
         The mean (or sum) over the items of P; 0 with a gradient where there is none.
     """
-    if not bool(in_p.any()):
+    own = in_p.nonzero().squeeze(1)
+    if not len(own):
         return phi.float().sum() * 0.0
     with torch.autocast(device_type=phi.device.type, enabled=False):
-        phi = phi.float()
-        psi = torch.where(in_p.unsqueeze(1), psi.float(), 0.0)
+        phi, psi = phi.float(), psi.float().index_select(0, own)
+        others = phi.index_select(0, (~in_p).nonzero().squeeze(1))
+        phi = phi.index_select(0, own)
         if config.loss is Contrast.mse:
-            losses = (phi - psi)[in_p].square().sum(dim=1)
+            losses = (phi - psi).square().sum(dim=1)
         elif config.loss is Contrast.relational:
-            losses = _relational(phi, psi, in_p)[in_p]
+            losses = _relational(phi, psi)
         elif config.loss is Contrast.cosine:
-            losses = 1 - F.cosine_similarity(phi, psi)[in_p]
+            losses = 1 - F.cosine_similarity(phi, psi)
         else:
-            losses = _info_nce(phi, psi, in_p, config)[in_p]
+            losses = _info_nce(phi, psi, others, config)
     return losses.sum() if config.reduction is Reduction.sum else losses.mean()
 
 
-def _info_nce(phi: Tensor, psi: Tensor, in_p: Tensor, config: ContrastConfig) -> Tensor:
+def _info_nce(phi: Tensor, psi: Tensor, others: Tensor, config: ContrastConfig) -> Tensor:
+    """The loss of each item of P, whose φ and ψ are given; ``others`` is φ of the items outside P."""
     literal = config.loss is Contrast.literal
     if not literal:
-        phi, psi = F.normalize(phi, dim=1), F.normalize(psi, dim=1)
-    positive = (phi * psi).sum(dim=1) / config.temperature
-    against = psi if config.loss is Contrast.phi_psi else phi
-    logits = phi @ against.T / config.temperature
-    masked = torch.zeros_like(logits, dtype=torch.bool)
-    if config.loss is Contrast.phi_psi:
-        masked |= ~in_p.unsqueeze(0)
+        phi, psi, others = (F.normalize(vectors, dim=1) for vectors in (phi, psi, others))
+    against = psi if config.loss is Contrast.phi_psi else torch.cat([phi, others])
+    phi = phi / config.temperature
+    logits = phi @ against.T
     if config.mask_above < 1 and not literal:
-        masked |= (psi @ psi.T > config.mask_above).fill_diagonal_(False)
-    # finfo.min, not -inf: a row of which everything is masked must give a finite loss.
-    logits = logits.masked_fill(masked, torch.finfo(logits.dtype).min)
-    return torch.logsumexp(logits, dim=1) - positive
+        alike = (psi @ psi.T > config.mask_above).fill_diagonal_(False)
+        # The backward pass need not know: e^min is 0, and so is its gradient.
+        logits.detach()[:, : len(psi)].masked_fill_(alike, torch.finfo(logits.dtype).min)
+    # log Σ_j is softmax's cross-entropy of j = i, in one pass over all pairs, and the logit of j = i.
+    itself = torch.arange(len(phi), device=phi.device)
+    log_sum = F.cross_entropy(logits, itself, reduction="none") + (phi * against[: len(phi)]).sum(dim=1)
+    return log_sum - (phi * psi).sum(dim=1)
 
 
-def _relational(phi: Tensor, psi: Tensor, in_p: Tensor) -> Tensor:
+def _relational(phi: Tensor, psi: Tensor) -> Tensor:
     phi, psi = F.normalize(phi, dim=1), F.normalize(psi, dim=1)
-    pairs = (in_p.unsqueeze(0) & in_p.unsqueeze(1)).fill_diagonal_(False)
-    squares = torch.where(pairs, (phi @ phi.T - psi @ psi.T).square(), 0.0)
-    return squares.sum(dim=1) / pairs.sum(dim=1).clamp(min=1)
+    squares = (phi @ phi.T - psi @ psi.T).square().fill_diagonal_(0.0)
+    return squares.sum(dim=1) / max(len(phi) - 1, 1)
 
 
 def alignment(phi: Float[Tensor, "items dimension"], psi: Float[Tensor, "items dimension"]) -> float:

@@ -19,6 +19,7 @@ from prerank.losses.feedback import conversion_logit
 from prerank.network.heads import Outputs
 from prerank.network.inputs import HashedTable, NumberEncoder
 from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
+from prerank.training.adagrad import Adagrad
 from prerank.training.checkpoints import BEST, FOLDER, LAST, Checkpoints, conclude, load_weights, resume_point
 from prerank.training.contracts import Predictions, Work
 from prerank.training.precision import choose_precision, measure_precisions
@@ -167,7 +168,7 @@ class NetworkSystem(lightning.LightningModule, ABC):
         an id seen once is memorised. The tables start higher: ``prerank.table_accumulator`` (docs/model/equations.md).
         """
         tables = {id(module.weight) for module in self.modules() if isinstance(module, HashedTable | NumberEncoder)}
-        optimizer = torch.optim.Adagrad(self.parameters(), lr=self.learning_rate)
+        optimizer = Adagrad(self.parameters(), lr=self.learning_rate)
         for parameter in self.parameters():
             if id(parameter) in tables:
                 optimizer.state[parameter]["sum"].fill_(self.table_accumulator)

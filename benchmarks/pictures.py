@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from prerank.pages.plot import (
     CIRCLE,
+    DIAMOND,
     SQUARE,
     TRIANGLE,
     Box,
@@ -23,9 +24,15 @@ from prerank.pages.plot import (
     whisker,
 )
 
-COLOURS = {"simulated": "#0072b2", "trivago": "#d55e00", "expedia": "#117733", "reference": "#777777"}
+COLOURS = {
+    "simulated": "#0072b2",
+    "trivago": "#d55e00",
+    "expedia": "#117733",
+    "fifth": "#aa4499",
+    "reference": "#777777",
+}
 """Told apart by readers who see few colours; dashes and marks say the same again."""
-SHAPES = {"trivago": SQUARE, "expedia": TRIANGLE}
+SHAPES = {"trivago": SQUARE, "expedia": TRIANGLE, "fifth": DIAMOND}
 """Of the marks; the others are circles."""
 
 WIDTH, PANEL, LEFT, TOP, GAP = 860, 300, 62, 46, 70

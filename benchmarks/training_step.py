@@ -55,9 +55,9 @@ class Feedback(PLE):
 class Sketch(nn.Module):
     """PLE's work, written as anybody would."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int = ROWS) -> None:
         super().__init__()
-        self.item_id = nn.Embedding(ROWS, DIMENSION, sparse=True)
+        self.item_id = nn.Embedding(rows, DIMENSION, sparse=True)
         self.columns = nn.Embedding(11 * 20_000, 16, sparse=True)
         for table in (self.item_id, self.columns):
             nn.init.normal_(table.weight, std=0.01)
@@ -72,7 +72,7 @@ class Sketch(nn.Module):
 
     def forward(self, item_hash: Tensor, ids: Tensor) -> list[Tensor]:
         columns = self.columns(ids.remainder(20_000) + self.starts).flatten(1)
-        phi = self.phi(torch.cat([self.item_id(item_hash.remainder(ROWS)), columns[:, :48]], dim=1))
+        phi = self.phi(torch.cat([self.item_id(item_hash.remainder(len(self.item_id.weight))), columns[:, :48]], dim=1))
         inputs = torch.cat([phi, columns[:, 48:]], dim=1)
         hidden = torch.relu(inputs @ self.first + self.biases[0]).view(-1, 6, 128).transpose(0, 1)
         experts = torch.relu(torch.baddbmm(self.biases[1], hidden, self.second))
@@ -83,8 +83,8 @@ class Sketch(nn.Module):
         return logits
 
 
-def sketch_step() -> Step:
-    module = Sketch()
+def sketch_step(rows: int = ROWS) -> Step:
+    module = Sketch(rows)
     optimizer = torch.optim.Adagrad(module.parameters(), lr=0.02)
 
     def step(batch: Batch) -> None:
@@ -104,39 +104,48 @@ def make_schema() -> EncodedSchema:
     return EncodedSchema((), sides, CATALOGUE, "", tasks, (10, 30, 50, 100), "", {})
 
 
-def random_batch(generator: torch.Generator) -> Batch:
+def random_batch(generator: torch.Generator, size: int = BATCH) -> Batch:
     """Whole ranked lists of 120; the labels and ids are noise, and no item occurs twice."""
 
     def hashes(*shape: int) -> Tensor:
         return torch.randint(-(2**62), 2**62, shape, generator=generator)
 
     def flags(share: float) -> Tensor:
-        return (torch.rand(BATCH, generator=generator) < share).float()
+        return (torch.rand(size, generator=generator) < share).float()
 
-    sides = {name: SideFeatures(hashes(BATCH, len(ids)), torch.empty(BATCH, 0), {}) for name, ids in COLUMNS.items()}
-    rows = torch.arange(BATCH)
+    sides = {name: SideFeatures(hashes(size, len(ids)), torch.empty(size, 0), {}) for name, ids in COLUMNS.items()}
+    rows = torch.arange(size)
     position = (rows % LIST + 1).float()
     return Batch(
-        item=torch.randperm(CATALOGUE, generator=generator)[:BATCH], item_hash=hashes(BATCH), sides=sides,
-        clicked=flags(0.1), ordered=flags(0.01), position=position, list_length=torch.full((BATCH,), float(LIST)),
-        stage=torch.zeros(BATCH, dtype=torch.int64), request=rows // LIST, rank_score=-position, row=rows,
+        item=torch.randperm(CATALOGUE, generator=generator)[:size], item_hash=hashes(size), sides=sides,
+        clicked=flags(0.1), ordered=flags(0.01), position=position, list_length=torch.full((size,), float(LIST)),
+        stage=torch.zeros(size, dtype=torch.int64), request=rows // LIST, rank_score=-position, row=rows,
     )  # fmt: skip
 
 
-def system_step(name: str, kind: type[NetworkSystem] | None = None, rows: int = ROWS) -> tuple[NetworkSystem, Step]:
+def system_step(
+    name: str,
+    kind: type[NetworkSystem] | None = None,
+    rows: int = ROWS,
+    keys: Sequence[str] = (),
+    share_in_p: float = 0.5,
+) -> tuple[NetworkSystem, Step]:
     """A step as Lightning takes it, without Lightning.
 
     Args:
         name: of the model.
         kind: whose losses are taken; None for the system's own.
         rows: of the hash table.
+        keys: others, ``key=value``.
+        share_in_p: of the catalogue that has a ψ.
     """
     torch.manual_seed(0)
-    config = parse([f"model={name}", f"model.item.hash_vocabulary={rows}"], remember=False).config
+    config = parse([f"model={name}", f"model.item.hash_vocabulary={rows}", *keys], remember=False).config
     encoded: Any = SimpleNamespace(schema=make_schema(), item_ids=None)
-    half = np.where(np.arange(CATALOGUE) % 2 == 0, np.arange(CATALOGUE) // 2, -1)
-    vectors = np.random.default_rng(0).normal(size=(CATALOGUE // 2, DIMENSION)).astype(np.float32)
-    psi: Any = SimpleNamespace(vectors=vectors, rows_of=lambda _: half)
+    # Of each hundred items the first few are in P.
+    in_p = np.arange(CATALOGUE) % 100 < 100 * share_in_p
+    vectors = np.random.default_rng(0).normal(size=(max(in_p.sum(), 1), DIMENSION)).astype(np.float32)
+    psi: Any = SimpleNamespace(vectors=vectors, rows_of=lambda _: np.where(in_p, in_p.cumsum() - 1, -1))
     system = kind or systems.find(config.model)
     module = system(Work(config, encoded, psi, None))  # type: ignore[arg-type,call-arg]
     trainer = SimpleNamespace(is_last_batch=False, global_step=0)

@@ -11,11 +11,13 @@ import os
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
 os.environ["DGLBACKEND"] = "pytorch"
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
 import numpy as np
 import torch
@@ -39,7 +41,7 @@ from pretrain.sampling import NeighbourSampler
 from pretrain.targets import ENGAGED, TargetExclusions
 from pretrain.training import optimiser_of, step
 
-ROUNDS, BATCHES = 5, 10
+ROUNDS, BATCHES = 4, 8
 PRODUCTS_A_ROUND = 7
 
 
@@ -208,7 +210,7 @@ def _csr(relation: object, columns: int) -> Tensor:
 
 def _bags(features: NodeFeatures) -> Tensor:
     indptr, indices = torch.from_numpy(features.indptr.astype(np.int32)), torch.from_numpy(features.indices)
-    size = (len(indptr) - 1, features.buckets)
+    size = (len(indptr) - 1, len(features.buckets))
     return torch.sparse_csr_tensor(indptr, indices, torch.ones(len(indices)), size, check_invariants=False)
 
 

@@ -17,7 +17,6 @@ from dataclasses import replace
 from itertools import islice
 
 os.environ["DGLBACKEND"] = "pytorch"
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
 import numpy as np
 import torch
@@ -38,6 +37,7 @@ from pretrain.inference import embed
 from pretrain.node_features import NodeFeatures, node_features
 from pretrain.psi import Lesson, initial_encoder, lesson
 from pretrain.sampling import NeighbourSampler
+from pretrain.sparse import sharing
 from pretrain.targets import ENGAGED, TargetExclusions
 from pretrain.training import optimiser_of, step
 
@@ -114,6 +114,7 @@ def rounds(
     """One round of training, which returns its pairs a second and the share of the time spent waiting for batches."""
     learning, optimiser = taught.learning, optimiser_of(encoder, config.pretrain)
 
+    @sharing(torch.get_num_threads())
     def once() -> tuple[float, float]:
         learning.hard.active = True
         made = learning.comparisons(islice(taught.batches.epoch(0), BATCHES + 2))
@@ -216,6 +217,7 @@ def _bags(features: NodeFeatures) -> Tensor:
 
 def main(arguments: Sequence[str]) -> int:
     """Compare; exit status 1 if the loop is less than 1.3 times as fast as the better of the others."""
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
     invocation = parse(list(arguments))
     config = invocation.config
     graph, log = Graph.open(invocation.run.graph), SearchLog.open(invocation.run.logs)

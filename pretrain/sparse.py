@@ -6,10 +6,12 @@ share the rows of a product and the columns of its gradient, so that a sum has o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -94,7 +96,7 @@ def _product(matrix: RowMeans, dense: Tensor) -> Tensor:
     def part(first: int, last: int) -> None:
         _mean_rows(matrix.indptr, matrix.indices, matrix.weight, matrix.rows, x, y, first, last)
 
-    _shared(part, len(matrix), matrix.entries * dense.shape[1])
+    _shared(part, len(matrix), 8, matrix.entries * dense.shape[1])
     return means
 
 
@@ -105,17 +107,49 @@ def _spread(matrix: RowMeans, gradient: Tensor, spread: Tensor) -> None:
     def part(first: int, last: int) -> None:
         _spread_columns(matrix.indptr, matrix.indices, matrix.weight, matrix.rows, y, x, first, last)
 
-    _shared(part, gradient.shape[1], matrix.entries * gradient.shape[1])
+    _shared(part, gradient.shape[1], max(1, gradient.shape[1] // 32), matrix.entries * gradient.shape[1])
 
 
-def _shared(part: Callable[[int, int], None], length: int, work: int) -> None:
-    """Do ``part(first, last)`` for a range, by as many threads as torch uses where the work is worth it."""
-    threads = torch.get_num_threads() if work >= SHARED_FROM else 1
-    bounds = [length * number // threads for number in range(threads + 1)]
-    others = [_pool(threads).submit(part, *bounds[n : n + 2]) for n in range(1, threads)]
-    part(*bounds[:2])
+@contextmanager
+def sharing(threads: int) -> Iterator[None]:
+    """Let products alone be shared by some threads.
+
+    The other operations of a batch are so short that waking torch's threads for each costs more than they save: a step
+    of the demo took 118 ms with two of them and a thread that makes batches, 69 ms with one.
+    """
+    global _threads
+    before = _threads, torch.get_num_threads()
+    _threads = threads
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        _threads = before[0]
+        torch.set_num_threads(before[1])
+
+
+_threads = 1
+
+
+def _shared(part: Callable[[int, int], None], length: int, parts: int, work: int) -> None:
+    """Do ``part(first, last)`` for all parts of a range; a free thread takes the next one."""
+    threads = max(_threads, torch.get_num_threads()) if work >= SHARED_FROM else 1
+    if threads == 1:
+        part(0, length)
+        return
+    bounds = [length * number // parts for number in range(parts + 1)]
+    left = iter(list(pairwise(bounds)))
+
+    def take() -> None:
+        for first, last in left:
+            part(first, last)
+
+    others = [_pool(threads).submit(take) for _ in range(threads - 1)]
+    take()
     for other in others:
-        other.result()
+        # One that has not begun is not needed any more.
+        if not other.cancel():
+            other.result()
 
 
 @cache
@@ -142,7 +176,19 @@ def _mean_rows(
         mean = means[at]
         mean[:] = 0.0
         total = np.float32(0.0)
-        for place in range(indptr[row], indptr[row + 1]):
+        place, end = indptr[row], indptr[row + 1]
+        while place + 4 <= end:
+            # Four at a time: the mean is read and written a quarter as often.
+            s, t, u, v = np.float32(1.0), np.float32(1.0), np.float32(1.0), np.float32(1.0)
+            if weight is not None:
+                s, t, u, v = weight[place], weight[place + 1], weight[place + 2], weight[place + 3]
+            total += (s + t) + (u + v)
+            a, b = dense[indices[place]], dense[indices[place + 1]]
+            c, d = dense[indices[place + 2]], dense[indices[place + 3]]
+            for column in range(width):
+                mean[column] += (s * a[column] + t * b[column]) + (u * c[column] + v * d[column])
+            place += 4
+        while place < end:
             share = np.float32(1.0)
             if weight is not None:
                 share = weight[place]
@@ -150,6 +196,7 @@ def _mean_rows(
             source = dense[indices[place]]
             for column in range(width):
                 mean[column] += share * source[column]
+            place += 1
         if total > 0:
             scale = np.float32(1.0) / total
             for column in range(width):

@@ -23,6 +23,7 @@ from pretrain.backends.batch import Batches, TargetBatch, ahead
 from pretrain.encoder import GraphEncoder
 from pretrain.negatives import KnownPairs, SameCategoryNegatives
 from pretrain.objective import graphsage_loss, softmax_loss
+from pretrain.sparse import sharing
 
 LAST, BEST, HISTORY = "last.pt", "best.safetensors", "history.json"
 
@@ -184,7 +185,7 @@ def _epoch(
     """One pass over the pairs; returns the mean loss of a pair."""
     total, pairs, start = 0.0, 0, time.perf_counter()
     best = f", best MRR {state.best:.4f}" if state.history else ""
-    with progress() as bar:
+    with progress() as bar, sharing(torch.get_num_threads()):
         title = f"psi, epoch {state.epoch + 1} of at most {learning.config.max_epochs}"
         task = bar.add_task(title, total=len(batches), note="")
         for compared in ahead(learning.comparisons(batches.epoch(state.epoch))):

@@ -3,8 +3,8 @@
     python benchmarks/training_step.py
 
 Batch 1024 with 12 id columns, one of them hashed to 3,000,000 rows of 32 and eleven of 16; 2 shared and 2 own experts a
-task [128, 64], towers [64]; 2 threads. All kinds of step run in turns, so that whatever else the machine does falls on
-all alike; of each, the median and the 10th and 90th percentile.
+task [128, 64], towers [64]; 2 threads. All kinds of step run in turns, in bursts of a few, so that whatever
+else the machine does falls on all alike; of each, the median and the 10th and 90th percentile.
 
 The sketch is PLE's very work in the fewest lines of torch: ``nn.Embedding(sparse=True)``, one table for the eleven
 columns, batched experts, ``torch.optim.Adagrad``. *Ceiling* is the time that PLE's matrix products, forward and
@@ -15,6 +15,7 @@ depend on the rows of the hash table.
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
@@ -43,7 +44,7 @@ from prerank.training.network_system import NetworkSystem
 BATCH, DIMENSION, CATALOGUE, LIST = 1024, 32, 100_000, 120
 ROWS, FEW_ROWS = 3_000_000, 30_000
 COLUMNS = {"item": ("brand", "shop", "category"), "request": ("user", "query", "city", "age"), "pair": tuple("abcd")}
-ROUNDS, WARM_UP, SQUARE = 30, 8, 1024
+ROUNDS, BURST, WARM_UP, SQUARE = 12, 4, 2, 1024
 
 Step = Callable[[Batch], None]
 
@@ -169,23 +170,24 @@ def matrix_flops(module: NetworkSystem, batch: Batch) -> int:
     return int(counter.get_total_flops())
 
 
-def timed(call: Callable[..., object], *arguments: object) -> float:
+def timed(call: Callable[[Batch], object], batch: Batch) -> float:
     started = time.perf_counter()
-    call(*arguments)
+    call(batch)
     return (time.perf_counter() - started) * 1000
 
 
 def measure(steps: dict[str, Step], batches: Sequence[Batch]) -> dict[str, list[float]]:
-    """Milliseconds of every step and of the square product, in turns."""
+    """Milliseconds of every step and of the square product, in turns.
+
+    A turn is a burst of steps whose first is not counted: it finds the caches full of another's tables.
+    """
     square = torch.randn(SQUARE, SQUARE), torch.randn(SQUARE, SQUARE)
-    times: dict[str, list[float]] = {name: [] for name in ["gemm", *steps]}
-    for number in range(WARM_UP + ROUNDS):
-        batch = batches[number % len(batches)]
-        durations = {"gemm": timed(torch.mm, *square)}
-        durations |= {name: timed(step, batch) for name, step in steps.items()}
-        if number >= WARM_UP:
-            for name, duration in durations.items():
-                times[name].append(duration)
+    calls: dict[str, Callable[[Batch], object]] = {"gemm": lambda _: torch.mm(*square), **steps}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(WARM_UP + ROUNDS):
+        for name, call in calls.items():
+            durations = [timed(call, batches[(turn * BURST + number) % len(batches)]) for number in range(BURST)]
+            times[name] += durations[1:] if turn >= WARM_UP else []
     return times
 
 
@@ -211,6 +213,9 @@ def main() -> int:
         low, high = np.percentile(values, [10, 90])
         print(f"{name:24} {medians[name]:6.2f} ms (p10 {low:.2f}, p90 {high:.2f}) {BATCH / medians[name]:8.1f}k rows/s")
     ceiling = flops / rate / 1e6
+    print(
+        f"threads spin for {os.environ['GOMP_SPINCOUNT']} rounds before they sleep (0 where the machine was not idle)"
+    )
     print(f"matrix products: {rate:.0f} GFLOP/s; PLE {flops / BATCH / 1e6:.2f} MFLOP a row, ceiling {ceiling:.2f} ms")
     return report(medians, ceiling)
 

@@ -18,7 +18,7 @@ from graph.neural.perceptron import perceptron
 
 
 class BatchedLinear(nn.Module):
-    """``experts`` linear layers of one size.
+    """``experts`` linear layers of one size, each with its ReLU.
 
     Shapes: input ``[batch, inputs]``, common to all, or ``[experts, batch, inputs]``; output
     ``[experts, batch, outputs]``.
@@ -35,11 +35,11 @@ class BatchedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Float[Tensor, "experts batch outputs"]:
         if inputs.dim() == 3:
-            return torch.baddbmm(self.bias.to(inputs.dtype), inputs, self.weight)
+            return torch.baddbmm(self.bias.to(inputs.dtype), inputs, self.weight).relu_()
         experts, width, outputs = self.weight.shape
         joined = self.weight.transpose(0, 1).reshape(width, experts * outputs)
-        product = torch.addmm(self.bias.flatten().to(inputs.dtype), inputs, joined)
-        return product.view(-1, experts, outputs).transpose(0, 1)
+        rectified = torch.addmm(self.bias.flatten().to(inputs.dtype), inputs, joined).relu_()
+        return rectified.view(-1, experts, outputs).transpose(0, 1)
 
 
 class Experts(nn.Module):
@@ -60,7 +60,7 @@ class Experts(nn.Module):
 
     def forward(self, inputs: Tensor) -> Float[Tensor, "experts batch hidden"]:
         for layer in self.layers:
-            inputs = self.dropout(torch.relu(layer(inputs)))
+            inputs = self.dropout(layer(inputs))
         return inputs
 
 

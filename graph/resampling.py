@@ -43,9 +43,14 @@ class Resampler:
     def blocks(self) -> UInt8[np.ndarray, "blocks clusters lanes"]:
         """Multiplicities in blocks of ``LANES`` draws."""
         blocks = np.zeros((-(-self.draws // LANES), self.clusters, LANES), dtype=np.uint8)
-        for draw in range(self.draws):
-            drawn = np.random.default_rng([self.seed, draw]).integers(self.clusters, size=self.clusters)
-            blocks[draw // LANES, :, draw % LANES] = np.bincount(drawn, minlength=self.clusters)
+
+        def fill(block: int) -> None:
+            for draw in range(block * LANES, min((block + 1) * LANES, self.draws)):
+                drawn = np.random.default_rng([self.seed, draw]).integers(self.clusters, size=self.clusters)
+                _count(drawn, blocks[block], draw % LANES)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(fill, range(len(blocks))))
         return blocks
 
     def each_block(
@@ -106,6 +111,12 @@ def percentile_interval(
     ends = np.array([(1 - confidence) / 2, (1 + confidence) / 2]) * (defined.size - 1)
     low, high = np.interp(ends, np.arange(defined.size), np.sort(defined))
     return min(float(low), value), max(float(high), value)
+
+
+@numba.njit(nogil=True, cache=True)
+def _count(drawn, multiplicity, lane):  # type: ignore[no-untyped-def]
+    for cluster in drawn:
+        multiplicity[cluster, lane] += 1
 
 
 @numba.njit(nogil=True, cache=True)

@@ -16,6 +16,9 @@ from jaxtyping import Bool, Float, Float64, Int, Shaped, UInt8
 from graph.resampling import RatioOfSums, Resampler, percentile_interval
 from prerank.evaluation.figure import Figure
 
+MOST_WAITING = 65_535 // 255
+"""Multiplicities (uint8) whose sum fits 16 bits."""
+
 
 @dataclass(frozen=True)
 class PooledAUC:
@@ -64,31 +67,48 @@ class Undefined:
 Statistic = PooledAUC | RatioOfSums | Undefined
 
 
+class SortedScores:
+    """Rows by ascending score, sorted once, for the pooled AUC of any labels on any of them.
+
+    Args:
+        scores: higher is better.
+        cluster: the cluster of each row, below ``clusters``.
+        clusters: how many clusters are resampled.
+    """
+
+    def __init__(self, scores: Float[np.ndarray, " rows"], cluster: Int[np.ndarray, " rows"], clusters: int) -> None:
+        self.clusters = clusters
+        self.order = np.argsort(scores, kind="stable")
+        ordered = np.asarray(scores)[self.order]
+        self._tie = np.zeros(len(ordered), np.int32)
+        np.cumsum(ordered[1:] != ordered[:-1], out=self._tie[1:])
+        self._cluster = np.asarray(cluster)[self.order].astype(np.int32)
+
+    def auc(
+        self, labels: Shaped[np.ndarray, " rows"], selected: Bool[np.ndarray, " rows"] | None = None
+    ) -> PooledAUC | Undefined:
+        """Prepare the pooled AUC of the selected rows (``None``: of all); ``labels``: true or 1 for positives."""
+        label, tie, cluster = np.asarray(labels)[self.order], self._tie, self._cluster
+        if selected is not None:
+            chosen = selected[self.order]
+            label, tie, cluster = label[chosen], tie[chosen], cluster[chosen]
+        label = label.astype(np.uint8)
+        positives = int(label.sum())
+        if not len(label):
+            return Undefined("no rows")
+        if positives in (0, len(label)):
+            return Undefined(f"one class only: {positives} positives among {len(label)} rows", len(label))
+        return PooledAUC(label, np.append(tie[1:] != tie[:-1], True), cluster, self.clusters)
+
+
 def pooled_auc(
     labels: Shaped[np.ndarray, " rows"],
     scores: Float[np.ndarray, " rows"],
     cluster: Int[np.ndarray, " rows"],
     clusters: int,
-    order: Int[np.ndarray, " selected"] | None = None,
 ) -> PooledAUC | Undefined:
-    """Prepare a pooled AUC.
-
-    Args:
-        labels: true or 1 for positives.
-        scores: higher is better.
-        cluster: the cluster of each row, below ``clusters``.
-        clusters: how many clusters are resampled.
-        order: the rows to use, by ascending score; ``None``: all rows, sorted here.
-    """
-    order = np.argsort(scores, kind="stable") if order is None else order
-    label, ordered = np.asarray(labels)[order].astype(np.uint8), np.asarray(scores)[order]
-    positives = int(label.sum())
-    if not len(label):
-        return Undefined("no rows")
-    if positives in (0, len(label)):
-        return Undefined(f"one class only: {positives} positives among {len(label)} rows", len(label))
-    ends_tie = np.append(ordered[1:] != ordered[:-1], True)
-    return PooledAUC(label, ends_tie, np.asarray(cluster)[order].astype(np.int32), clusters)
+    """The pooled AUC of all rows; see :class:`SortedScores`."""
+    return SortedScores(scores, cluster, clusters).auc(labels)
 
 
 def figure_of(statistic: Statistic, draws: Float64[np.ndarray, " draws"], clusters: int, confidence: float) -> Figure:
@@ -127,17 +147,29 @@ def auc_lanes(label, ends_tie, cluster, multiplicity):  # type: ignore[no-untype
     lanes = multiplicity.shape[1]
     below, positives, halves = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
     tied_positives, tied_negatives = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
+    # Most rows are negatives without a tie: they are added up in narrow numbers, four times as many to a register, and
+    # moved to ``below`` when a positive asks for it or one more could overflow.
+    recent, waiting = np.zeros(lanes, np.uint16), 0
     in_tie = False
     for row in range(label.shape[0]):
         drawn = multiplicity[cluster[row]]
-        if ends_tie[row] and not in_tie:
+        alone = ends_tie[row] and not in_tie
+        if alone and not label[row]:
+            for lane in range(lanes):
+                recent[lane] += drawn[lane]
+            waiting += 1
+            if waiting < MOST_WAITING:
+                continue
+        if waiting:
+            for lane in range(lanes):
+                below[lane] += recent[lane]
+                recent[lane] = 0
+            waiting = 0
+        if alone:
             if label[row]:
                 for lane in range(lanes):
                     halves[lane] += 2 * below[lane] * drawn[lane]
                     positives[lane] += drawn[lane]
-            else:
-                for lane in range(lanes):
-                    below[lane] += drawn[lane]
             continue
         in_tie = True
         part = tied_positives if label[row] else tied_negatives
@@ -151,6 +183,7 @@ def auc_lanes(label, ends_tie, cluster, multiplicity):  # type: ignore[no-untype
             tied_positives[:] = 0
             tied_negatives[:] = 0
             in_tie = False
+    below += recent
     result = np.full(lanes, np.nan)
     for lane in range(lanes):
         if positives[lane] > 0 and below[lane] > 0:

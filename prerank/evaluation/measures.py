@@ -13,10 +13,11 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from configs.errors import InputError
 from graph.resampling import RatioOfSums
-from prerank.evaluation.bootstrap import Statistic, Undefined, pooled_auc
+from prerank.evaluation.bootstrap import SortedScores, Statistic, Undefined
 from prerank.evaluation.metrics import (
     RankedLists,
     RequestValues,
+    Standing,
     hit_rate_at_k,
     recall_at_k,
     row_log_loss,
@@ -130,7 +131,9 @@ class SplitMeasures:
         self, rows: SplitRows, tasks_off: Mapping[str, str], cutoffs: Sequence[int], recall_at: Sequence[int]
     ) -> None:
         self.rows, self.tasks_off, self.cutoffs = rows, tasks_off, cutoffs
-        self._orders: dict[str, Int64[np.ndarray, " rows"]] = {}
+        self._sorted: dict[str, SortedScores] = {}
+        self._firsts: dict[tuple[bool, int], tuple[Int64[np.ndarray, " first_rows"], RankedLists]] = {}
+        self._log_losses: dict[str, Float64[np.ndarray, " rows"]] = {}
         self._by_request = np.lexsort((rows.score, rows.request))
         self.ranked = np.isfinite(rows.position)
         self.lists = RankedLists.of(self.ranked, rows.request, -rows.position, rows.score)
@@ -183,8 +186,9 @@ class SplitMeasures:
     ) -> dict[str, Statistic]:
         """The fused score on exposed rows, pooled and within requests; the head's log loss."""
         rows, exposed = self.rows, segment & self.rows.exposed
-        order = self._by_request[exposed[self._by_request]]
-        within = sorted_request_auc(label[order], rows.score[order], rows.request[order])
+        score, request = self._within_requests
+        chosen = exposed[self._by_request]
+        within = sorted_request_auc(label[self._by_request][chosen], score[chosen], request[chosen])
         metrics: dict[str, Statistic] = {
             f"score_auc_{task}": self._pooled("score", label, exposed),
             f"gauc_{task}": self._mean(within, "no request has both classes"),
@@ -192,8 +196,18 @@ class SplitMeasures:
         if task not in rows.heads:
             metrics[f"log_loss_{task}"] = Undefined(f"the system has no {task} head")
         else:
-            metrics[f"log_loss_{task}"] = self._mean_of_rows(row_log_loss(label, rows.heads[task]), exposed)
+            metrics[f"log_loss_{task}"] = self._mean_of_rows(self._log_loss(task, label), exposed)
         return metrics
+
+    @cached_property
+    def _within_requests(self) -> tuple[Float32[np.ndarray, " rows"], Int64[np.ndarray, " rows"]]:
+        """Score and request of the rows in order of request and score."""
+        return self.rows.score[self._by_request], self.rows.request[self._by_request]
+
+    def _log_loss(self, task: str, label: Bool[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
+        if task not in self._log_losses:
+            self._log_losses[task] = row_log_loss(label, self.rows.heads[task])
+        return self._log_losses[task]
 
     def _recalls(self, segment: Bool[np.ndarray, " rows"]) -> dict[str, Statistic]:
         """The ranking model's first items that belong to the segment, among the pre-ranker's first of the same list.
@@ -216,9 +230,22 @@ class SplitMeasures:
         if "rank" in self.tasks_off:
             off = Undefined(self.tasks_off["rank"])
             return {name: off, f"{name}_chance": off}
-        recall, chance = recall_at_k(self.rows.request, lists, first, cut, segment)
+        rows, first_rows = self._first_rows(lists, first)
+        recall, chance = recall_at_k(self.rows.request[rows], first_rows, first, cut, segment[rows])
         reason = f"no list of more than {cut} items has one of the ranking model's top {first} in the segment"
         return {name: self._mean(recall, reason), f"{name}_chance": self._mean(chance, reason)}
+
+    def _first_rows(self, lists: RankedLists, first: int) -> tuple[Int64[np.ndarray, " first_rows"], RankedLists]:
+        """The ranking model's first items of every list: the rows that a recall counts, and how they stand."""
+        key = (lists is self.whole_lists, first)
+        if key not in self._firsts:
+            rows = np.flatnonzero(lists.rows & (lists.by_ranking_model.better < first))
+            of_rows = [
+                Standing(by.better[rows], by.tied[rows], by.length[rows])
+                for by in (lists.by_ranking_model, lists.by_score)
+            ]
+            self._firsts[key] = rows, RankedLists(np.ones(len(rows), np.bool_), *of_rows)
+        return self._firsts[key]
 
     def _hit_rate(self, k: int, segment: Bool[np.ndarray, " rows"]) -> Statistic:
         if "order" in self.tasks_off:
@@ -228,11 +255,10 @@ class SplitMeasures:
         return self._mean(hits, f"no list of more than {k} items has an ordered item in the segment")
 
     def _pooled(self, head: str, label: Bool[np.ndarray, " rows"], selected: Bool[np.ndarray, " rows"]) -> Statistic:
-        values = self.rows.score if head == "score" else self.rows.heads[head]
-        if head not in self._orders:
-            self._orders[head] = np.argsort(values, kind="stable")
-        order = self._orders[head]
-        return pooled_auc(label, values, self.rows.cluster, self.rows.clusters, order[selected[order]])
+        if head not in self._sorted:
+            values = self.rows.score if head == "score" else self.rows.heads[head]
+            self._sorted[head] = SortedScores(values, self.rows.cluster, self.rows.clusters)
+        return self._sorted[head].auc(label, selected)
 
     def _mean(self, values: RequestValues, reason: str) -> Statistic:
         if not values.request.size:

@@ -30,6 +30,14 @@ def test_draws_are_reproducible_and_extend():
     assert (multiplicities(Resampler(40, 10, seed=8), 0) != multiplicities(few, 0)).any()
 
 
+def test_multiplicities_are_the_counts_of_numpys_draws():
+    resampler = Resampler(30, LANES + 3, seed=5)
+    for draw in (0, 1, LANES, LANES + 2):
+        drawn = np.random.default_rng([5, draw]).integers(30, size=30)
+        assert (multiplicities(resampler, draw) == np.bincount(drawn, minlength=30)).all()
+    assert not resampler.blocks[1, :, 3:].any()
+
+
 def test_a_draw_that_holds_nothing_that_counts_is_undefined():
     statistic = RatioOfSums(np.array([3.0, 0.0]), np.array([2.0, 0.0]), 2)
     resampler = Resampler(2, 50, seed=0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from graph.resampling import LANES, Resampler, percentile_interval
-from prerank.evaluation.bootstrap import PooledAUC, Undefined, figure_of, pooled_auc
+from prerank.evaluation.bootstrap import PooledAUC, SortedScores, Undefined, auc_lanes, figure_of, pooled_auc
 from prerank.evaluation.metrics import auc
 
 
@@ -91,6 +91,30 @@ def test_clusters_widen_the_interval_where_requests_repeat():
         low, high = percentile_interval(statistic.value, statistic.draws(Resampler(clusters, 300, 0)), 0.95)
         widths.append(high - low)
     assert widths[1] > 1.7 * widths[0]  # √5 = 2.2 in the limit
+
+
+@pytest.mark.parametrize("negatives", [0, 1, 256, 257, 258, 900])
+def test_long_runs_of_negatives_drawn_as_often_as_can_be_do_not_overflow(negatives):
+    label = np.array([0] * negatives + [1, 0, 1], np.uint8)
+    multiplicity = np.array([[255, 255], [1, 0]], np.uint8)
+    cluster = np.array([0] * (len(label) - 1) + [1], np.int32)
+    areas = auc_lanes(label, np.ones(len(label), np.bool_), cluster, multiplicity)
+    for area, (first, last) in zip(areas, multiplicity.T.astype(int), strict=True):
+        weights = np.where(cluster == 0, first, last)
+        assert area == pytest.approx(auc(label, np.arange(len(label), dtype=float), weights), abs=1e-12)
+
+
+def test_scores_sorted_once_give_the_auc_of_any_labels_on_any_rows():
+    labels, scores, cluster = clustered()
+    ordered = SortedScores(scores, cluster, 60)
+    for selected in (cluster < 20, scores > 0, np.ones(600, bool)):
+        for of_rows in (labels, ~labels, cluster % 2 == 0):
+            expected = auc(of_rows[selected], scores[selected])
+            assert ordered.auc(of_rows, selected).value == pytest.approx(expected)
+            naive = pooled_auc(of_rows[selected], scores[selected], cluster[selected], 60)
+            resampler = Resampler(60, 5, 0)
+            assert (ordered.auc(of_rows, selected).draws(resampler) == naive.draws(resampler)).all()
+    assert ordered.auc(labels, scores > 99).reason == "no rows"
 
 
 def test_the_kernel_keeps_ties_apart_from_neighbours():

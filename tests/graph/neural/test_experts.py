@@ -56,6 +56,19 @@ def test_ple_is_the_loop(levels, specific, shared, rows):
         assert torch.allclose(found[task], logits, atol=1e-5), task
 
 
+@pytest.mark.parametrize("levels", [1, 2])
+def test_gradients_are_those_of_the_loop(levels):
+    torch.manual_seed(levels)
+    model = ProgressiveLayeredExtraction(6, {"click": 1, "order": 1}, ExpertsConfig(levels=levels, hidden=[7, 5]))
+    inputs = torch.randn(5, 6, requires_grad=True)
+    gradients = []
+    for forward in (model, lambda rows: naive_ple(model, rows)):
+        loss = sum(logits.square().sum() for logits in forward(inputs).values())
+        gradients.append(torch.autograd.grad(loss, [inputs, *model.parameters()]))
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_the_last_level_has_no_shared_gate_and_the_others_see_all_experts():
     config = ExpertsConfig(levels=2, specific=2, shared=3, hidden=[4])
     model = ProgressiveLayeredExtraction(6, {"click": 1, "order": 1}, config)

@@ -69,6 +69,24 @@ def test_contrast_is_the_loop(loss, items, temperature, reduction):
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.parametrize("everybody", [False, True])
+@pytest.mark.parametrize("mask_above", [0.3, 1.0])
+def test_gradients_of_eq_10_are_those_of_the_formula(mask_above, everybody):
+    """Where pairs are masked too: they pull and push nobody."""
+    torch.manual_seed(2)
+    phi, psi = torch.randn(20, 4, requires_grad=True), torch.randn(20, 4)
+    in_p = torch.ones(20, dtype=torch.bool) if everybody else torch.rand(20) < 0.6
+    contrastive_loss(phi, psi, in_p, ContrastConfig(loss=Contrast.phi_phi, mask_above=mask_above)).backward()
+    found, phi.grad = phi.grad, None
+    unit, psi = torch.nn.functional.normalize(phi, dim=1), torch.nn.functional.normalize(psi, dim=1)
+    alike = (psi @ psi.T > mask_above) & in_p.unsqueeze(0) & in_p.unsqueeze(1)
+    alike = alike.fill_diagonal_(False)
+    assert bool(alike.any()) == (mask_above < 1)
+    logits = torch.where(alike, -torch.inf, unit @ unit.T / 0.1)
+    (logits.logsumexp(dim=1) - (unit * psi).sum(dim=1) / 0.1)[in_p].mean().backward()
+    torch.testing.assert_close(found, phi.grad, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("loss", [kind for kind in Contrast if kind is not Contrast.none])
 def test_nobody_in_p_is_zero_with_a_gradient(loss):
     phi = torch.randn(5, 3, requires_grad=True)

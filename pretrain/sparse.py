@@ -1,7 +1,7 @@
 """Weighted means of rows with gradients, the one kernel that messages and feature bags run on.
 
-It reads the compressed rows where they lie: no matrix is built for a batch, no transpose for its gradient. Two threads
-share the rows of a product and the columns of its gradient, so that a sum has one order however many they are.
+It reads the compressed rows where they lie: no matrix is built for a batch, no transpose for its gradient. Threads
+share the rows of a product and the columns or two sums of its gradient, so that the order of additions never changes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from torch import Tensor
 
 SHARED_FROM = 1 << 20
 """Products of numbers from which on a mean is worth a second thread: some 0.2 ms."""
+MANY = 16
+"""Entries a column from which on each thread adds up a gradient of its own."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,25 @@ def _product(matrix: RowMeans, dense: Tensor) -> Tensor:
 
 def _spread(matrix: RowMeans, gradient: Tensor, spread: Tensor) -> None:
     """Add the gradient of a product to that of its dense factor."""
-    x, y = spread.numpy(), gradient.numpy()
+    width, work = gradient.shape[1], matrix.entries * gradient.shape[1]
+    csr = (matrix.indptr, matrix.indices, matrix.weight, matrix.rows, gradient.numpy())
+    if matrix.entries < MANY * matrix.columns:
 
-    def part(first: int, last: int) -> None:
-        _spread_columns(matrix.indptr, matrix.indices, matrix.weight, matrix.rows, y, x, first, last)
+        def columns(first: int, last: int) -> None:
+            _add_spread(*csr, spread.numpy(), 0, len(matrix), first, last)
 
-    _shared(part, gradient.shape[1], max(1, gradient.shape[1] // 32), matrix.entries * gradient.shape[1])
+        _shared(columns, width, max(1, width // 32), work)
+        return
+    # So many entries to a column that a second sum costs less than a second walk over the entries.
+    sums, middle = (spread, torch.zeros_like(spread)), len(matrix) // 2
+
+    def half(first: int, last: int) -> None:
+        for number in range(first, last):
+            begin, end = (0, middle) if number == 0 else (middle, len(matrix))
+            _add_spread(*csr, sums[number].numpy(), begin, end, 0, width)
+
+    _shared(half, 2, 2, work)
+    spread += sums[1]
 
 
 @contextmanager
@@ -204,18 +219,21 @@ def _mean_rows(
 
 
 @numba.njit(nogil=True, cache=True)
-def _spread_columns(
+def _add_spread(
     indptr: np.ndarray,
     indices: np.ndarray,
     weight: np.ndarray | None,
     rows: np.ndarray | None,
     gradient: np.ndarray,
     spread: np.ndarray,
+    begin_row: int,
+    end_row: int,
     first: int,
     last: int,
 ) -> None:
+    """Only some rows' gradients, and of these the columns from ``first`` to before ``last``."""
     scaled = np.empty(last - first, dtype=np.float32)
-    for at in range(len(gradient)):
+    for at in range(begin_row, end_row):
         row = at
         if rows is not None:
             row = rows[at]

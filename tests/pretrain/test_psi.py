@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import safetensors.torch
 import torch
 
 from configs.errors import InputError
@@ -18,6 +19,7 @@ from graph.logs.log import SearchLog
 from graph.store import Graph
 from pretrain import training
 from pretrain.embeddings import EmbeddingTable
+from pretrain.node_features import node_features
 from pretrain.pipeline import print_summary
 from pretrain.psi import dealt_out, train_psi
 
@@ -224,3 +226,29 @@ def test_a_damaged_checkpoint_is_refused(planted: Planted, tmp_path: Path, monke
     (folder / "checkpoints" / "last.pt").write_bytes(b"half")
     with pytest.raises(InputError, match=r"last\.pt cannot be read"):
         train_psi(graph, log, config(max_epochs=1), folder)
+
+
+def test_a_folder_from_before_the_empty_buckets_were_left_out(planted: Planted, tmp_path: Path) -> None:
+    log, graph = planted
+    wanted, folder = config(max_epochs=1), tmp_path / "pretrain"
+    every = np.arange(graph.node_counts["item"])
+    expected = train_psi(graph, log, wanted, folder).induce(every)
+    path = folder / "checkpoints" / training.BEST
+    parameters = training.read_parameters(path)
+    buckets = node_features(graph, log, wanted.data, wanted.pretrain)["item"].buckets
+    assert len(parameters["nodes.table.weight"]) == len(buckets) < 2000
+    whole = torch.zeros(2000, 8)
+    whole[torch.from_numpy(buckets)] = parameters["nodes.table.weight"]
+    safetensors.torch.save_file(parameters | {"nodes.table.weight": whole}, path)
+    np.testing.assert_array_equal(train_psi(graph, log, wanted, folder).induce(every), expected)
+
+
+def test_training_says_how_far_it_is_where_the_output_is_a_file(
+    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("configs.console.SECONDS_APART", 0.0)
+    log, graph = planted
+    train_psi(graph, log, config(max_epochs=2), tmp_path / "pretrain")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "pairs/s" in line]
+    assert lines[0].startswith("psi, epoch 1 of at most 2: 1 of ")
+    assert "best MRR" in lines[-1]

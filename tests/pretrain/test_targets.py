@@ -199,6 +199,19 @@ def test_pairs_of_either_direction_count(
     assert [found[ENGAGED].tolist(), found[ENGAGED_BY].tolist()] == [[0, 1], [0]]
 
 
+def test_exclusions_forget_the_last_batch(shop: Graph) -> None:
+    pairs = engaged_pairs(shop)
+    exclusions = TargetExclusions(shop.relations, 0.3)
+    first, other = pairs.take(np.arange(30)), pairs.take(np.arange(30, 90))
+    expected = exclusions(first.queries, first.items, 5)
+    exclusions(other.queries, other.items, 6)
+    again = exclusions(first.queries, first.items, 5)
+    assert expected.keys() == again.keys()
+    assert all(np.array_equal(expected[key], again[key]) for key in expected)
+    unsorted = exclusions.barred(first.queries, first.items, 5)
+    assert all(np.array_equal(expected[key], np.sort(unsorted[key])) for key in expected)
+
+
 def test_a_graph_without_engagement_is_refused(
     tmp_path: Path, make_relation: Callable[[Key, dict[tuple[int, int], float], int], Relation]
 ) -> None:

@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SETUP := $(VENV)/.installed
+RUNTIME := $(VENV)/.installed
+SETUP := $(VENV)/.tools
 DOCS := $(VENV)/.docs
 FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo gpu || echo cpu)
 
@@ -11,14 +12,20 @@ FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/n
 setup: $(SETUP)
 
 # The constraints pin torch: without the pin, pip takes the newest build with several GB of CUDA packages.
-$(SETUP): pyproject.toml constraints.txt
+$(RUNTIME): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, found {v[0]}.{v[1]}: set PYTHON=/path/to/python3.11")'
+	@echo "installing into $(VENV): one to two minutes"
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(FAISS)]'
+	@touch $(RUNTIME)
+
+# What tests and linters need besides.
+$(SETUP): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(FAISS),test,lint]'
 	@touch $(SETUP)
 
 # Trained for less long than the defaults would, so that it ends within ten minutes on two cores, installation included.
-demo: $(SETUP)
+demo: $(RUNTIME)
 	$(BIN)/python -m pretrain.run run=demo pretrain.max_epochs=8
 	$(BIN)/python -m prerank.fit run=demo prerank.max_epochs=1
 	$(BIN)/python -m index.audit run=demo index.hold_out_max_epochs=4

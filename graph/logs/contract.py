@@ -165,6 +165,18 @@ def source_path(data: DataConfig, purpose: str) -> Path:
     return path
 
 
+def source_folder(data: DataConfig, purpose: str) -> Path:
+    """The folder that ``data.path`` names.
+
+    Raises:
+        InputError: as :func:`source_path`, or if it is a file.
+    """
+    path = source_path(data, purpose)
+    if not path.is_dir():
+        raise InputError(f"data.path={data.path} is a file: expected {purpose}")
+    return path
+
+
 def parse_day(text: str, where: str) -> datetime.date:
     """A day written ``YYYY-MM-DD``.
 

@@ -14,7 +14,7 @@ import duckdb
 from configs.console import progress, say
 from configs.errors import InputError
 from configs.schema import DataConfig
-from graph.logs.contract import RawLog, source_path
+from graph.logs.contract import RawLog, source_folder
 from graph.logs.database import reading, scratch_database, text, write_days, write_table
 from graph.logs.readers.published import READER_MEMORY_GB, write_rejected
 from graph.logs.readers.undated import (
@@ -67,9 +67,7 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
         InputError: if a file is missing, damaged or of another schema.
     """
     del seed
-    root = source_path(data, EXPECTED)
-    if not root.is_dir():
-        raise InputError(f"data.path={root} is a file: expected {EXPECTED}")
+    root = source_folder(data, EXPECTED)
     with scratch_database(folder / "scratch", READER_MEMORY_GB) as connection:
         _load(connection, root)
         rejected = write_rejected(connection, REJECTED, folder / "rejected.parquet")

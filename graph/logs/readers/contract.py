@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from configs.errors import InputError
 from configs.schema import DataConfig
-from graph.logs.contract import RawLog, source_path
+from graph.logs.contract import RawLog, source_folder
 
 EXPECTED = "a folder with impressions/day=YYYY-MM-DD/*.parquet and items.parquet"
 
@@ -18,8 +17,6 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
         InputError: if ``data.path`` is no such folder.
     """
     del seed, folder
-    root = source_path(data, EXPECTED)
-    if not root.is_dir():
-        raise InputError(f"data.path={data.path} is a file: expected {EXPECTED}")
+    root = source_folder(data, EXPECTED)
     users, queries = (path if path.exists() else None for path in (root / "users.parquet", root / "queries.parquet"))
     return RawLog(root / "impressions", root / "items.parquet", users, queries)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -21,8 +20,8 @@ from prerank.evaluation.definitions import define, lower_is_better
 from prerank.evaluation.evaluation import Evaluation, annotated
 from prerank.evaluation.figure import Figure
 from prerank.experiment.jobs import Fit
+from tests.prerank.pages.elements import ATTACKS, PageElements
 
-ATTACKS = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "{{ 7 * 7 }}", "<!--<script>")
 CHANCE = "recall_at_10_chance"
 COST = {"scoring_ms": 1.5, "network_ms": None, "flops": None, "cpu": "a processor"}
 
@@ -143,26 +142,6 @@ def test_what_is_simulated_is_called_so_everywhere():
     assert "A log (simulated)" in content["data"][0]["verdict"][0]
     assert '<span class="tag">simulated</span>' in page(content)
     assert "another market" in content["data"][0]["interval"]
-
-
-class PageElements(HTMLParser):
-    """The elements and attributes that a browser would see, and the JSON that the page holds."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.data, self._in_data = [], [], "", False
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [name for name, _ in attrs]
-        self._in_data = ("id", "content") in attrs
-
-    def handle_endtag(self, tag):
-        self._in_data = self._in_data and tag != "script"
-
-    def handle_data(self, data):
-        self.data += data if self._in_data else ""
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

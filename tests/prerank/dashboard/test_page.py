@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -14,14 +13,7 @@ from configs.stages import Run
 from prerank.dashboard.page import dashboard_content, render, write_dashboard
 from prerank.evaluation.evaluation import Evaluation
 from prerank.evaluation.figure import Figure
-
-ATTACKS = (
-    "</script><script>alert(1)</script>",
-    '"><img src=x onerror=alert(2)>',
-    "{{ 7 * 7 }}",
-    "<!--<script>",
-    "' onmouseover='alert(3)",
-)
+from tests.prerank.pages.elements import ATTACKS, PageElements
 
 
 def evaluation(value=0.7, seed=0, segment="all", reason="why", metric="gauc_click", n=500, pairing="same"):
@@ -44,26 +36,6 @@ def evaluation(value=0.7, seed=0, segment="all", reason="why", metric="gauc_clic
         "bootstrap": [["test", segment, metric], ["test", segment, "auc_order"]],
     }  # fmt: skip
     return Evaluation({"test": {segment: cells}}, protocol, draws.astype(np.float32))
-
-
-class PageElements(HTMLParser):
-    """Collects the elements and attributes that a browser would see, and the JSON that the page holds."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.attributes, self.data, self._in_data = [], [], "", False
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [name for name, _ in attrs]
-        self._in_data = ("id", "content") in attrs
-
-    def handle_endtag(self, tag):
-        self._in_data = self._in_data and tag != "script"
-
-    def handle_data(self, data):
-        self.data += data if self._in_data else ""
 
 
 def test_differences_are_paired_and_corrected_over_systems_and_segments():

@@ -14,7 +14,7 @@ import duckdb
 from configs.console import progress, say, warn
 from configs.errors import InputError
 from configs.schema import DataConfig
-from graph.logs.contract import RawLog, source_path
+from graph.logs.contract import RawLog, source_folder
 from graph.logs.database import scratch_database, text, write_days, write_table
 from graph.logs.readers.aliccp.layouts import ITEM, PAIR_IDS, PAIR_VALUES, PERSON, TASTES, load_joined, load_published
 from graph.logs.readers.published import READER_MEMORY_GB, write_rejected
@@ -35,9 +35,7 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
         InputError: if a file is missing, damaged or of another schema.
     """
     del seed
-    root = source_path(data, EXPECTED)
-    if not root.is_dir():
-        raise InputError(f"data.path={root} is a file: expected {EXPECTED}")
+    root = source_folder(data, EXPECTED)
     with scratch_database(folder / "scratch", READER_MEMORY_GB) as connection:
         if not load_published(connection, root) and not load_joined(connection, root):
             raise InputError(f"{root} holds neither layout of Ali-CCP: expected {EXPECTED}; unpack archives first")

@@ -15,7 +15,7 @@ import duckdb
 from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import DataConfig
-from graph.logs.contract import RawLog, source_path
+from graph.logs.contract import RawLog, source_folder
 from graph.logs.database import reading, scratch_database, text, texts, write_table
 from graph.logs.readers.jdsearch.histories import make_behaviours, write_histories
 from graph.logs.readers.jdsearch.lists import write_lists
@@ -60,7 +60,7 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
         InputError: if a file is missing, damaged or of another schema.
     """
     del seed
-    lines, products = _files(source_path(data, EXPECTED))
+    lines, products = _files(source_folder(data, EXPECTED))
     with scratch_database(folder / "scratch", READER_MEMORY_GB) as connection:
         _load_products(connection, products)
         _load_lines(connection, lines)
@@ -76,8 +76,6 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
 
 def _files(path: Path) -> tuple[Path, Path]:
     """The users' and the products' file, whose names start as the published ones do."""
-    if not path.is_dir():
-        raise InputError(f"data.path={path} is a file: expected {EXPECTED}")
     sources = []
     for stem in ("user_behavior_data", "product_meta_data"):
         files = [f for f in sorted(path.glob(f"{stem}*")) if f.name.endswith((".txt", ".txt.gz"))]

@@ -1,0 +1,33 @@
+"""What a page of figures must stand, and what a browser would see of it."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+ATTACKS = (
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "{{ 7 * 7 }}",
+    "<!--<script>",
+    "' onmouseover='alert(3)",
+)
+
+
+class PageElements(HTMLParser):
+    """Collects the elements and attributes that a browser would see, and the JSON that the page holds."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.attributes, self.data, self._in_data = [], [], "", False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+        self._in_data = ("id", "content") in attrs
+
+    def handle_endtag(self, tag):
+        self._in_data = self._in_data and tag != "script"
+
+    def handle_data(self, data):
+        self.data += data if self._in_data else ""

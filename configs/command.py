@@ -76,6 +76,8 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
         layers.require_known(layer, command)
     run = Run(Path(_last(everything, "runs_folder") or schema.runs_folder) / (_last(everything, "run") or schema.run))
     settled = layers.remembered(run) if remember else None
+    if settled is not None:
+        everything = [layers.respelt(layer, settled) for layer in everything]
     asked = [layers.taken(layer, command, run, settled) for layer in everything]
     overrides = _keys_of(asked) if command is not ANYTHING else frozenset()
     data, model, experiment = (_last(asked, key) for key in GROUPS.values())

@@ -230,6 +230,21 @@ def as_object(merged: DictConfig) -> Config:
     return config
 
 
+def respelt(layer: Layer, settled: DictConfig) -> Layer:
+    """The layer with the run's own spelling of ``data.path`` where it names the same place: relative, absolute, ~."""
+    asked, own = (OmegaConf.select(content, "data.path") for content in (layer.content, settled))
+    if not (isinstance(asked, str) and isinstance(own, str) and resolved(asked) == resolved(own)):
+        return layer
+    content = copy.deepcopy(layer.content)
+    content.data.path = own
+    return replace(layer, content=content)
+
+
+def resolved(path: str) -> Path:
+    """Where a path of the configuration leads."""
+    return Path(path).expanduser().resolve()
+
+
 def taken(layer: Layer, command: Command, run: Run, settled: DictConfig | None) -> Layer:
     """The part of a layer that a command takes.
 

@@ -14,6 +14,7 @@ from configs.command import Invocation, config_from, run_config, settings
 from configs.commands import COMMANDS
 from configs.console import say
 from configs.keys import Keys
+from configs.layers import resolved
 from configs.locks import alone
 from configs.schema import Config, DataConfig
 from configs.stages import fingerprint, identity_of, read_json, require_inputs, require_settings
@@ -102,4 +103,4 @@ def _is_own_log(invocation: Invocation) -> bool:
 
 
 def _place(data: DataConfig) -> Path | None:
-    return None if data.path is None else Path(data.path).expanduser().resolve()
+    return None if data.path is None else resolved(data.path)

@@ -15,7 +15,7 @@ from configs.command import Invocation
 from configs.console import say, table, warn
 from configs.locks import alone
 from prerank.compare.cost import measure_missing
-from prerank.compare.jobs import Comparison, DataSet, plan_comparison
+from prerank.compare.jobs import Comparison, DataSet, passed_over, plan_comparison
 from prerank.compare.report import report_content, write_report
 from prerank.experiment.jobs import Fit
 from prerank.experiment.progress import ExperimentProgress, cores
@@ -56,6 +56,9 @@ def compare_systems(invocation: Invocation) -> ComparisonResult:
     config = invocation.config
     folder = invocation.run.root / "compare"
     comparison = plan_comparison(invocation, folder)
+    for system in config.compare.systems:
+        if keys := passed_over(system, invocation):
+            say(f"{system} does not read {', '.join(keys)}: it is fitted without")
 
     def report() -> ComparisonResult:
         content = report_content(comparison, config, progress.finished, progress.failed)

@@ -9,7 +9,9 @@ from pathlib import Path
 from configs.command import Invocation, parse
 from configs.errors import InputError
 from configs.layers import group_names
+from configs.options import within
 from configs.schema import Config
+from prerank import systems
 from prerank.compare.plan import ComparedData, compared_data
 from prerank.compare.tuned import TunedKeys, read_tuned
 from prerank.experiment.jobs import ONE_THREAD, STAGES, Fit, Job, arguments_of, fingerprint_of, read_by
@@ -84,6 +86,15 @@ def _check(invocation: Invocation) -> None:
         )
     if compare.baseline not in compare.systems:
         raise InputError(f"compare.baseline={compare.baseline} must be one of compare.systems {compare.systems}")
+    unread = set.intersection(*(set(passed_over(system, invocation)) for system in compare.systems))
+    if unread:
+        raise InputError(f"{min(unread)} is read by none of compare.systems {compare.systems}: leave it out")
+
+
+def passed_over(system: str, invocation: Invocation) -> list[str]:
+    """Keys of ``model`` that the command was told and this system's fits go without, because it does not read them."""
+    asked = (key for key in sorted(invocation.overrides) if within(key, ("model",)))
+    return [key for key in asked if not within(key, systems.named(system).KEYS)]
 
 
 def _data_set(data: ComparedData, seeds: tuple[int, ...], tuned: Mapping[str, TunedKeys], root: Path) -> DataSet:

@@ -22,7 +22,7 @@ from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_log
 from prerank.experiment.jobs import asked_arguments, read_by
 from prerank.experiment.progress import cores
-from prerank.fitting import open_log, open_work, system_stage
+from prerank.fitting import open_log, open_work, refuse_unread, system_stage
 from prerank.tune.objective import check_objective
 from prerank.tune.progress import TuningProgress
 from prerank.tune.report import print_report
@@ -64,6 +64,7 @@ def tune_system(invocation: Invocation) -> TuningResult:
         1
     """
     config, run, name = invocation.config, invocation.run, invocation.config.model.name
+    refuse_unread(invocation)
     space = read_space(SPACES if config.tune.space is None else Path(config.tune.space).expanduser(), name)
     defaults = configured(config, space)
     encoded = encode_log(invocation, open_log(invocation))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from configs.command import config_from, main, parse, run_config, save, settings
-from configs.commands import Command
+from configs.commands import COMMANDS, Command
 from configs.errors import InputError
 
 
@@ -127,6 +127,19 @@ def test_a_run_remembers_its_data_but_not_the_model(tmp_path):
     assert (again.data.name, again.data.path, again.seed, again.pretrain.dimension) == ("contract", "/somewhere", 3, 8)
     assert again.model.name == "grace"
     assert settings(run_config(first.run)) == settings(first.config)
+
+
+def test_the_same_place_in_other_words_is_the_same_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = at(tmp_path, "data=contract", "data.path=log")
+    save(first.config, first.run.config)
+    for path in (tmp_path / "log", "./log", tmp_path / "elsewhere" / ".." / "log", "log/"):
+        assert at(tmp_path, f"data.path={path}").config.data.path == "log"
+        fit = COMMANDS["prerank.fit"]  # which works on what the run holds
+        assert parse([f"runs_folder={tmp_path}", "run=one", f"data.path={path}"], command=fit).config.data.path == "log"
+    assert at(tmp_path, "data.path=log2").config.data.path == "log2"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert at(tmp_path, "data.path=~/log").config.data.path == "log"
 
 
 def test_other_data_for_a_run_starts_from_defaults(tmp_path):

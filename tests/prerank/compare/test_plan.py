@@ -6,11 +6,14 @@ import pytest
 import yaml
 
 from configs.command import parse, save
+from configs.commands import COMMANDS
 from configs.errors import InputError
 from configs.stages import write_json
-from prerank.compare.jobs import plan_comparison
+from prerank.compare.comparison import compare_systems
+from prerank.compare.jobs import passed_over, plan_comparison
 from prerank.compare.plan import compared_data, read_plan
 from prerank.compare.tuned import TunedKeys, read_tuned, tuning_warnings, tuning_words
+from prerank.experiment.progress import ExperimentProgress
 
 SYSTEMS = "compare.systems=[ple,grace]"
 
@@ -106,6 +109,23 @@ def test_a_key_of_one_system_goes_to_the_fits_that_read_it(planned):
     assert all("model.dimension=8" in data.fits[system][0].arguments for system in ("ple", "grace"))
     plain = planned("data.world=tiny", "model.dimension=8").data[0]
     assert data.fits["ple"][0].configuration == plain.fits["ple"][0].configuration
+
+
+def test_a_key_that_not_every_system_reads_is_told_and_one_that_none_reads_is_refused(tmp_path, monkeypatch, capsys):
+    def command(*overrides):
+        asked = (f"runs_folder={tmp_path}", "run=c", SYSTEMS, "compare.seeds=1", *overrides)
+        return parse(asked, command=COMMANDS["prerank.compare"])
+
+    asked = command("model.rank.weight=0.7", "model.dimension=8")
+    assert [passed_over(system, asked) for system in ("ple", "grace")] == [["model.rank.weight"], []]
+    monkeypatch.setattr(ExperimentProgress, "make_fits", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        compare_systems(asked)
+    assert "ple does not read model.rank.weight: it is fitted without" in capsys.readouterr().out
+    with pytest.raises(
+        InputError, match=r"model\.lightgbm\.trees is read by none of compare\.systems \['ple', 'grace'\]"
+    ):
+        plan_comparison(command("model.lightgbm.trees=3", "model.dimension=8"), tmp_path)
 
 
 def test_seeds_of_a_real_log_share_it_but_not_psi(planned, tmp_path):

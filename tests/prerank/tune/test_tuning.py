@@ -17,6 +17,7 @@ from configs.command import Invocation, main, parse, save
 from configs.errors import InputError
 from configs.stages import Stage
 from prerank.encoding.batches import EncodedLog
+from prerank.experiment.jobs import read_by
 from prerank.experiment.pool import Answer
 from prerank.fitting import fit_system
 from prerank.systems.ple import PLE
@@ -341,5 +342,7 @@ def test_the_command(ask, capsys):
     assert "auc_click is a figure of one head" in capsys.readouterr().err
     assert main("prerank.tune", [*place, "model=ple", "tune.trials=0"]) == 2
     assert "tune.trials must be above 0" in capsys.readouterr().err
-    assert main("prerank.tune", [*place, "model=popularity", *QUICK]) == 0
+    assert main("prerank.tune", [*place, "model=popularity", *QUICK]) == 2
+    assert "model.buckets is not read by model=popularity, but by" in capsys.readouterr().err
+    assert main("prerank.tune", [*place, "model=popularity", *read_by("popularity", QUICK)]) == 0
     assert "trial 0 (1/1)" in capsys.readouterr().out

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from configs.command import parse
+from configs.locks import alone
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -20,6 +24,36 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real logs are absent: {SHARED_DATA} does not exist")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Fills a folder, by name, once for all worker processes of the session: tests read it and change nothing."""
+    own = tmp_path_factory.getbasetemp()
+    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, filled = common / name, common / f"{name}.filled"
+        with alone(folder):
+            if not filled.exists():
+                folder.mkdir()
+                fill(folder)
+                filled.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_log(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The checked log of the tiny marketplace, seed 0: a stage that may be copied into runs of it."""
+
+    def fill(folder: Path) -> None:
+        from graph.logs.prepare import prepare_log
+
+        prepare_log(parse([f"runs_folder={folder}", "run=tiny", "data=marketplace", "data.world=tiny"]))
+
+    return once("tiny-log", fill) / "tiny" / "logs"
 
 
 @pytest.fixture(scope="session")

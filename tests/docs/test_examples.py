@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
+
+from index.measures import cold_start, students
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 IN_ORDER = ("graph", "psi", "systems", "audit")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_log: Path) -> Path:
     """Where the examples' runs lie: later ones go on from the earlier ones."""
-    return tmp_path_factory.mktemp("notebook")
+    folder = tmp_path_factory.mktemp("notebook")
+    shutil.copytree(tiny_log, folder / "runs" / "notebook" / "logs")
+    return folder
 
 
 @pytest.mark.parametrize("name", IN_ORDER)
 def test_an_example_runs_and_shows_something(name, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
+    for module in (students, cold_start):
+        monkeypatch.setattr(module, "STEPS", 60)
     found = runpy.run_path(str(EXAMPLES / f"{name}.py"))
     assert capsys.readouterr().out.strip()
     if name == "psi":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import pkgutil
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from graph.logs.log import SearchLog, catalogue_fingerprint
 from graph.logs.prepare import prepare_log
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_log
+from prerank.experiment.pool import Answer, Task
 from prerank.fitting import fit_system
 from pretrain.embeddings import EmbeddingTable
 
@@ -202,11 +205,11 @@ def random_run(request_for: Callable[..., Invocation]) -> Callable[..., Invocati
     return make
 
 
-def market_run(folder: Path, name: str, systems: Sequence[str], *overrides: str) -> Invocation:
+def fit_market(log: Path, command: Sequence[str], systems: Sequence[str]) -> None:
     """A run of the tiny marketplace with fitted systems; ψ is random, since what it holds does not matter here."""
-    command = ["data=marketplace", "data.world=tiny", f"runs_folder={folder}", f"run={name}", *overrides]
-    request = parse(command)
+    request = parse(["data=marketplace", "data.world=tiny", *command])
     save(request.config, request.run.config)
+    shutil.copytree(log, request.run.logs)
     items = prepare_log(request).items()["item_id"].combine_chunks()
     stage = Stage(request.run.pretrain, {})
     stage.start()
@@ -214,13 +217,23 @@ def market_run(folder: Path, name: str, systems: Sequence[str], *overrides: str)
     EmbeddingTable(items.slice(0, 400), vectors, catalogue_fingerprint(items), "psi").save(request.run.psi)
     stage.finish()
     for system in systems:
-        fit_system(parse([*command[2:], f"model={system}", "prerank.max_epochs=1", "model.lightgbm.trees=5"]))
-    return parse(command[2:])
+        fit_system(parse([*command, f"model={system}", "prerank.max_epochs=1", "model.lightgbm.trees=5"]))
+
+
+def carry_out_here(tasks: Iterable[Task[Any]], _processes: int, hear: Callable[[Answer[Any]], None]) -> None:
+    """Does in this process what the workers do, to save them the loading of libraries."""
+    for task in tasks:
+        for content in pkgutil.resolve_name(task.function)(**task.arguments):
+            hear(Answer(task.subject, content))
 
 
 @pytest.fixture(scope="session")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Invocation:
+def market(once: Callable[[str, Callable[[Path], object]], Path], tiny_log: Path) -> Invocation:
     """A run of the tiny marketplace with four fitted systems, which tests read and replay."""
-    small = ["model.experts.hidden=[8]", "model.experts.tower=[4]", "evaluation.draws=10"]
+    small = ["run=market", "model.experts.hidden=[8]", "model.experts.tower=[4]", "evaluation.draws=10"]
     systems = ("ple", "grace", "lightgbm", "popularity")
-    return market_run(tmp_path_factory.mktemp("runs"), "market", systems, *small)
+
+    def fill(folder: Path) -> None:
+        fit_market(tiny_log, [f"runs_folder={folder}", *small], systems)
+
+    return parse([f"runs_folder={once('market', fill)}", *small])

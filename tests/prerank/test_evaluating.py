@@ -6,13 +6,13 @@ import pytest
 
 from configs.command import config_from, parse, save
 from configs.errors import InputError
-from configs.stages import Stage
+from configs.stages import Run, Stage
 from graph.logs.prepare import log_stage
 from prerank.encoding.features import ENCODED_KEYS
 from prerank.evaluating import _fitted_config, _is_own_log
 from prerank.evaluation.evaluation import read_evaluation
 from prerank.fitting import fit_system, system_keys
-from tests.prerank.conftest import market_run
+from tests.prerank.conftest import fit_market
 
 
 @pytest.fixture
@@ -78,8 +78,9 @@ def test_the_own_log_is_not_taken_for_a_new_one_that_would_hold_training_rows(as
         _is_own_log(request)
 
 
-def test_other_evaluation_settings_measure_again_and_do_not_train(tmp_path, monkeypatch):
-    market = market_run(tmp_path, "market", ("popularity",), "evaluation.draws=10").run
+def test_other_evaluation_settings_measure_again_and_do_not_train(tmp_path, tiny_log, monkeypatch):
+    fit_market(tiny_log, [f"runs_folder={tmp_path}", "run=market", "evaluation.draws=10"], ["popularity"])
+    market = Run(tmp_path / "market")
     folder = market.system("popularity")
     command = [f"runs_folder={tmp_path}", "run=market", "model=popularity", "prerank.max_epochs=1"]
     command += ["model.lightgbm.trees=5"]

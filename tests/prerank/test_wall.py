@@ -115,7 +115,7 @@ def on_contract(folder: Path, data: DataConfig, days: dict[str, list[str]], run:
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def simulated(tmp_path_factory: pytest.TempPathFactory, tiny_log: Path) -> Trained:
     """The tiny world through every stage; the simulator's own figures are garbled once the log is written."""
 
     def garble(logs: Path) -> None:
@@ -124,6 +124,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
     folder = tmp_path_factory.mktemp("simulated")
     request = parse([f"runs_folder={folder}", "run=simulated", "data=marketplace", "data.world=tiny", *SMALL])
+    shutil.copytree(tiny_log, request.run.logs)
     return trained(request, garble)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from configs.stages import read_json
 from configs.worlds import WorldConfig, load_world
 from graph.marketplace.simulate import simulate
 
@@ -32,10 +34,11 @@ class Simulated:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+def tiny(once: Callable[[str, Callable[[Path], object]], Path]) -> Simulated:
     """The tiny world, seed 0."""
-    folder = tmp_path_factory.mktemp("tiny-world")
-    return Simulated(load_world("tiny"), 0, folder, simulate(load_world("tiny"), 0, folder))
+    world = load_world("tiny")
+    folder = once("tiny-world", lambda folder: simulate(world, 0, folder))
+    return Simulated(world, 0, folder, read_json(folder / "world.json"))
 
 
 @pytest.fixture(scope="session")

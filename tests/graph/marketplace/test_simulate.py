@@ -14,11 +14,10 @@ import pandas as pd
 import pyarrow.compute as pc
 import pytest
 
-from configs.command import parse
 from configs.schema import DataConfig
 from configs.stages import read_json
 from configs.worlds import PreRankerKind, RankerKind, WorldConfig, load_world
-from graph.logs.prepare import prepare_log
+from graph.logs.log import SearchLog
 from graph.logs.readers.marketplace import read
 from graph.marketplace.simulate import simulate
 
@@ -199,12 +198,12 @@ def test_reader_hands_over_the_contract_s_files(tiny, tmp_path):
     assert figures["simulated"] is True
 
 
-def test_the_checks_reject_nothing(tmp_path):
-    log = prepare_log(parse([f"runs_folder={tmp_path}", "run=tiny", "data=marketplace", "data.world=tiny"]))
+def test_the_checks_reject_nothing(tiny_log):
+    log = SearchLog.open(tiny_log)
     assert log.facts["simulated"]
     assert log.facts["rejected"] == {}
     assert all(task["available"] for task in log.facts["tasks"].values())
-    assert (tmp_path / "tiny" / "logs" / "world.json").exists()
+    assert (tiny_log / "world.json").exists()
 
 
 def test_whole_recalled_sets_are_logged_from_the_stated_day_on(short_world, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -13,6 +14,7 @@ from prerank.compare.comparison import compare_systems
 from prerank.compare.cost import cpu_model
 from prerank.experiment import fits, progress
 from prerank.experiment.pool import Answer
+from tests.prerank.conftest import carry_out_here
 
 QUICK = (
     "data.world=tiny",
@@ -28,13 +30,6 @@ QUICK = (
 )
 
 
-def carry_out_here(tasks, _processes, hear):
-    """Does in this process what the workers do, to save them the loading of libraries."""
-    for task in tasks:
-        for content in fits.fit_all(**task.arguments):
-            hear(Answer(task.subject, content))
-
-
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory):
     common = [f"runs_folder={tmp_path_factory.mktemp('compare')}", "run=c", *QUICK]
@@ -42,10 +37,13 @@ def ask(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(ask):
+def made(ask, tiny_log):
+    asked = ask("compare.systems=[popularity,lightgbm]")
+    shutil.copytree(tiny_log, asked.run.root / "compare" / "marketplace_tiny" / "seed-0" / "logs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(progress, "carry_out", carry_out_here)
-        return compare_systems(ask("compare.systems=[popularity,lightgbm]"))
+        for module in (progress, cost):
+            patch.setattr(module, "carry_out", carry_out_here)
+        return compare_systems(asked)
 
 
 def test_the_whole_comparison(made):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,9 @@ def ask(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(ask) -> Path:
+def made(ask, tiny_log) -> Path:
     """The experiment's folder, with the fits of its first condition."""
+    shutil.copytree(tiny_log, parse(ask()).run.root / "mechanisms" / "base" / "seed-0" / "logs")
     return mechanisms(parse(ask("mechanisms.conditions=[base]")))[0].parent
 
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from configs.console import say
 from configs.errors import InputError
 from configs.stages import replacing
-from prerank.training.table_files import TableFiles, read_tables, remove_others
+from prerank.training.table_files import TableFiles, joined, read_tables, remove_others
 
 FOLDER, LAST, BEST, ROWS = "checkpoints", "last.ckpt", "best.ckpt", "rows"
 AGAIN = "fit the system again with `python -m prerank.fit`"
@@ -148,10 +148,12 @@ def resume_point(folder: Path) -> dict[str, Any] | None:
     return checkpoint
 
 
-def conclude(folder: Path) -> None:
-    """Once training has ended: the best validation's weights as ``best.ckpt``; what only a resumption needs goes."""
+def conclude(module: nn.Module, folder: Path) -> None:
+    """Once training has ended: read the best weights, and keep them as ``best.ckpt``; what else there is goes."""
     checkpoints = folder / FOLDER
     best = _read(checkpoints / LAST, AGAIN)["best"]
+    _load(module, best, checkpoints / LAST)
+    best["files"] = joined(module, checkpoints / ROWS, best["files"])
     with replacing(checkpoints / BEST) as temporary:
         torch.save(best, temporary)
     (checkpoints / LAST).unlink()
@@ -166,7 +168,10 @@ def load_weights(module: nn.Module, path: Path) -> None:
     """
     if not path.exists():
         raise InputError(f"{path} is missing: {AGAIN}")
-    checkpoint = _read(path, AGAIN)
+    _load(module, _read(path, AGAIN), path)
+
+
+def _load(module: nn.Module, checkpoint: dict[str, Any], path: Path) -> None:
     try:
         module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:

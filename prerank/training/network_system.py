@@ -266,8 +266,8 @@ def fit_network(module: NetworkSystem, work: Work) -> FittedNetwork:
         return load_network(module, work)
     if saved is None or not saved["ended"]:
         _train(module, work, saved)
-    conclude(work.folder)
-    return load_network(module, work)
+    conclude(module, work.folder)
+    return FittedNetwork(module)
 
 
 def _train(module: NetworkSystem, work: Work, saved: dict[str, Any] | None) -> None:

@@ -26,6 +26,8 @@ from configs.errors import InputError
 from configs.stages import mend, replacing
 from prerank.network.inputs import HashedTable
 
+LONGEST = 4
+"""How many times as long as the trained rows the files may become before these are written anew."""
 CHUNK = 1 << 16
 """Rows copied at a time: writing and reading take some megabytes of memory and no more."""
 ROWS, WEIGHT = "rows", "weight"
@@ -113,7 +115,7 @@ class TableFiles:
     def write(self) -> list[str]:
         """Write what has changed since the last call.
 
-        Where the files have become twice as long as the trained rows, all these are written instead.
+        Where the files would become :data:`LONGEST` times as long as the trained rows, all these are written instead.
 
         Returns:
             The files that the tables consist of now; others may be removed once this list is on disk.
@@ -127,7 +129,7 @@ class TableFiles:
             self._trained[name] |= changed
         changes, trained = _count(self._changed), _count(self._trained)
         if changes:
-            anew = self._written > 0 and self._written + changes >= 2 * trained
+            anew = self._written > 0 and self._written + changes >= LONGEST * trained
             chosen = self._trained if anew else self._changed
             number = int(self._files[-1].split(".")[0]) + 1
             _write(self.folder / _name(number), self._parts(chosen))
@@ -175,6 +177,17 @@ def read_tables(module: nn.Module, folder: Path, files: Sequence[str]) -> None:
     """
     for _ in read_rows(folder, files, weights_of(tables_of(module))):
         pass
+
+
+def joined(module: nn.Module, folder: Path, files: Sequence[str]) -> list[str]:
+    """One file with the weights of a module in place of those that they were read from, where these are far longer."""
+    weights = weights_of(tables_of(module))
+    size = sum(table.numel() * table.element_size() for table in weights.values())
+    if sum((folder / file).stat().st_size for file in files) <= 2 * size:
+        return list(files)
+    name = _name(max(int(path.stem) for path in folder.glob("*.safetensors")) + 1)
+    _write(folder / name, {key: (table, None) for key, table in weights.items()})
+    return [name]
 
 
 def remove_others(folder: Path, files: Sequence[str]) -> None:

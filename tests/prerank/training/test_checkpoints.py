@@ -171,7 +171,7 @@ def test_a_process_that_is_killed_resumes_to_the_same_bits(tmp_path, small_encod
 def test_a_training_that_had_ended_is_only_read(tmp_path, monkeypatch, small_encoded_log, whole):
     with monkeypatch.context() as patched:
 
-        def killed(_folder):
+        def killed(*_):
             raise _KilledError
 
         patched.setattr(network_system, "conclude", killed)
@@ -190,7 +190,7 @@ def test_a_training_that_stopped_early_does_not_go_on(tmp_path, monkeypatch, sma
     assert best["global_step"] == 10
     with monkeypatch.context() as patched:
 
-        def killed(_folder):
+        def killed(*_):
             raise _KilledError
 
         patched.setattr(network_system, "conclude", killed)

@@ -71,6 +71,7 @@ class Checkpoints(Checkpoint):
         self._best: dict[str, Any] | None = None
         self._files: list[str] = []
         self._resumed: list[str] | None = None
+        self._tables: TableFiles | None = None
         self._improved = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -90,6 +91,7 @@ class Checkpoints(Checkpoint):
             self._tables.resume(self._resumed)
 
     def on_before_optimizer_step(self, *_: Any) -> None:
+        assert self._tables is not None
         self._tables.mark()
 
     def on_validation_end(self, trainer: Trainer, _module: LightningModule) -> None:
@@ -105,6 +107,7 @@ class Checkpoints(Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, _module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Write the tables' rows to files of their own, and take the tables out of the checkpoint."""
+        assert self._tables is not None
         files = self._files = self._tables.write()
         stand_ins = self._tables.stand_ins()
         checkpoint["state_dict"] = _replaced(checkpoint["state_dict"], stand_ins)
@@ -122,7 +125,8 @@ class Checkpoints(Checkpoint):
         checkpoint.update(facts)
 
     def on_exception(self, *_: Any) -> None:
-        self._tables.close()
+        if self._tables is not None:
+            self._tables.close()
 
 
 def _replaced(values: Mapping[str, Any], by: Mapping[int, Tensor]) -> dict[str, Any]:

@@ -182,6 +182,16 @@ def test_a_training_that_had_ended_is_only_read(tmp_path, monkeypatch, small_enc
     assert same(fit(tmp_path, small_encoded_log, seed=5), whole)
 
 
+def test_a_training_of_other_batches_is_not_resumed(tmp_path, monkeypatch, small_encoded_log):
+    """What stops the training before its first step is what is raised."""
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "remove_others", lambda *_: (_ for _ in ()).throw(_KilledError))
+        with pytest.raises(_KilledError):
+            fit(tmp_path, small_encoded_log)
+    with pytest.raises(InputError, match=r"prerank\.batch_size and seed"):
+        fit(tmp_path, small_encoded_log, "prerank.batch_size=32")
+
+
 def test_a_training_that_stopped_early_does_not_go_on(tmp_path, monkeypatch, small_encoded_log):
     """Killed right after the checkpoint of the validation that said stop."""
     monkeypatch.setattr(network_system, "validation_objective", lambda _: 0.5)

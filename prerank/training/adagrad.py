@@ -1,7 +1,7 @@
 """Adagrad (Duchi et al. 2011) for embedding tables of which a step sees few rows, and for everything beside them.
 
-The arithmetic is that of ``torch.optim.Adagrad``, whose sparse update adds rows one by one and takes longer than the
-whole backward pass.
+The arithmetic is that of ``torch.optim.Adagrad``. Its sparse update adds the rows to the table through sparse tensors,
+row by row; here they are gathered, updated and written back as one block.
 """
 
 from __future__ import annotations

@@ -44,7 +44,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     console.print(grid, markup=False)
 
 
-class _Lines(Progress):
+class _Noted(Progress):
+    """Progress whose tasks may have a note; one without has an empty one."""
+
+    def add_task(self, description: str, *arguments: Any, note: str = "", **fields: Any) -> TaskID:
+        return super().add_task(description, *arguments, note=note, **fields)
+
+
+class _Lines(_Noted):
     """Progress where the output is no terminal: a line every few seconds, so that a file shows how far things are."""
 
     said = time.monotonic()
@@ -70,7 +77,7 @@ def progress() -> Progress:
     """A progress bar; a line every few seconds where the output is not a terminal."""
     if not sys.stdout.isatty():
         return _Lines(console=console, disable=True)
-    return Progress(
+    return _Noted(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),

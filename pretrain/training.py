@@ -187,7 +187,7 @@ def _epoch(
     best = f", best MRR {state.best:.4f}" if state.history else ""
     with progress() as bar, sharing(torch.get_num_threads()):
         title = f"psi, epoch {state.epoch + 1} of at most {learning.config.max_epochs}"
-        task = bar.add_task(title, total=len(batches), note="")
+        task = bar.add_task(title, total=len(batches))
         for compared in ahead(learning.comparisons(batches.epoch(state.epoch))):
             value = step(encoder, learning, optimiser, compared)
             if not np.isfinite(value):

@@ -178,7 +178,7 @@ def _write_impressions(connection: duckdb.DuckDBPyConnection, impressions: Impre
     columns = _output_columns(impressions)
     chosen = ", ".join(f"{expression} AS {name(column)}" for column, expression in columns.items())
     with progress() as bar:
-        task = bar.add_task("writing days", total=len(impressions.days), note="")
+        task = bar.add_task("writing days", total=len(impressions.days))
         for days in impressions.batches():
             query = f"""
                 SELECT {chosen}, split, strftime(timestamp, '%Y-%m-%d') AS day

@@ -91,7 +91,7 @@ def replay(
     if not 1 <= days <= LATER_DAYS:
         raise InputError(f"a replay can go on for 1 to {LATER_DAYS} days after the log, found {days}")
     with progress() as bar:
-        task = bar.add_task("replaying", total=world.warm_up_days + world.days + days * len(arms), note="")
+        task = bar.add_task("replaying", total=world.warm_up_days + world.days + days * len(arms))
         state, engine = _lived_through(world, seed, logged, lambda: bar.advance(task))
         logs = {}
         for name, arm in arms.items():

@@ -53,7 +53,7 @@ def simulate(world: WorldConfig, seed: int, folder: Path) -> dict[str, Any]:
     summary = HiddenSummary()
     write_tables(state.seen, first_moment(world) + world.days * DAY_MS, folder)
     with progress() as bar:
-        task = bar.add_task("simulating days", total=world.warm_up_days + world.days, note="")
+        task = bar.add_task("simulating days", total=world.warm_up_days + world.days)
         state, engine = opened(state, lambda: bar.advance(task))
         for day in range(world.days):
             state = state.next_day(day)

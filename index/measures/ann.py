@@ -178,7 +178,7 @@ def search(
         raise ValueError(f"{k} neighbours besides the query need an index of at least {k + 1} rows, got {index.ntotal}")
     neighbours = np.empty((len(units), k), dtype=np.int64)
     with progress() as bar:
-        task = bar.add_task(note or "searching", total=len(units), note="")
+        task = bar.add_task(note or "searching", total=len(units))
         for start in range(0, len(units), QUERIES_AT_ONCE):
             part = slice(start, start + QUERIES_AT_ONCE)
             _, rows = index.search(np.ascontiguousarray(units[part]), k + 1)

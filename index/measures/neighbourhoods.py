@@ -210,7 +210,7 @@ def attribute_neighbours(
     )
     neighbours = np.empty((len(queries), k), dtype=np.int64)
     with progress() as bar:
-        task = bar.add_task("attribute oracle", total=len(queries), note="")
+        task = bar.add_task("attribute oracle", total=len(queries))
         for start in range(0, len(queries), ORACLE_QUERIES_AT_ONCE):
             part = slice(start, start + ORACLE_QUERIES_AT_ONCE)
             lists = order, starts[part], ends[part]

@@ -83,7 +83,7 @@ def train_student(
     contrast = replace(config.model.contrast, loss=student.loss)
     best, best_weights, waited = -np.inf, network.state_dict(), 0
     with progress() as bar:
-        task = bar.add_task(f"training {student.name}", total=STEPS, note="")
+        task = bar.add_task(f"training {student.name}", total=STEPS)
         for step, rows in enumerate(_batches(learnt, BATCH, generator)):
             phi = _forward(network, encoded, taught[rows])
             psi = torch.from_numpy(targets[rows])

@@ -126,7 +126,7 @@ def check(connection: duckdb.DuckDBPyConnection, impressions: Impressions) -> No
     contradictions = {"ordered without clicked": 0, "clicked or ordered without being exposed": 0}
     batches = impressions.batches()
     with progress() as bar:
-        task = bar.add_task("checking days", total=len(impressions.days), note="")
+        task = bar.add_task("checking days", total=len(impressions.days))
         for days in batches:
             _check_days(connection, impressions, days, contradictions)
             bar.advance(task, len(days))

@@ -61,7 +61,7 @@ $(DOCS): $(SETUP)
 
 # Speed only: the other files of benchmarks/ rewrite tables and pictures of the docs, and are run by name.
 bench: $(SETUP)
-	for name in training training_step sampler batches graph_build marketplace audit; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in training training_step sampler batches graph_build encoding bootstrap marketplace audit; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

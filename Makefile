@@ -29,11 +29,11 @@ $(SETUP): $(RUNTIME)
 # A small market, and trainings shorter than the defaults: under four minutes on two idle cores, installation included.
 DEMO := run=demo data.world=demo 'data.split.shares=[0.66,0.09,0.25]'
 demo: $(RUNTIME)
-	$(BIN)/python -m pretrain.run $(DEMO) pretrain.max_epochs=8
+	$(BIN)/python -m pretrain.run $(DEMO) pretrain.max_epochs=7
 	$(BIN)/python -m prerank.fit run=demo model=ple prerank.max_epochs=2
 	$(BIN)/python -m prerank.fit run=demo model=copr prerank.max_epochs=2
 	$(BIN)/python -m prerank.fit run=demo model=grace prerank.max_epochs=2
-	$(BIN)/python -m index.audit run=demo index.hold_out_max_epochs=4
+	$(BIN)/python -m index.audit run=demo index.hold_out_max_epochs=3
 	@echo
 	@echo "Embedding quality:   runs/demo/reports/embeddings.html"
 	@echo "Long-tail dashboard: runs/demo/reports/segments.html"

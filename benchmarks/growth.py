@@ -14,6 +14,7 @@ import json
 import platform
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -159,8 +160,13 @@ STYLES = {
 def gemm_rate(dtype: torch.dtype) -> float:
     """GFLOP/s of a square product, the median of ten."""
     square = torch.randn(SQUARE, SQUARE).to(dtype)
-    torch.mm(square, square)
-    return 2 * SQUARE**3 / statistics.median(timed(torch.mm, square, square) for _ in range(10)) / 1e6
+    product = square @ square
+    durations = []
+    for _ in range(10):
+        started = time.perf_counter()
+        torch.mm(square, square, out=product)
+        durations.append(time.perf_counter() - started)
+    return 2 * SQUARE**3 / statistics.median(durations) / 1e9
 
 
 def machine() -> dict[str, object]:
@@ -188,10 +194,14 @@ def markdown(growth: Growth, curves: dict[str, list[list[float]]]) -> str:
     """The medians, with the 10th and 90th percentile."""
     head = [growth.x, *(f"{name}, ms" for name in curves)]
     rows = [
-        [f"{value:,g}", *(_cell(points[place]) if place < len(points) else "–" for points in curves.values())]
+        [_number(value), *(_cell(points[place]) if place < len(points) else "–" for points in curves.values())]
         for place, value in enumerate(growth.values)
     ]
     return "\n".join(map(row, [head, ["---"] * len(head), *rows]))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
 def _cell(point: Sequence[float]) -> str:

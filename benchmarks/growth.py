@@ -233,8 +233,8 @@ def drawn(growth: Growth, curves: dict[str, list[list[float]]]) -> Panel:
 
 
 def _short(value: float) -> str:
-    for size, unit in ((1_000_000, " M"), (1_000, " k")):
-        if value >= size:
+    for least, size, unit in ((1_000_000, 1_000_000, " M"), (10_000, 1_000, " k")):
+        if value >= least:
             return f"{value / size:g}{unit}"
     return f"{value:g}"
 
@@ -255,7 +255,7 @@ def main(names: Sequence[str]) -> None:
     for picture, pair in PICTURES.items():
         parts = [drawn(GROWTHS[name], stored[name]["milliseconds"]) for name in pair if name in stored]
         if parts:
-            note = "Medians of 12 in turns, 10th to 90th percentile; both axes of milliseconds are logarithmic."
+            note = "Medians of 12 in turns, 10th to 90th percentile; milliseconds are on logarithmic axes."
             path = DOCS / "pictures" / f"growth_{picture}.svg"
             path.write_text(panels(f"How cost grows: {picture}", parts, note), encoding="utf-8")
             print(f"written: {path}")

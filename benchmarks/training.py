@@ -37,6 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from training_step import Sketch
 
 from configs.command import parse
 from configs.console import say, table
@@ -127,37 +128,6 @@ def fit(name: str, folder: Path, *overrides: str) -> dict[str, Any]:
         return {**read_json(Path(place) / "training.json"), "peak": _peak()}
 
 
-class Sketch(nn.Module):
-    """PLE's work, written as anybody would."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.item_id = nn.Embedding(VOCABULARY, DIMENSION, sparse=True)
-        self.columns = nn.Embedding(11 * BUCKETS, 16, sparse=True)
-        for embedding in (self.item_id, self.columns):
-            nn.init.normal_(embedding.weight, std=0.01)
-        self.register_buffer("starts", torch.arange(11) * BUCKETS)
-        self.phi = nn.Sequential(nn.Linear(DIMENSION + 3 * 16, 64), nn.ReLU(), nn.Linear(64, DIMENSION))
-        inputs = DIMENSION + 8 * 16
-        self.first = nn.Parameter(torch.randn(inputs, 6 * 128) * inputs**-0.5)
-        self.second = nn.Parameter(torch.randn(6, 128, 64) * 128**-0.5)
-        self.biases = nn.ParameterList([torch.zeros(6 * 128), torch.zeros(6, 1, 64)])
-        self.gates = nn.ModuleList(nn.Linear(inputs, 4) for _ in range(2))
-        self.towers = nn.ModuleList(nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)) for _ in range(2))
-
-    def forward(self, item_hash: Tensor, ids: Tensor) -> list[Tensor]:
-        columns = self.columns(ids.remainder(BUCKETS) + self.starts).flatten(1)
-        phi = self.phi(torch.cat([self.item_id(item_hash.remainder(VOCABULARY)), columns[:, :48]], dim=1))
-        inputs = torch.cat([phi, columns[:, 48:]], dim=1)
-        hidden = torch.relu(inputs @ self.first + self.biases[0]).view(-1, 6, 128).transpose(0, 1)
-        experts = torch.relu(torch.baddbmm(self.biases[1], hidden, self.second))
-        logits = []
-        for task, (gate, tower) in enumerate(zip(self.gates, self.towers, strict=True)):
-            chosen = torch.cat([experts[2 * task : 2 * task + 2], experts[4:]])
-            logits.append(tower(torch.einsum("be,ebh->bh", gate(inputs).softmax(dim=1), chosen)).squeeze(1))
-        return logits
-
-
 def sketch(folder: Path) -> dict[str, Any]:
     """One epoch of the sketch over tensors in memory."""
     torch.set_num_threads(2)
@@ -166,7 +136,7 @@ def sketch(folder: Path) -> dict[str, Any]:
     split = EncodedLog.open(folder / "encoded").split("train")
     batch = split.batch(np.arange(split.rows))
     ids = torch.cat([side.ids for side in batch.sides.values()], dim=1)
-    module = Sketch()
+    module = Sketch(VOCABULARY)
     optimizer = torch.optim.Adagrad(module.parameters(), lr=0.02)
     started = time.perf_counter()
     for rows in torch.randperm(split.rows).split(BATCH):

@@ -79,6 +79,12 @@ def test_sessions_are_whole_and_in_order_of_their_start():
     assert [of_session[f"s{session}"].pop() for session in range(10)] == ["train"] * 7 + ["validation"] + ["test"] * 2
 
 
+def test_a_sessions_name_says_nothing_of_its_time():
+    requests = [(key, key, f"session {9 - key}", at(1, key)) for key in range(10)]
+    split, _ = split_of(requests, SplitConfig(by=SplitBy.session, shares=[0.7, 0.1, 0.2]))
+    assert [split[key] for key in range(10)] == ["train"] * 7 + ["validation"] + ["test"] * 2
+
+
 def test_a_request_without_its_session_is_a_session_of_its_own():
     requests = [(0, 1, None, at(1, 0)), (1, 1, None, at(1, 1)), (2, 1, None, at(1, 2))]
     split, _ = split_of(requests)

@@ -29,7 +29,9 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     (tmp_path / "stage").mkdir()
 
     def make(code: str) -> subprocess.Popen[str]:
-        head = "import sys\nfrom pathlib import Path\nfrom configs.locks import alone\n"
+        # A suite that was started in the background has handed down that interrupts are ignored.
+        head = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        head += "import sys\nfrom pathlib import Path\nfrom configs.locks import alone\n"
         code = f"{head}folder = Path({str(tmp_path / 'stage')!r})\n{code}"
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         processes.append(subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, **pipes))

@@ -10,13 +10,10 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 
-from configs.console import say
+from configs.console import SECONDS_APART, say
 from configs.stages import write_json
 from prerank.training.checkpoints import Checkpoints
 from prerank.training.precision import PrecisionTimes
-
-SECONDS_APART = 5.0
-"""Between two lines."""
 
 
 class Progress(Callback):

@@ -20,6 +20,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +35,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from configs.command import parse
+from configs.schema import Config
 from prerank import systems
 from prerank.encoding.batches import Batch, SideFeatures
 from prerank.encoding.schema import EncodedSchema, SideSchema
@@ -46,7 +48,7 @@ ROWS, FEW_ROWS = 3_000_000, 30_000
 COLUMNS = {"item": ("brand", "shop", "category"), "request": ("user", "query", "city", "age"), "pair": tuple("abcd")}
 ROUNDS, BURST, WARM_UP, SQUARE = 12, 4, 2, 1024
 
-Step = Callable[[Batch], None]
+Step = Callable[[Batch], object]
 
 
 class Feedback(PLE):
@@ -140,26 +142,38 @@ def system_step(
         keys: others, ``key=value``.
         share_in_p: of the catalogue that has a ψ.
     """
-    torch.manual_seed(0)
     config = parse([f"model={name}", f"model.item.hash_vocabulary={rows}", *keys], remember=False).config
+    module = make_module(config, kind or systems.find(config.model), share_in_p)  # type: ignore[arg-type]
+    return module, make_step(module)
+
+
+def make_module(config: Config, kind: type[NetworkSystem], share_in_p: float = 0.5) -> NetworkSystem:
+    """A system on the benchmark's columns, with a trainer that answers what a step asks."""
+    torch.manual_seed(0)
     encoded: Any = SimpleNamespace(schema=make_schema(), item_ids=None)
     # Of each hundred items the first few are in P.
     in_p = np.arange(CATALOGUE) % 100 < 100 * share_in_p
     vectors = np.random.default_rng(0).normal(size=(max(in_p.sum(), 1), DIMENSION)).astype(np.float32)
     psi: Any = SimpleNamespace(vectors=vectors, rows_of=lambda _: np.where(in_p, in_p.cumsum() - 1, -1))
-    system = kind or systems.find(config.model)
-    module = system(Work(config, encoded, psi, None))  # type: ignore[arg-type,call-arg]
-    trainer = SimpleNamespace(is_last_batch=False, global_step=0)
+    module = kind(Work(config, encoded, psi, Path()))
+    trainer: Any = SimpleNamespace(is_last_batch=False, global_step=0)
     module._trainer = trainer
-    optimizer = module.configure_optimizers()
+    return module
 
-    def step(batch: Batch) -> None:
+
+def make_step(module: NetworkSystem) -> Callable[[Batch], Tensor]:
+    """A training step of a module on the device where it is; its loss stays there."""
+    optimizer, trainer = module.configure_optimizers(), module.trainer
+
+    def step(batch: Batch) -> Tensor:
         optimizer.zero_grad()
-        torch.stack(list(module.training_terms(batch).values())).sum().backward()
+        loss = torch.stack(list(module.training_terms(batch).values())).sum()
+        loss.backward()
         optimizer.step()
         trainer.global_step += 1
+        return loss.detach()
 
-    return module, step
+    return step
 
 
 def matrix_flops(module: NetworkSystem, batch: Batch) -> int:

@@ -80,13 +80,13 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         matrices: tuple[RowMeans, ...] = ctx.matrices
-        given = [
+        pairs = [
             (matrix, gradient) for matrix, gradient in zip(matrices, gradients, strict=True) if gradient is not None
         ]
-        if not given or not ctx.needs_input_grad[0]:
+        if not pairs or not ctx.needs_input_grad[0]:
             return (None,) * (1 + len(matrices))
-        spread = given[0][1].new_zeros(matrices[0].columns, given[0][1].shape[1])
-        for matrix, gradient in given:
+        spread = pairs[0][1].new_zeros(matrices[0].columns, pairs[0][1].shape[1])
+        for matrix, gradient in pairs:
             _spread(matrix, gradient.contiguous(), spread)
         return (spread, *(None for _ in matrices))
 

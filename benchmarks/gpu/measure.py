@@ -8,17 +8,16 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import random_graph
 import torch
-from torch import Tensor
-from training_step import CATALOGUE, DIMENSION, ROWS, make_schema, random_batch
+from training_step import DIMENSION, ROWS, make_module, make_step, random_batch
 
 from configs.schema import Config, ModelConfig, RankConfig, RankHead
 from prerank.encoding.batches import Batch
+from prerank.network.inputs import HashedTable
 from prerank.systems.grace import GRACE
 from prerank.systems.ple import PLE
 from prerank.training.network_system import NetworkSystem
@@ -34,31 +33,10 @@ VECTORS, QUERIES, NEIGHBOURS = 500_000, 2_000, 50
 
 def system(name: str) -> NetworkSystem:
     """A system on the CPU, ψ for half of the items."""
-    torch.manual_seed(0)
     kind, head = SYSTEMS[name]
     config = Config(model=ModelConfig(name=name, rank=RankConfig(head=head)))
     config.model.item.hash_vocabulary = ROWS
-    encoded: Any = SimpleNamespace(schema=make_schema(), item_ids=None)
-    rows = np.where(np.arange(CATALOGUE) % 2 == 0, np.arange(CATALOGUE) // 2, -1)
-    vectors = np.random.default_rng(0).normal(size=(CATALOGUE // 2, DIMENSION)).astype(np.float32)
-    psi = SimpleNamespace(vectors=vectors, rows_of=lambda _: rows)
-    module: NetworkSystem = kind(SimpleNamespace(config=config, encoded=encoded, psi=psi, folder=Path()))  # type: ignore[arg-type]
-    module._trainer = SimpleNamespace(is_last_batch=False, global_step=0, log_every_n_steps=50)  # type: ignore[assignment]
-    return module
-
-
-def stepper(module: NetworkSystem) -> Callable[[Batch], Tensor]:
-    """A training step; its loss stays on the device."""
-    optimizer = module.configure_optimizers()
-
-    def step(batch: Batch) -> Tensor:
-        optimizer.zero_grad()
-        loss = torch.stack(list(module.training_terms(batch).values())).sum()
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    return step
+    return make_module(config, kind)
 
 
 def synchronise(device: torch.device) -> None:
@@ -112,7 +90,7 @@ def bytes_of_step(module: NetworkSystem, batch: Batch) -> int:
     A row is read forward, and read and written with its accumulator in the update, its gradient written and read: seven
     times. A dense weight is read forward and backward besides, eight times. What layers hand on may stay in caches.
     """
-    tables = {id(each.weight): each.weight for each in module.modules() if type(each).__name__ == "HashedTable"}
+    tables = {id(each.weight): each.weight for each in module.modules() if isinstance(each, HashedTable)}
     dense = sum(weight.nbytes for weight in module.parameters() if id(weight) not in tables)
     columns = sum(side.ids.nbytes for side in batch.sides.values())
     values = len(batch) * (DIMENSION + 11 * 16) * 4
@@ -124,7 +102,7 @@ def train(name: str, device: torch.device, bound: float) -> list[dict[str, float
     figures = []
     for size in BATCHES if device.type == "cuda" else BATCHES[:2]:
         module = system(name).to(device)
-        step = stepper(module)
+        step = make_step(module)
         batches = [random_batch(torch.Generator().manual_seed(seed), size).to(device) for seed in range(4)]
         at = iter(range(10**9))
         steps = rate(lambda step=step, batches=batches, at=at: step(batches[next(at) % 4]), device)  # type: ignore[misc]
@@ -138,7 +116,7 @@ def train(name: str, device: torch.device, bound: float) -> list[dict[str, float
 def compared(name: str, device: torch.device) -> dict[str, float]:
     """The same steps on CPU and device, from the same weights: how far apart losses and logits are."""
     modules = [system(name), system(name).to(device)]
-    steps = [stepper(module) for module in modules]
+    steps = [make_step(module) for module in modules]
     apart = 0.0
     for number in range(COMPARED_STEPS):
         batch = random_batch(torch.Generator().manual_seed(number))

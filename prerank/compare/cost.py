@@ -20,7 +20,7 @@ from configs.console import warn
 from configs.errors import InputError
 from configs.stages import read_json, write_json
 from prerank import systems
-from prerank.encoding.batches import EncodedLog, EncodedSplit, SideArrays
+from prerank.encoding.batches import EncodedLog, EncodedSplit
 from prerank.experiment.jobs import OUTPUT, Fit
 from prerank.experiment.pool import Answer, Task, carry_out
 from prerank.fitting import open_work
@@ -111,18 +111,13 @@ def measure(arguments: Iterable[str], system: str) -> dict[str, Any]:
 
 def in_memory(split: EncodedSplit, rows: Int64[np.ndarray, " rows"]) -> EncodedSplit:
     """Some rows of a split as a split of their own, copied from the disk's maps."""
-    pair = split.pair_features
     return replace(
         split,
         **{
             name: getattr(split, name).take(rows)
             for name in ("item", "request", "clicked", "ordered", "position", "stage", "price", "rank_score")
         },
-        pair_features=SideArrays(
-            pair.ids.take(rows, axis=0),
-            pair.numbers.take(rows, axis=0),
-            {name: values.take(rows, axis=0) for name, values in pair.lists.items()},
-        ),
+        pair_features=split.pair_features.map(lambda values: values.take(rows, axis=0)),
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,34 +26,46 @@ Rows = npt.NDArray[np.int64]
 """Row numbers of a split, of its requests or of the items."""
 
 
-@dataclass
-class SideFeatures:
-    """The features of one side for the rows of a batch, in the order of :class:`~prerank.encoding.schema.SideSchema`.
+Array = TypeVar("Array", np.ndarray[Any, Any], Tensor)
+Mapped = TypeVar("Mapped", np.ndarray[Any, Any], Tensor)
 
-    Shapes: ``ids`` int64 [batch, ids], ``numbers`` float32 [batch, numbers] (NaN = missing), ``lists`` name → int64
-    [batch, length] (0 = padding).
+
+# Not frozen, as the batch: Lightning's mixed precision copies dataclasses field by field and refuses frozen ones.
+@dataclass
+class Side(Generic[Array]):
+    """The features of one side, in the order of :class:`~prerank.encoding.schema.SideSchema`: arrays or tensors.
+
+    Shapes: ``ids`` int64 [rows, ids], ``numbers`` float32 [rows, numbers] (NaN = missing), ``lists`` name → int64
+    [rows, length] (0 = padding).
     """
 
-    ids: Int64[Tensor, "batch ids"]
-    numbers: Float32[Tensor, "batch numbers"]
-    lists: dict[str, Int64[Tensor, "batch length"]]
+    ids: Int64[Array, "rows ids"]
+    numbers: Float32[Array, "rows numbers"]
+    lists: dict[str, Int64[Array, "rows length"]]
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> SideFeatures:
-        """A copy on a device."""
-        return SideFeatures(
-            self.ids.to(device, non_blocking=non_blocking),
-            self.numbers.to(device, non_blocking=non_blocking),
-            {name: values.to(device, non_blocking=non_blocking) for name, values in self.lists.items()},
-        )
-
-    def take(self, rows: Int64[Tensor, rows]) -> SideFeatures:
-        """Some of the rows, in the given order."""
-        return SideFeatures(
-            self.ids[rows], self.numbers[rows], {name: values[rows] for name, values in self.lists.items()}
-        )
+    def map(self, function: Callable[[Array], Mapped]) -> Side[Mapped]:
+        """The side with a function of each array in its place: some of its rows, a copy on a device."""
+        lists = {name: function(values) for name, values in self.lists.items()}
+        return Side(function(self.ids), function(self.numbers), lists)
 
 
-# Not frozen: Lightning's mixed precision copies dataclasses field by field and refuses frozen ones.
+SideFeatures = Side[Tensor]
+"""Of the rows of a batch."""
+SideArrays = Side[np.ndarray[Any, Any]]
+"""As they are written, memory-mapped where they lie on disk."""
+
+
+def open_side(folder: Path, schema: SideSchema) -> SideArrays:
+    """Map the files ``ids.npy``, ``numbers.npy`` and one per list, of a folder."""
+    lists = {column.name: load_array(folder / list_file(column.name)) for column in schema.lists}
+    return Side(load_array(folder / "ids.npy"), load_array(folder / "numbers.npy"), lists)
+
+
+def gather(side: SideArrays, rows: Rows) -> SideFeatures:
+    """The features of some rows, in their order."""
+    return side.map(lambda values: torch.from_numpy(values.take(rows, axis=0)))
+
+
 @dataclass
 class Batch:
     """Some rows of a split: impressions with their labels and features.
@@ -93,37 +105,13 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """A copy on a device."""
-        moved = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        sides = {name: side.to(device, non_blocking) for name, side in moved.pop("sides").items()}
-        return Batch(
-            sides=sides, **{name: values.to(device, non_blocking=non_blocking) for name, values in moved.items()}
-        )
 
+        def moved(values: Tensor) -> Tensor:
+            return values.to(device, non_blocking=non_blocking)
 
-@dataclass(frozen=True)
-class SideArrays:
-    """The arrays of one side, as they are written, memory-mapped where they lie on disk; and their gathering by row."""
-
-    ids: npt.NDArray[np.int64]
-    numbers: npt.NDArray[np.float32]
-    lists: Mapping[str, npt.NDArray[np.int64]]
-
-    @classmethod
-    def open(cls, folder: Path, schema: SideSchema) -> SideArrays:
-        """Map the files ``ids.npy``, ``numbers.npy`` and one per list, of a folder."""
-        return cls(
-            load_array(folder / "ids.npy"),
-            load_array(folder / "numbers.npy"),
-            {column.name: load_array(folder / list_file(column.name)) for column in schema.lists},
-        )
-
-    def take(self, rows: Rows) -> SideFeatures:
-        """The features of some rows, in their order."""
-        return SideFeatures(
-            torch.from_numpy(self.ids.take(rows, axis=0)),
-            torch.from_numpy(self.numbers.take(rows, axis=0)),
-            {name: torch.from_numpy(values.take(rows, axis=0)) for name, values in self.lists.items()},
-        )
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        sides = {name: side.map(moved) for name, side in fields.pop("sides").items()}
+        return Batch(sides=sides, **{name: moved(values) for name, values in fields.items()})
 
 
 @dataclass(frozen=True)
@@ -155,7 +143,7 @@ class EncodedItems:
     def open(cls, folder: Path, schema: EncodedSchema) -> EncodedItems:
         """Map the arrays of ``prerank/encoded/items``, in the order of items.parquet."""
         return cls(
-            features=SideArrays.open(folder, schema.sides["item"]),
+            features=open_side(folder, schema.sides["item"]),
             item_hash=load_array(folder / "item_hash.npy"),
             counts=TrainingCounts(
                 load_array(folder / "training_impressions.npy"),
@@ -207,8 +195,8 @@ class EncodedSplit:
             items=items,
             **{name: load_array(folder / f"{name}.npy") for name in rows},
             list_length=load_array(folder / "requests" / "list_length.npy"),
-            pair_features=SideArrays.open(folder, schema.sides["pair"]),
-            request_features=SideArrays.open(folder / "requests", schema.sides["request"]),
+            pair_features=open_side(folder, schema.sides["pair"]),
+            request_features=open_side(folder / "requests", schema.sides["request"]),
             requests=read_table(folder / "requests" / "requests.parquet"),
         )
 
@@ -235,9 +223,9 @@ class EncodedSplit:
             item=torch.from_numpy(item),
             item_hash=torch.from_numpy(self.items.item_hash.take(item)),
             sides={
-                "item": self.items.features.take(item),
-                "request": self.request_features.take(request),
-                "pair": self.pair_features.take(rows),
+                "item": gather(self.items.features, item),
+                "request": gather(self.request_features, request),
+                "pair": gather(self.pair_features, rows),
             },
             clicked=torch.from_numpy(self.clicked.take(rows).astype(np.float32)),
             ordered=torch.from_numpy(self.ordered.take(rows).astype(np.float32)),
@@ -326,4 +314,4 @@ class EncodedLog:
 
     def item_features(self, items: Rows) -> tuple[Int64[Tensor, " items"], SideFeatures]:
         """Hash and item side of some items, the inputs of φ."""
-        return torch.from_numpy(self.items.item_hash.take(items)), self.items.features.take(items)
+        return torch.from_numpy(self.items.item_hash.take(items)), gather(self.items.features, items)

@@ -104,7 +104,7 @@ class GRACEPlus(GRACE):
         outside P away from all others: φ then tells who is in P (docs/results/mechanisms.md).
         """
         if self.plus.attributes_only:
-            phi = self.network.item_network.without_id(batch.sides["item"].take(first))
+            phi = self.network.item_network.without_id(batch.sides["item"].map(lambda values: values[first]))
         if self.plus.negatives_in_p:
             phi, psi, in_p = phi[in_p], psi[in_p], in_p[in_p]
         return super().generalisation_loss(batch, first, phi, psi, in_p)

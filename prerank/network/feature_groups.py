@@ -14,6 +14,7 @@ from prerank.encoding.batches import Batch, SideFeatures
 from prerank.encoding.schema import SIDES, EncodedSchema, SideSchema
 from prerank.network.hash_id import HashId
 from prerank.network.inputs import SharedTable, SideEncoder
+from prerank.network.parts import Part
 
 HASH_ID = "item/item_id/hash"
 """The group of the item's hashed id; a column's is ``side/column/kind``, kind id, number or list."""
@@ -66,6 +67,10 @@ class KeptColumns(nn.Module):
         )
         self.encoder = SideEncoder(smaller, config.buckets, config.dimension, shared)
         self.groups = _layout(side, smaller, config.dimension, shared)
+
+    def parts(self) -> list[Part]:
+        """What is looked up, in the order of the output."""
+        return self.encoder.parts()
 
     def forward(self, features: SideFeatures) -> Float[Tensor, "batch width"]:
         lists = {name: features.lists[name] for name in self.lists}
@@ -122,8 +127,20 @@ class FeatureGroups(nn.Module):
         self.width = len(groups)
 
     def forward(self, batch: Batch) -> Float[Tensor, "batch width"]:
-        parts = [] if self.hash_id is None else [self.hash_id(batch.item_hash)]
-        return torch.cat([*parts, *(encode(batch.sides[side]) for side, encode in self.sides.items())], dim=1)
+        sides = batch.sides
+        own = self.item(batch.item_hash, sides["item"])
+        return torch.cat([*own, self.sides["request"](sides["request"]), self.sides["pair"](sides["pair"])], dim=1)
+
+    def item(self, item_hash: Int64[Tensor, batch], features: SideFeatures) -> list[Tensor]:
+        """The groups of the item side, which come first: its hashed id and its columns."""
+        return [*([] if self.hash_id is None else [self.hash_id(item_hash)]), self.sides["item"](features)]
+
+    def parts(self, side: str) -> tuple[Part, ...]:
+        """What a side looks up, in the order of the output."""
+        own = [self.hash_id.part(None, False)] if side == "item" and self.hash_id is not None else []
+        columns = self.sides[side]
+        assert isinstance(columns, KeptColumns)
+        return (*own, *columns.parts())
 
 
 class SqueezeExcitation(nn.Module):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from configs.schema import Hashing, ItemNetworkConfig
 from prerank.network.inputs import HashedTable
+from prerank.network.parts import HashedId
 
 SECOND_HASH = 0x9E3779B97F4A7C15 - (1 << 64)
 """Odd multiplier (2⁶⁴ divided by the golden ratio) that makes a second hash of the first."""
@@ -102,3 +103,8 @@ class HashId(nn.Module):
         owner = torch.repeat_interleave(torch.arange(hashes.shape[0], device=hashes.device), counts)
         summed = embedded.new_zeros(hashes.shape[0], self.dimension).index_add(0, owner, embedded)
         return summed / counts.clamp(min=1).unsqueeze(1)
+
+    def part(self, column: str | None, pooled: bool) -> HashedId:
+        """What is looked up: of the item's own id where the column is None."""
+        counts = bucket_counts(self.config)
+        return HashedId(self.table.weight, column, pooled, self.config.hashing, counts, self.starts)

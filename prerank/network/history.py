@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -11,10 +13,29 @@ from configs.errors import InputError
 from configs.schema import DINConfig, ExpertsConfig, HistoryPooling, ModelConfig
 from graph.neural.attention import TargetAttention
 from graph.neural.hash_pooling import HashCollisionPooling
-from prerank.encoding.batches import Batch
+from prerank.encoding.batches import Batch, SideFeatures
 from prerank.encoding.schema import ITEM_TABLE, EncodedSchema
 from prerank.network.experts import ProgressiveLayeredExtraction
+from prerank.network.hash_id import HashId
+from prerank.network.heads import Outputs
+from prerank.network.parts import SideParts
 from prerank.network.pre_ranking import PreRankingNetwork
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The earlier items of a batch's requests.
+
+    Attributes:
+        history: embeddings ``[requests, length, embedding]``, zeros where there is none.
+        present: where there is one, bool ``[requests, length]``.
+        group, slot: the number of each row's request, and of the row within it, int64 ``[batch]``.
+    """
+
+    history: Tensor
+    present: Tensor
+    group: Tensor
+    slot: Tensor
 
 
 class HistoryNetwork(PreRankingNetwork):
@@ -49,29 +70,72 @@ class HistoryNetwork(PreRankingNetwork):
         if not histories:
             say(f"{config.name}: the log has no list of the user's earlier items, so nothing attends: it is PLE")
 
-    def context(self, batch: Batch) -> list[Tensor]:
-        """Request and pair, and the history that :meth:`pooled_history` makes of the candidate's point of view."""
-        pooled = [] if self.pooling is None else [self.pooled_history(batch)]
-        return [*super().context(batch), *pooled]
-
-    def pooled_history(self, batch: Batch) -> Float[Tensor, "batch embedding"]:
-        """The pooled history of each row.
-
-        Rows are gathered by request: what depends on the history alone is made once for all of its candidates.
-        """
+    @property
+    def hash_id(self) -> HashId:
+        """The table that earlier items and candidates are compared by."""
         hash_id = self.item_network.hash_id
         assert hash_id is not None
-        assert self.pooling is not None
+        return hash_id
+
+    def item_side(self, item_hash: Int64[Tensor, batch], features: SideFeatures) -> list[Tensor]:
+        """φ, and the embedding that the history is compared with."""
+        compared = [] if self.pooling is None else [self.hash_id(item_hash)]
+        return [*super().item_side(item_hash, features), *compared]
+
+    def score(
+        self, item: list[Tensor], request: list[Tensor], pair: list[Tensor], histories: Histories | None = None
+    ) -> Outputs:
+        """The outputs of rows whose sides are given, and the histories of their requests."""
+        if histories is None:
+            return super().score(item, request, pair)
+        phi, compared = item
+        return super().score([phi], request, [*pair, self.pool(histories, compared)])
+
+    def forward(self, batch: Batch) -> Outputs:
+        if self.pooling is None:
+            return super().forward(batch)
+        phi = self.item_network(batch.item_hash, batch.sides["item"])
+        request, pair = self.request_side(batch.sides["request"]), self.pair_side(batch.sides["pair"])
+        # Look-ups of one table in another order would sum its gradients in another order.
+        histories = self.histories_of(batch)
+        return self.score([phi, self.hash_id(batch.item_hash)], request, pair, histories)
+
+    def pooled_history(self, batch: Batch) -> Float[Tensor, "batch embedding"]:
+        """The pooled history of each row."""
+        return self.pool(self.histories_of(batch), self.hash_id(batch.item_hash))
+
+    def histories_of(self, batch: Batch) -> Histories:
+        """The histories of the batch's requests, each embedded once for all of its candidates."""
         first, group, slot = gather_requests(batch.request)
         lists = batch.sides["request"].lists
         hashes = torch.cat([lists[name][first] for name in self.histories], dim=1)
         present = hashes != 0
-        earlier = hash_id(hashes[present])
-        history = earlier.new_zeros(*hashes.shape, hash_id.dimension).index_put((present,), earlier)
-        candidates = history.new_zeros(len(first), int(slot.max()) + 1 if len(slot) else 0, hash_id.dimension)
-        candidates = candidates.index_put((group, slot), hash_id(batch.item_hash))
-        pooled: Tensor = self.pooling(history, present, candidates)
+        earlier = self.hash_id(hashes[present])
+        history = earlier.new_zeros(*hashes.shape, self.hash_id.dimension).index_put((present,), earlier)
+        return Histories(history, present, group, slot)
+
+    def pool(
+        self, histories: Histories, compared: Float[Tensor, "batch embedding"]
+    ) -> Float[Tensor, "batch embedding"]:
+        """Each row's history from its candidate's point of view.
+
+        Rows are gathered by request: what depends on the history alone is made once for all of its candidates.
+        """
+        assert self.pooling is not None
+        history, group, slot = histories.history, histories.group, histories.slot
+        longest = int(slot.max()) + 1 if len(slot) else 0
+        candidates = history.new_zeros(len(history), longest, self.hash_id.dimension)
+        candidates = candidates.index_put((group, slot), compared)
+        pooled: Tensor = self.pooling(history, histories.present, candidates)
         return pooled[group, slot]
+
+    def sides(self) -> dict[str, SideParts]:
+        sides = super().sides()
+        return sides if self.pooling is None else {**sides, "item": replace(sides["item"], dense=self.compared)}
+
+    def compared(self, looked_up: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dimensions"]:
+        """φ and the embedding that the history is compared with, which is looked up last."""
+        return torch.cat([self.item_network.dense(looked_up), looked_up[:, -self.hash_id.dimension :]], dim=1)
 
 
 def gather_requests(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from prerank.encoding.batches import SideFeatures
 from prerank.encoding.schema import NumberStatistics, SideSchema
+from prerank.network.parts import ColumnRows, Columns, Numbers, Part, PooledList
 
 TABLE_SCALE = 0.01
 """Standard deviation of a fresh embedding: an id that was never trained should say next to nothing."""
@@ -56,6 +57,10 @@ class HashedTable(nn.Module):
         starts = counts.cumsum(dim=0) - counts
         return F.embedding_bag(self.buckets(column, hashes[present]), self.weight, starts, mode="mean", sparse=True)
 
+    def rows_of(self, name: str, table: str) -> ColumnRows:
+        """The rows that a column of the log looks up, as a part states them."""
+        return ColumnRows(name, self.offsets[table], self.rows[table])
+
 
 @runtime_checkable
 class SharedTable(Protocol):
@@ -66,6 +71,9 @@ class SharedTable(Protocol):
     def __call__(self, hashes: Int64[Tensor, batch]) -> Float[Tensor, "batch dimension"]: ...
 
     def pool(self, column: str, hashes: Int64[Tensor, "batch length"], /) -> Float[Tensor, "batch dimension"]: ...
+
+    def part(self, column: str | None, pooled: bool) -> Part:
+        """What is looked up of a column of item ids (None: of the item's own id), or of lists of them."""
 
 
 class NumberEncoder(nn.Module):
@@ -89,6 +97,7 @@ class NumberEncoder(nn.Module):
         self.register_buffer("mean", torch.tensor([number.mean for number in numbers]))
         self.register_buffer("scale", torch.tensor([number.std if number.std > 0 else 1.0 for number in numbers]))
         self.register_buffer("edges", torch.tensor(padded).reshape(len(numbers), longest))
+        self.columns = tuple(number.name for number in numbers)
         self.buckets = longest + 2
         self.weight = nn.Parameter(torch.randn(len(numbers) * self.buckets, dimension) * TABLE_SCALE)
         self.width = len(numbers) * (1 + dimension)
@@ -102,6 +111,9 @@ class NumberEncoder(nn.Module):
         start = torch.arange(numbers.shape[1], device=numbers.device) * self.buckets
         embedded = F.embedding(bucket + start, self.weight, sparse=True).flatten(1)
         return torch.cat([standard, embedded], dim=1)
+
+    def part(self) -> Numbers:
+        return Numbers(self.weight, self.mean, self.scale, self.edges, self.buckets, self.columns)
 
 
 class SideEncoder(nn.Module):
@@ -121,6 +133,7 @@ class SideEncoder(nn.Module):
         # A plain dict: a shared table's parameters belong to its owner, not to this module.
         self._shared = dict(shared or {})
         self.ids = list(schema.id_tables)
+        self.names = list(schema.ids)
         self.lists = [(column.name, column.table) for column in schema.lists]
         used = [*self.ids, *(table for _, table in self.lists)]
         own = dict.fromkeys((table for table in used if table not in self._shared), buckets)
@@ -146,3 +159,18 @@ class SideEncoder(nn.Module):
         if not parts:
             return features.numbers.new_zeros(features.numbers.shape[0], 0)
         return torch.cat(parts, dim=1)
+
+    def parts(self) -> list[Part]:
+        """What is looked up, in the order of the output."""
+        parts: list[Part] = []
+        columns = list(zip(self.names, self.ids, strict=True))
+        if self.table is not None:
+            own = [self.table.rows_of(name, table) for name, table in columns if table not in self._shared]
+            parts += [Columns(self.table.weight, tuple(own))] if own else []
+        parts += [self._shared[table].part(name, False) for name, table in columns if table in self._shared]
+        for name, table in self.lists:
+            if table in self._shared:
+                parts.append(self._shared[table].part(name, True))
+            elif self.table is not None:
+                parts.append(PooledList(self.table.weight, self.table.rows_of(name, table)))
+        return parts if self.numbers is None else [*parts, self.numbers.part()]

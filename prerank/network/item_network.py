@@ -15,6 +15,7 @@ from prerank.encoding.batches import SideFeatures
 from prerank.encoding.schema import SideSchema
 from prerank.network.hash_id import HashId
 from prerank.network.inputs import SideEncoder
+from prerank.network.parts import Part
 
 
 class ItemNetwork(nn.Module):
@@ -47,12 +48,19 @@ class ItemNetwork(nn.Module):
         parts = [self.attributes(features)]
         if self.hash_id is not None:
             parts.append(self.hash_id(item_hash))
-        phi: Tensor = self.layers(torch.cat(parts, dim=1))
+        return self.dense(torch.cat(parts, dim=1))
+
+    def parts(self) -> list[Part]:
+        """What is looked up, in the order in which :meth:`dense` takes it."""
+        return [*self.attributes.parts(), *([] if self.hash_id is None else [self.hash_id.part(None, False)])]
+
+    def dense(self, looked_up: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dimension"]:
+        """φ from the attributes' embeddings and that of the id, side by side."""
+        phi: Tensor = self.layers(looked_up)
         return phi
 
     def without_id(self, features: SideFeatures) -> Float[Tensor, "batch dimension"]:
         """φ of items of which the attributes are all that is known: the id's embedding is 0."""
         attributes = self.attributes(features)
         width = 0 if self.hash_id is None else self.hash_id.dimension
-        phi: Tensor = self.layers(torch.cat([attributes, attributes.new_zeros(len(attributes), width)], dim=1))
-        return phi
+        return self.dense(torch.cat([attributes, attributes.new_zeros(len(attributes), width)], dim=1))

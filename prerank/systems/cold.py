@@ -17,17 +17,18 @@ from collections.abc import Collection
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from configs.console import say
 from configs.schema import ModelConfig
 from configs.stages import read_json, write_json
 from prerank.encoding.batch_loader import BatchLoader
-from prerank.encoding.batches import Batch
-from prerank.encoding.schema import EncodedSchema
+from prerank.encoding.batches import SideFeatures
+from prerank.encoding.schema import SIDES, EncodedSchema
 from prerank.network.feature_groups import FeatureGroups, SqueezeExcitation, group_names
 from prerank.network.heads import Outputs, task_heads, to_outputs
+from prerank.network.parts import SideParts
 from prerank.network.perceptrons import CommonPerceptron, dense_parameters, matched_hidden
 from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.systems.ple import PLE
@@ -73,10 +74,22 @@ class COLDNetwork(ServingNetwork):
         hidden = _hidden(schema, config, dimension, heads)
         self.body = CommonPerceptron(self.groups.width, heads, hidden, config.experts.dropout)
 
-    def forward(self, batch: Batch) -> Outputs:
-        return self.score(self.groups(batch))
+    def item_side(self, item_hash: Int64[Tensor, batch], features: SideFeatures) -> list[Tensor]:
+        return self.groups.item(item_hash, features)
 
-    def score(self, inputs: Float[Tensor, "batch width"]) -> Outputs:
+    def request_side(self, features: SideFeatures) -> list[Tensor]:
+        return [self.groups.sides["request"](features)]
+
+    def pair_side(self, features: SideFeatures) -> list[Tensor]:
+        return [self.groups.sides["pair"](features)]
+
+    def score(self, item: list[Tensor], request: list[Tensor], pair: list[Tensor]) -> Outputs:
+        return self.outputs_of(torch.cat([*item, *request, *pair], dim=1))
+
+    def sides(self) -> dict[str, SideParts]:
+        return {side: SideParts(self.groups.parts(side)) for side in SIDES}
+
+    def outputs_of(self, inputs: Float[Tensor, "batch width"]) -> Outputs:
         """The logits from embedded groups."""
         weighed = inputs if self.excitation is None else self.excitation(inputs)
         return to_outputs(inputs[:, :0], self.body(weighed), self.rank_heads)
@@ -175,7 +188,7 @@ def close_in_turn(fitted: FittedNetwork, work: Work) -> dict[str, float]:
         return torch.where(group_of == group, mean, inputs)
 
     def loss(said: Tensor) -> float:
-        return torch.stack(list(module.losses(batch, network.score(said)).values())).sum().item()
+        return torch.stack(list(module.losses(batch, network.outputs_of(said)).values())).sum().item()
 
     left, before, closed = list(range(len(names))), loss(inputs), {}
     while left:

@@ -14,10 +14,12 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from configs.errors import InputError
+from configs.schema import Hashing
 from prerank.encoding.batches import Batch, EncodedLog, EncodedSplit, Rows, SideFeatures
 from prerank.network.hash_id import HashId
 from prerank.network.inputs import HashedTable, SideEncoder
 from prerank.network.item_network import ItemNetwork
+from prerank.network.parts import HashedId, IsKnown, KnownRows, Part
 from prerank.systems.ple import PLE
 from prerank.training.contracts import Work
 from prerank.training.network_system import SCORING_ROWS, NetworkSystem, fit_network, load_network
@@ -79,12 +81,18 @@ class ColdIdNetwork(ItemNetwork):
         cold: Tensor = self.warm(item_hash) == len(self.warm.known)
         return cold
 
+    def parts(self) -> list[Part]:
+        """What is looked up: attributes, the id, and whether it is warm; a subclass puts more before the last."""
+        return [*super().parts(), IsKnown(self.warm.known)]
+
     def join(
         self, attributes: Float[Tensor, "batch attributes"], identity: Float[Tensor, "batch embedding"]
     ) -> Float[Tensor, "batch dimension"]:
         """φ from attributes' embeddings and that of the id."""
-        phi: Tensor = self.layers(torch.cat([attributes, identity], dim=1))
-        return phi
+        return super().dense(torch.cat([attributes, identity], dim=1))
+
+    def _is_warm(self, item_hash: Int64[Tensor, batch]) -> Float[Tensor, "batch 1"]:
+        return (~self.is_cold(item_hash)).float().unsqueeze(1)
 
 
 class GeneratedIds(ColdIdNetwork):
@@ -100,9 +108,13 @@ class GeneratedIds(ColdIdNetwork):
         return generated
 
     def forward(self, item_hash: Int64[Tensor, batch], features: SideFeatures) -> Float[Tensor, "batch dimension"]:
-        attributes = self.attributes(features)
-        cold = self.is_cold(item_hash).unsqueeze(1)
-        return self.join(attributes, torch.where(cold, self.generate(attributes), self.hash_id(item_hash)))
+        looked_up = [self.attributes(features), self.hash_id(item_hash), self._is_warm(item_hash)]
+        return self.dense(torch.cat(looked_up, dim=1))
+
+    def dense(self, looked_up: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dimension"]:
+        widths = [self.attributes.width, self.hash_id.dimension, 1]
+        attributes, identity, warm = torch.split(looked_up, widths, dim=1)
+        return self.join(attributes, torch.where(warm > 0, identity, self.generate(attributes)))
 
 
 class WarmedIds(ColdIdNetwork):
@@ -170,11 +182,21 @@ class WarmedIds(ColdIdNetwork):
         return warm
 
     def forward(self, item_hash: Int64[Tensor, batch], features: SideFeatures) -> Float[Tensor, "batch dimension"]:
-        attributes = self.attributes(features)
         total, count = self.users_of(item_hash)
-        warmed = self.warmed(self.embed_cold(item_hash), attributes, total / count.clamp(min=1).unsqueeze(1))
-        cold = self.is_cold(item_hash).unsqueeze(1)
-        return self.join(attributes, torch.where(cold, warmed, self.hash_id(item_hash)))
+        users = total / count.clamp(min=1).unsqueeze(1)
+        own = [self.attributes(features), self.hash_id(item_hash), self.embed_cold(item_hash)]
+        return self.dense(torch.cat([*own, users, self._is_warm(item_hash)], dim=1))
+
+    def parts(self) -> list[Part]:
+        *own, warm = super().parts()
+        cold = HashedId(self.cold.weight, None, False, Hashing.single, tuple(self.cold.rows.values()), (0,))
+        users = self.user_sum / self.user_count.clamp(min=1).unsqueeze(1)
+        return [*own, cold, KnownRows(users, self.visited.known), warm]
+
+    def dense(self, looked_up: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dimension"]:
+        widths = [self.attributes.width, self.hash_id.dimension, self.cold.dimension, self.user_sum.shape[1], 1]
+        attributes, identity, cold, users, warm = torch.split(looked_up, widths, dim=1)
+        return self.join(attributes, torch.where(warm > 0, identity, self.warmed(cold, attributes, users)))
 
 
 def _two_layers(inputs: int, outputs: int) -> nn.Sequential:

@@ -6,6 +6,7 @@ the fields' weights and their pairwise products; the deep part sees all embeddin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 
 from configs.schema import ItemNetworkConfig, ModelConfig
 from graph.neural.perceptron import perceptron
-from prerank.encoding.batches import Batch
+from prerank.encoding.batches import SideFeatures
 from prerank.encoding.schema import ITEM_TABLE, SIDES, EncodedSchema
 from prerank.network.hash_id import HashId
 from prerank.network.heads import Outputs
 from prerank.network.inputs import NumberEncoder, SideEncoder
+from prerank.network.parts import HashedId, Part, SideParts
 from prerank.network.perceptrons import dense_parameters, matched_hidden
 from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.systems.ple import PLE
@@ -57,6 +59,10 @@ class ProjectedIds(nn.Module):
         projected: Tensor = self.projection(self.hash_id.pool(column, hashes))
         return projected
 
+    def part(self, column: str | None, pooled: bool) -> HashedId:
+        """What is looked up: of the item's own id where the column is None."""
+        return replace(self.hash_id.part(column, pooled), projection=self.projection.weight)
+
 
 class FieldEmbeddings(nn.Module):
     """One embedding for each field: the item's hashed id, and every id, list and text of the three sides.
@@ -79,10 +85,20 @@ class FieldEmbeddings(nn.Module):
         widths = [encoder.width for encoder in self.sides.values() if isinstance(encoder, SideEncoder)]
         self.fields = sum(widths) // width + (item is not None)
 
-    def forward(self, batch: Batch) -> Float[Tensor, "batch fields width"]:
-        parts = [] if self.item is None else [self.item(batch.item_hash)]
-        parts += [encoder(batch.sides[side]) for side, encoder in self.sides.items()]
-        return torch.cat(parts, dim=1).view(-1, self.fields, self.width)
+    def item_fields(self, item_hash: Int64[Tensor, batch], features: SideFeatures) -> list[Tensor]:
+        """The fields of the item side: its id, if that is one, and its columns."""
+        return [*([] if self.item is None else [self.item(item_hash)]), self.sides["item"](features)]
+
+    def parts(self, side: str) -> list[Part]:
+        """What the fields of a side look up, in their order."""
+        own = [self.item.part(None, False)] if side == "item" and self.item is not None else []
+        encoder = self.sides[side]
+        assert isinstance(encoder, SideEncoder)
+        return [*own, *encoder.parts()]
+
+    def join(self, fields: Sequence[Tensor]) -> Float[Tensor, "batch fields width"]:
+        """The fields of item, request and pair, one below the other."""
+        return torch.cat(list(fields), dim=1).view(-1, self.fields, self.width)
 
 
 class DeepFMNetwork(ServingNetwork):
@@ -120,13 +136,42 @@ class DeepFMNetwork(ServingNetwork):
         )
         self.deep = perceptron(width, hidden, heads, config.experts.dropout)
 
-    def forward(self, batch: Batch) -> Outputs:
-        fields = self.embeddings(batch)
-        numbers = [encoder(batch.sides[side].numbers) for side, encoder in self.numbers.items()]
-        logits = self.weights(batch).sum(dim=1) + factorisation(fields) @ self.products.T
+    def item_side(self, item_hash: Int64[Tensor, batch], features: SideFeatures) -> list[Tensor]:
+        fields = self.embeddings.item_fields(item_hash, features)
+        return [*fields, *self.weights.item_fields(item_hash, features), *self._numbers("item", features)]
+
+    def request_side(self, features: SideFeatures) -> list[Tensor]:
+        return self._side("request", features)
+
+    def pair_side(self, features: SideFeatures) -> list[Tensor]:
+        return self._side("pair", features)
+
+    def _side(self, side: str, features: SideFeatures) -> list[Tensor]:
+        """Fields, their weights, and numbers if the side has any."""
+        embedded, weights = self.embeddings.sides[side](features), self.weights.sides[side](features)
+        return [embedded, weights, *self._numbers(side, features)]
+
+    def _numbers(self, side: str, features: SideFeatures) -> list[Tensor]:
+        return [self.numbers[side](features.numbers)] if side in self.numbers else []
+
+    def score(self, item: list[Tensor], request: list[Tensor], pair: list[Tensor]) -> Outputs:
+        own = 1 + (self.embeddings.item is not None)
+        fields = self.embeddings.join([*item[:own], request[0], pair[0]])
+        weights = self.weights.join([*item[own : 2 * own], request[1], pair[1]])
+        numbers = [*item[2 * own :], *request[2:], *pair[2:]]
+        logits = weights.sum(dim=1) + factorisation(fields) @ self.products.T
         logits = logits + self.deep(torch.cat([fields.flatten(1), *numbers], dim=1))
         of_task = dict(zip(self.tasks, logits.unbind(dim=1), strict=True))
-        return Outputs(fields.new_zeros(len(batch), 0), of_task.get("click"), of_task.get("order"), None)
+        return Outputs(fields.new_zeros(len(fields), 0), of_task.get("click"), of_task.get("order"), None)
+
+    def sides(self) -> dict[str, SideParts]:
+        numbers = {
+            side: [encoder.part()] for side, encoder in self.numbers.items() if isinstance(encoder, NumberEncoder)
+        }
+        return {
+            side: SideParts((*self.embeddings.parts(side), *self.weights.parts(side), *numbers.get(side, [])))
+            for side in SIDES
+        }
 
 
 class DeepFM(PLE):

@@ -23,6 +23,7 @@ from prerank.evaluation.calibration import logistic_line
 from prerank.network.heads import Outputs, task_heads
 from prerank.network.inputs import SideEncoder
 from prerank.network.item_network import ItemNetwork
+from prerank.network.parts import SideParts
 from prerank.network.perceptrons import dense_parameters, matched_hidden
 from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.training.contracts import Work
@@ -84,6 +85,10 @@ class ItemTower(nn.Module):
     def forward(self, item_hash: Int64[Tensor, batch], features: SideFeatures) -> Float[Tensor, "batch dimension"]:
         return F.normalize(self.network(item_hash, features), dim=1)
 
+    def dense(self, looked_up: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dimension"]:
+        """The unit vector from what the item network looks up."""
+        return F.normalize(self.network.dense(looked_up), dim=1)
+
 
 class TwoTowers(ServingNetwork):
     """Request and item towers of about PLE's size, and an affine map of the score to each task's logit.
@@ -113,12 +118,32 @@ class TwoTowers(ServingNetwork):
         self.register_buffer("slope", torch.ones(len(self.tasks)), persistent=False)
         self.register_buffer("intercept", torch.zeros(len(self.tasks)), persistent=False)
 
-    def forward(self, batch: Batch) -> TowerOutputs:
-        item = self.item_network(batch.item_hash, batch.sides["item"])
-        request = F.normalize(self.request_tower(self.request(batch.sides["request"])), dim=1)
-        score = self.gamma * (request * item).sum(dim=1)
+    def item_side(self, item_hash: Int64[Tensor, batch], features: SideFeatures) -> list[Tensor]:
+        return [self.item_network(item_hash, features)]
+
+    def request_side(self, features: SideFeatures) -> list[Tensor]:
+        return [self.request_dense(self.request(features))]
+
+    def request_dense(self, looked_up: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dimension"]:
+        """The unit vector of a request."""
+        return F.normalize(self.request_tower(looked_up), dim=1)
+
+    def pair_side(self, _features: SideFeatures) -> list[Tensor]:
+        return []
+
+    def score(self, item: list[Tensor], request: list[Tensor], _pair: list[Tensor]) -> TowerOutputs:
+        score = self.gamma * (request[0] * item[0]).sum(dim=1)
         logits = {task: self.slope[place] * score + self.intercept[place] for place, task in enumerate(self.tasks)}
-        return TowerOutputs(phi=item, click=logits.get("click"), order=logits.get("order"), rank=None, request=request)
+        click, order = logits.get("click"), logits.get("order")
+        return TowerOutputs(phi=item[0], click=click, order=order, rank=None, request=request[0])
+
+    def sides(self) -> dict[str, SideParts]:
+        item = self.item_network
+        return {
+            "item": SideParts(tuple(item.network.parts()), item.dense),
+            "request": SideParts(tuple(self.request.parts()), self.request_dense),
+            "pair": SideParts(),
+        }
 
 
 class DSSM(NetworkSystem):

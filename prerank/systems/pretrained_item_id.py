@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from prerank.encoding.batches import Batch, SideFeatures
+from prerank.encoding.batches import SideFeatures
 from prerank.network.experts import ProgressiveLayeredExtraction
 from prerank.network.heads import Outputs, task_heads, to_outputs
 from prerank.network.inputs import HashedTable, SideEncoder
+from prerank.network.parts import KnownRows, SideParts
 from prerank.network.pre_ranking import ServingNetwork
 from prerank.systems.grace import GRACE
 from prerank.training.contracts import Work
@@ -68,6 +69,10 @@ class PretrainedTable(torch.nn.Module):
         starts = counts.cumsum(dim=0) - counts
         return F.embedding_bag(self.rows(hashes[present]), self.table.weight, starts, mode="mean", sparse=True)
 
+    def part(self, column: str | None, pooled: bool) -> KnownRows:
+        """What is looked up: of the item's own id where the column is None."""
+        return KnownRows(self.table.weight, self.hashes, column, pooled)
+
 
 class PretrainedItem(torch.nn.Module):
     """What stands in φ's place: the item's row of the table, whatever its attributes."""
@@ -113,12 +118,28 @@ class PretrainedNetwork(ServingNetwork):
         width += 0 if self.attributes is None else self.attributes.width
         self.body = ProgressiveLayeredExtraction(width, heads, config.experts)
 
-    def forward(self, batch: Batch) -> Outputs:
-        psi = self.item_network(batch.item_hash, batch.sides["item"])
-        inputs = [psi, self.request(batch.sides["request"]), self.pair(batch.sides["pair"])]
-        if self.attributes is not None:
-            inputs.append(self.attributes(batch.sides["item"]))
-        return to_outputs(psi, self.body(torch.cat(inputs, dim=1)), self.rank_heads)
+    def item_side(self, item_hash: Int64[Tensor, batch], features: SideFeatures) -> list[Tensor]:
+        attributes = [] if self.attributes is None else [self.attributes(features)]
+        return [self.item_network(item_hash, features), *attributes]
+
+    def request_side(self, features: SideFeatures) -> list[Tensor]:
+        return [self.request(features)]
+
+    def pair_side(self, features: SideFeatures) -> list[Tensor]:
+        return [self.pair(features)]
+
+    def score(self, item: list[Tensor], request: list[Tensor], pair: list[Tensor]) -> Outputs:
+        psi, *attributes = item
+        logits = self.body(torch.cat([psi, *request, *pair, *attributes], dim=1))
+        return to_outputs(psi, logits, self.rank_heads)
+
+    def sides(self) -> dict[str, SideParts]:
+        attributes = [] if self.attributes is None else self.attributes.parts()
+        return {
+            "item": SideParts((self.item_network.table.part(None, False), *attributes)),
+            "request": SideParts(tuple(self.request.parts())),
+            "pair": SideParts(tuple(self.pair.parts())),
+        }
 
 
 class PretrainedItemId(GRACE):

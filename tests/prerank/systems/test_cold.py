@@ -168,7 +168,7 @@ def test_groups_are_closed_in_turn_as_a_slow_loop_closes_them(small_encoded_log,
         for place, group in enumerate(group_of):
             if group in closed:
                 said[:, place] = rows[:, place].mean()
-        outputs = module.network.score(torch.tensor(said))
+        outputs = module.network.outputs_of(torch.tensor(said))
         return sum(term.item() for term in module.losses(batch, outputs).values())
 
     closed: list[int] = []

@@ -28,7 +28,17 @@ def test_the_logit_is_weights_and_pairs_and_the_deep_part(small_encoded_log, wor
         torch.nn.init.normal_(each, std=0.3)
     torch.nn.init.ones_(network.products)
     batch = small_encoded_log.split("train").batch(np.arange(9))
-    fields, weights = network.embeddings(batch), network.weights(batch)
+    sides = batch.sides
+    fields, weights = (
+        each.join(
+            [
+                *each.item_fields(batch.item_hash, sides["item"]),
+                each.sides["request"](sides["request"]),
+                each.sides["pair"](sides["pair"]),
+            ]
+        )
+        for each in (network.embeddings, network.weights)
+    )
     # The hashed id, title, brand, user, query and the query's words.
     assert fields.shape == (9, 6, 4)
     assert weights.shape == (9, 6, 2)

@@ -72,9 +72,11 @@ def test_the_attention_is_the_papers_row_by_row(history_log, work_of, rows):
                 h = network.item_network.hash_id(item.reshape(1))[0]
                 pooled += layer.second(torch.relu(layer.first(torch.cat([h, v, h - v, h * v])))) * h
         torch.testing.assert_close(found[row], pooled)
+    ple = PLE(work_of(history_log, "ple")).network
     parts = [
         network.item_network(batch.item_hash, batch.sides["item"]),
-        *PLE(work_of(history_log, "ple")).network.context(batch),
+        *ple.request_side(batch.sides["request"]),
+        *ple.pair_side(batch.sides["pair"]),
     ]
     assert network.body.levels[0].experts.layers[0].weight.shape[1] == sum(each.shape[1] for each in parts) + 32
 

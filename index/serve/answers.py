@@ -7,23 +7,29 @@ escaped, and each answer says what the browser may do with it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote
 
 from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 
-from index.serve.runs import KEY_METRICS, RunFile, RunsFolder, embeddings_of
+from configs.errors import InputError
+from index.serve.runs import KEY_METRICS, RefusedError, RunFile, RunsFolder, embeddings_of
 from index.serve.search import MOST_LETTERS, MOST_MATCHES, MOST_NEIGHBOURS, ItemSearch
-from prerank.evaluation.figure import Figure
 from prerank.pages.numbers import UNKNOWN, figure
 from prerank.pages.render import TEMPLATES as SHARED_TEMPLATES
 from prerank.pages.render import render_page
 from prerank.pages.table import Table
+from prerank.web.errors import AnswerError
+from prerank.web.logs import traceback_of
 
+POLICY = "Content-Security-Policy"
 OWN_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -51,40 +57,11 @@ OWN_FILES = {
     "search.js": (HERE / "templates", "text/javascript; charset=utf-8"),
 }
 """Name → its folder and type."""
-LONGEST_PATH = 4096
-
-Parameters = Mapping[str, list[str]]
-"""Of an address: what stands behind its question mark."""
-
-
-class AnswerError(Exception):
-    """An address that is answered with an error page."""
-
-    def __init__(self, status: HTTPStatus, reason: str) -> None:
-        super().__init__(reason)
-        self.status, self.reason = status, reason
-
-
-@dataclass(frozen=True)
-class Response:
-    """What is sent: a body, or a file as it lies on the disk.
-
-    Attributes:
-        body: text as bytes, or the file's path.
-        kind: its type and encoding.
-        policy: what the browser may do with it.
-        status: of the answer.
-    """
-
-    body: bytes | Path
-    kind: str
-    policy: str
-    status: HTTPStatus = HTTPStatus.OK
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers from one folder of runs.
+    """Answers from one folder of runs; each runs in a thread of its own, as it may search for a while.
 
     Attributes:
         runs: what is shown.
@@ -98,63 +75,121 @@ class Answers:
     def of(cls, runs: RunsFolder) -> Answers:
         return cls(runs, ItemSearch(runs))
 
-    def to(self, address: str) -> Response:
-        """The answer to a path with its parameters.
+    @property
+    def routes(self) -> list[Route]:
+        """Every address that is answered."""
+        answers: dict[str, Callable[[Request], Response]] = {
+            "/": self.list_of_runs,
+            "/run/{run}": self.run,
+            "/run/{run}/file/{path:path}": self.file,
+            "/search": self.search_page,
+            "/api/runs": self.runs_as_json,
+            "/api/embeddings": self.embeddings,
+            "/api/items": self.items,
+            "/api/neighbours": self.neighbours,
+            "/-/{name}": self.own_file,
+            "/favicon.ico": self.no_icon,
+        }
+        return [Route(path, answer) for path, answer in answers.items()]
 
-        Raises:
-            AnswerError: if the address or a parameter is not one that is answered.
-            FileNotFoundError: if there is nothing.
-            InputError, RefusedError: if a run has not what is asked for, or it may not be shown.
-        """
-        if len(address) > LONGEST_PATH:
-            raise AnswerError(HTTPStatus.REQUEST_URI_TOO_LONG, f"An address has at most {LONGEST_PATH} letters.")
-        url = urlsplit(address)
-        if not address.startswith("/") or url.netloc:
-            raise AnswerError(HTTPStatus.BAD_REQUEST, "The address is none of this server.")
-        match _parts(url.path):
-            case []:
-                return page("runs.html", runs=[self._facts(name) for name in self.runs.names()])
-            case ["run", name]:
-                return page("run.html", run=self._facts(name), files=_file_tables(name, self.runs.files(name)))
-            case ["run", name, "file", *path] if path:
-                file = self.runs.file(name, "/".join(path))
-                return Response(file, *TYPES[file.suffix])
-            case ["search"]:
-                return page("search.html", limits={"letters": MOST_LETTERS, "neighbours": MOST_NEIGHBOURS})
-            case ["api", endpoint] if endpoint in ENDPOINTS:
-                return as_json(ENDPOINTS[endpoint](self, parse_qs(url.query, max_num_fields=20)))
-            case ["-", name] if name in OWN_FILES:
-                folder, kind = OWN_FILES[name]
-                return Response((folder / name).read_bytes(), kind, OWN_POLICY)
-            case ["favicon.ico"]:
-                return Response(b"", "image/x-icon", OWN_POLICY, HTTPStatus.NO_CONTENT)
-            case _:
-                raise FileNotFoundError(url.path)
+    def list_of_runs(self, _request: Request) -> Response:
+        return page("runs.html", runs=[self._facts(name) for name in self.runs.names()])
+
+    def run(self, request: Request) -> Response:
+        name = request.path_params["run"]
+        return page("run.html", run=self._facts(name), files=_file_tables(name, self.runs.files(name)))
+
+    def file(self, request: Request) -> Response:
+        file = self.runs.file(request.path_params["run"], request.path_params["path"])
+        kind, policy = TYPES[file.suffix]
+        return FileResponse(file, media_type=kind, headers={POLICY: policy})
+
+    def search_page(self, _request: Request) -> Response:
+        return page("search.html", limits={"letters": MOST_LETTERS, "neighbours": MOST_NEIGHBOURS})
+
+    def runs_as_json(self, _request: Request) -> Response:
+        return as_json({"runs": [self.runs.summary(name).as_json() for name in self.runs.names()]})
+
+    def embeddings(self, request: Request) -> Response:
+        run = _word(request, "run")
+        return as_json({"run": run, "embeddings": list(embeddings_of(self.runs, run))})
+
+    def items(self, request: Request) -> Response:
+        run, text = _word(request, "run"), _word(request, "q")
+        limit = _number(request, "limit", 20, MOST_MATCHES)
+        return as_json({"run": run, "q": text, "items": self.search.items(run).matches(text, limit)})
+
+    def neighbours(self, request: Request) -> Response:
+        names = [name for key in ("a", "b") for name in _words(request, key)[:1]]
+        if not names:
+            raise AnswerError(
+                HTTPStatus.BAD_REQUEST, "a=... is missing: psi or phi:<system>; /api/embeddings lists them."
+            )
+        among = (_words(request, "among") or ["shared"])[0]
+        if among not in ("shared", "all"):
+            raise AnswerError(HTTPStatus.BAD_REQUEST, "among must be shared or all.")
+        k = _number(request, "k", 10, MOST_NEIGHBOURS)
+        run, item = _word(request, "run"), _word(request, "item")
+        return as_json(self.search.neighbours(run, item, names, k, among == "shared"))
+
+    def own_file(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in OWN_FILES:
+            raise FileNotFoundError(name)
+        folder, kind = OWN_FILES[name]
+        return FileResponse(folder / name, media_type=kind, headers={POLICY: OWN_POLICY})
+
+    def no_icon(self, _request: Request) -> Response:
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={POLICY: OWN_POLICY})
 
     def _facts(self, name: str) -> dict[str, Any]:
-        """What a page says of a run: its summary with figures and tables in place of JSON."""
+        """What a page says of a run: its summary, with a table of its systems and the embeddings that it has."""
         summary = self.runs.summary(name)
         rows = [
-            (
-                system,
-                *(figure(Figure.read(figures[metric])) if metric in figures else UNKNOWN for metric in KEY_METRICS),
-            )
-            for system, figures in summary["systems"].items()
+            (system, *(figure(figures[metric]) if metric in figures else UNKNOWN for metric in KEY_METRICS))
+            for system, figures in summary.systems.items()
         ]
-        audit = summary["audit"] and {**summary["audit"], "figure": Figure.read(summary["audit"])}
-        embeddings = list(embeddings_of(self.runs, name))
         systems = Table(("system", *KEY_METRICS), rows, f"key figures of {name}")
-        return {**summary, "systems": systems, "audit": audit, "embeddings": embeddings}
+        return {**vars(summary), "systems": systems, "embeddings": list(embeddings_of(self.runs, name))}
 
 
 def page(template: str, status: HTTPStatus = HTTPStatus.OK, **content: Any) -> Response:
     """A page of the server's own."""
-    return Response(render_page(template, HERE, **content).encode(), HTML, OWN_POLICY, status)
+    text = render_page(template, HERE, **content)
+    return Response(text, status, {POLICY: OWN_POLICY}, HTML)
 
 
 def as_json(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Strict JSON."""
-    return Response(json.dumps(content, allow_nan=False).encode(), JSON, PLAIN_POLICY, status)
+    return Response(json.dumps(content, allow_nan=False), status, {POLICY: PLAIN_POLICY}, JSON)
+
+
+def failure(request: Request, error: Exception) -> Response:
+    """Why there is no answer: as a page, or as JSON for what asked for JSON."""
+    refused = _answer_error(request, error)
+    status, reason = refused.status, refused.reason
+    if request.scope["raw_path"].startswith(b"/api/"):
+        answer = as_json({"error": reason}, status)
+    else:
+        answer = page("error.html", status, code=status.value, phrase=status.phrase, reason=reason)
+    answer.headers.update(refused.headers)
+    return answer
+
+
+def _answer_error(request: Request, error: Exception) -> AnswerError:
+    if isinstance(error, FileNotFoundError) or (
+        isinstance(error, AnswerError) and error.status == HTTPStatus.NOT_FOUND
+    ):
+        return AnswerError(HTTPStatus.NOT_FOUND, "There is no such run or report. The start page lists them.")
+    if isinstance(error, AnswerError):
+        return error
+    if isinstance(error, InputError):
+        return AnswerError(HTTPStatus.CONFLICT, str(error))
+    if isinstance(error, RefusedError):
+        return AnswerError(HTTPStatus.FORBIDDEN, f"This is not shown: {error}.")
+    request.state.facts["traceback"] = traceback_of(error)
+    reason = "This is a defect; the terminal in which the server runs has the details."
+    return AnswerError(HTTPStatus.INTERNAL_SERVER_ERROR, reason)
 
 
 def _file_tables(run: str, files: list[RunFile]) -> list[Table]:
@@ -174,67 +209,19 @@ def _file_tables(run: str, files: list[RunFile]) -> list[Table]:
     return tables
 
 
-def _list_runs(answers: Answers, _parameters: Parameters) -> Any:
-    return {"runs": [answers.runs.summary(name) for name in answers.runs.names()]}
+def _words(request: Request, key: str) -> list[str]:
+    return [text for text in request.query_params.getlist(key) if text]
 
 
-def _list_embeddings(answers: Answers, parameters: Parameters) -> Any:
-    run = _word(parameters, "run")
-    return {"run": run, "embeddings": list(embeddings_of(answers.runs, run))}
-
-
-def _find_items(answers: Answers, parameters: Parameters) -> Any:
-    run, text = _word(parameters, "run"), _word(parameters, "q")
-    limit = _number(parameters, "limit", 20, MOST_MATCHES)
-    return {"run": run, "q": text, "items": answers.search.items(run).matches(text, limit)}
-
-
-def _find_neighbours(answers: Answers, parameters: Parameters) -> Any:
-    names = [name for key in ("a", "b") for name in parameters.get(key, [])[:1]]
-    if not names:
-        raise AnswerError(HTTPStatus.BAD_REQUEST, "a=... is missing: psi or phi:<system>; /api/embeddings lists them.")
-    among = parameters.get("among", ["shared"])[0]
-    if among not in ("shared", "all"):
-        raise AnswerError(HTTPStatus.BAD_REQUEST, "among must be shared or all.")
-    k = _number(parameters, "k", 10, MOST_NEIGHBOURS)
-    run, item = _word(parameters, "run"), _word(parameters, "item")
-    return answers.search.neighbours(run, item, names, k, among == "shared")
-
-
-ENDPOINTS: dict[str, Callable[[Answers, Parameters], Any]] = {
-    "runs": _list_runs,
-    "embeddings": _list_embeddings,
-    "items": _find_items,
-    "neighbours": _find_neighbours,
-}
-
-
-def _word(parameters: Parameters, key: str) -> str:
-    if key not in parameters:
+def _word(request: Request, key: str) -> str:
+    texts = _words(request, key)
+    if not texts:
         raise AnswerError(HTTPStatus.BAD_REQUEST, f"{key}=... is missing.")
-    return parameters[key][0]
+    return texts[0]
 
 
-def _number(parameters: Parameters, key: str, default: int, most: int) -> int:
-    text = parameters.get(key, [str(default)])[0]
+def _number(request: Request, key: str, default: int, most: int) -> int:
+    text = (_words(request, key) or [str(default)])[0]
     if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= most):
         raise AnswerError(HTTPStatus.BAD_REQUEST, f"{key} must be a whole number from 1 to {most}.")
     return int(text)
-
-
-def _parts(path: str) -> list[str]:
-    """The parts of a path, each decoded after it was cut: an encoded slash cannot make a new part.
-
-    Raises:
-        FileNotFoundError: for a part that is empty, hidden, ``..``, or holds a slash or a null.
-    """
-    try:
-        parts = [unquote(part, errors="strict") for part in path.split("/")[1:]]
-    except UnicodeDecodeError:
-        raise FileNotFoundError(path) from None
-    if parts[-1:] == [""]:
-        parts = parts[:-1]
-    for part in parts:
-        if not part or part.startswith(".") or any(sign in part for sign in "/\\\0"):
-            raise FileNotFoundError(path)
-    return parts

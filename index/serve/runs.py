@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
 from configs.stages import read_json
-from index.report.figures import audit_figures
+from index.report.figures import audit_figures, read_figure
+from prerank.evaluation.figure import Figure
 
 REPORTS = ("reports/*.html", "reports/*.md", "reports/*.svg", "reports/*.json")
 PLACES = (
@@ -61,6 +62,52 @@ class RunFile:
     def title(self) -> str:
         """Its name without folder and ending."""
         return self.path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+
+@dataclass(frozen=True)
+class AuditedOverlap:
+    """What the list of runs says of an audit: the first overlap with ψ, with its chance level."""
+
+    system: str
+    name: str
+    figure: Figure
+
+    def as_json(self) -> dict[str, Any]:
+        """The figure with the names beside it."""
+        chance = {"chance": self.figure.chance}
+        return {"system": self.system, "name": self.name, **self.figure.as_json(), **chance}
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What the list of runs says of one.
+
+    Attributes:
+        run: its name.
+        written: when the newest file was, UTC; None where there is none.
+        log_ends: last day of its log; None where it is not known.
+        simulated: whether the log is.
+        reports: paths of its pages.
+        systems: system → metric → figure on all rows of the test split; what is not known is left out.
+        audit: None where there is none.
+    """
+
+    run: str
+    written: str | None
+    log_ends: str | None
+    simulated: bool
+    reports: list[str]
+    systems: dict[str, dict[str, Figure]]
+    audit: AuditedOverlap | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Strict JSON, a figure as its own ``as_json`` says."""
+        systems = {
+            system: {metric: figure.as_json() for metric, figure in figures.items()}
+            for system, figures in self.systems.items()
+        }
+        audit = None if self.audit is None else self.audit.as_json()
+        return {**{entry.name: getattr(self, entry.name) for entry in fields(self)}, "systems": systems, "audit": audit}
 
 
 @dataclass(frozen=True)
@@ -155,23 +202,22 @@ class RunsFolder:
             raise FileNotFoundError(path)
         return self.inside(wanted)
 
-    def summary(self, name: str) -> dict[str, Any]:
-        """What the list of runs says of one: dates, data, reports and key figures, JSON-like."""
+    def summary(self, name: str) -> RunSummary:
+        """Dates, data, reports and key figures of a run."""
         files = self.files(name)
         log = self._json(name, "logs/log.json")
         last = [str(split["last"]) for split in _mapping(log.get("splits")).values() if _mapping(split).get("last")]
-        return {
-            "run": name,
-            "written": max((file.written for file in files), default=None),
-            "log_ends": max(last)[:10] if last else None,
-            "simulated": log.get("simulated") is True,
-            "reports": [file.path for file in files if file.is_page],
-            "systems": self._systems(name, files),
-            "audit": self._audit(name),
-        }
+        return RunSummary(
+            run=name,
+            written=max((file.written for file in files), default=None),
+            log_ends=max(last)[:10] if last else None,
+            simulated=log.get("simulated") is True,
+            reports=[file.path for file in files if file.is_page],
+            systems=self._systems(name, files),
+            audit=self._audit(name),
+        )
 
-    def _systems(self, name: str, files: list[RunFile]) -> dict[str, dict[str, Any]]:
-        """System → its key figures on all rows of the test split."""
+    def _systems(self, name: str, files: list[RunFile]) -> dict[str, dict[str, Figure]]:
         systems = {}
         for file in files:
             if file.path.startswith("prerank/") and file.path.endswith("/metrics.json"):
@@ -182,15 +228,14 @@ class RunsFolder:
                 }
         return systems
 
-    def _audit(self, name: str) -> dict[str, Any] | None:
-        """The audited system and the first overlap with ψ, with its chance level."""
+    def _audit(self, name: str) -> AuditedOverlap | None:
         audit = self._json(name, "index/audit.json")
         for section, figure_name, entry in audit_figures(audit):
             figure = _figure(entry.as_json())
             if section == "overlap" and figure is not None:
                 chance = _figure(_mapping(audit["overlap"]).get(f"{figure_name}_chance"))
-                level = None if chance is None else chance["value"]
-                return {"system": str(audit.get("system")), "name": figure_name, **figure, "chance": level}
+                level = None if chance is None else chance.value
+                return AuditedOverlap(str(audit.get("system")), figure_name, replace(figure, chance=level))
         return None
 
     def _json(self, name: str, path: str) -> dict[str, Any]:
@@ -220,17 +265,21 @@ def _tables(runs: RunsFolder, folder: Path) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
-def _figure(entry: Any) -> dict[str, Any] | None:
+def _figure(entry: Any) -> Figure | None:
     """A figure as far as its parts are numbers; None without a value, so that a damaged file spoils nothing."""
-    parts = {name: _number(_mapping(entry).get(name)) for name in ("value", "low", "high", "n")}
-    if parts["value"] is None:
+    try:
+        figure = read_figure(entry)
+    except (KeyError, TypeError):
         return None
-    return parts if parts["low"] is not None and parts["high"] is not None else {**parts, "low": None, "high": None}
+    if not _is_number(figure.value):
+        return None
+    known = _is_number(figure.low) and _is_number(figure.high)
+    n = figure.n if _is_number(figure.n) else 0
+    return replace(figure, n=n) if known else replace(figure, n=n, low=None, high=None)
 
 
-def _number(entry: Any) -> float | int | None:
-    known = isinstance(entry, int | float) and not isinstance(entry, bool) and math.isfinite(entry)
-    return entry if known else None
+def _is_number(entry: Any) -> bool:
+    return isinstance(entry, int | float) and not isinstance(entry, bool) and math.isfinite(entry)
 
 
 def _mapping(entry: Any) -> dict[str, Any]:

@@ -1,67 +1,57 @@
 """``python -m index.serve``: all reports of ``runs_folder`` in a browser of this machine, and search over their items.
 
-A small server of the standard library. It listens on 127.0.0.1 alone, reads and never writes, and runs nothing that it
-reads: reports are sent as they are, into a sandbox of the browser that cannot ask this server for anything.
+It listens on 127.0.0.1 alone, reads and never writes, and runs nothing that it reads: reports are sent as they are,
+into a sandbox of the browser that cannot ask this server for anything. What was asked for is the reader's business:
+only defects are logged.
 """
 
 from __future__ import annotations
 
-import errno
-from http.server import ThreadingHTTPServer
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 
 from configs.command import Invocation
 from configs.console import say
-from configs.errors import InputError
-from index.serve.answers import Answers
-from index.serve.handler import Handler
+from index.serve.answers import Answers, failure
 from index.serve.runs import RunsFolder
+from prerank.web.errors import ErrorAnswers, as_answer_error
+from prerank.web.guards import OwnPages, PlainPaths, ReadOnly
+from prerank.web.headers import SafeHeaders
+from prerank.web.logs import RequestLog
+from prerank.web.server import THIS_MACHINE, Server, listen
 
-ADDRESS = "127.0.0.1"
-
-
-class ReportServer(ThreadingHTTPServer):
-    """Answers each request in a thread of its own; ``serve_forever`` to run it, ``shutdown`` to stop it.
-
-    Args:
-        port: of 127.0.0.1; 0: a free one.
-        runs: what is shown.
-
-    Raises:
-        InputError: if the port is taken or may not be used.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, port: int, runs: RunsFolder) -> None:
-        self.answers = Answers.of(runs)
-        try:
-            super().__init__((ADDRESS, port), Handler)
-        except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise
-            state = "is in use" if error.errno == errno.EADDRINUSE else "may not be used by this user"
-            raise InputError(
-                f"port {port} of {ADDRESS} {state}: give another by serve.port=..., or serve.port=0 for a free one"
-            ) from None
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return int(self.server_address[1])
-
-    @property
-    def url(self) -> str:
-        """What to open in a browser."""
-        return f"http://{ADDRESS}:{self.port}/"
+SECONDS_TO_END = 5
+"""That an answer may still take after Ctrl-C."""
 
 
-def server_of(invocation: Invocation) -> ReportServer:
+def reports(runs: RunsFolder, port: int) -> Starlette:
+    """The application: the first of its layers sees a request first."""
+    application = Starlette(
+        routes=Answers.of(runs).routes,
+        middleware=[
+            Middleware(RequestLog, failures_only=True),
+            Middleware(SafeHeaders),
+            Middleware(ErrorAnswers, answer=failure),
+            Middleware(ReadOnly),
+            Middleware(OwnPages, port=port),
+            Middleware(PlainPaths),
+        ],
+        exception_handlers={HTTPException: as_answer_error},
+    )
+    application.router.redirect_slashes = False
+    return application
+
+
+def server_of(invocation: Invocation) -> Server:
     """A server that listens but does not answer yet, for programs that run it themselves.
 
     Raises:
         InputError: if ``runs_folder`` does not exist, or the port is taken.
     """
-    return ReportServer(invocation.config.serve.port, RunsFolder.open(invocation.config.runs_folder))
+    runs = RunsFolder.open(invocation.config.runs_folder)
+    listener = listen(THIS_MACHINE, invocation.config.serve.port, "serve")
+    return Server(reports(runs, listener.getsockname()[1]), listener, seconds_to_end=SECONDS_TO_END, lifespan="off")
 
 
 def serve(invocation: Invocation) -> None:
@@ -70,9 +60,8 @@ def serve(invocation: Invocation) -> None:
     Raises:
         InputError: if ``runs_folder`` does not exist, or ``serve.port`` is taken.
     """
-    with server_of(invocation) as server:
-        say(f"{len(server.answers.runs.names())} runs of {invocation.config.runs_folder}: {server.url} (Ctrl-C stops)")
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            say("stopped")
+    runs = RunsFolder.open(invocation.config.runs_folder)
+    server = server_of(invocation)
+    say(f"{len(runs.names())} runs of {invocation.config.runs_folder}: {server.url} (Ctrl-C stops)")
+    server.run()
+    say("stopped")

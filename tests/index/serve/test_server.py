@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +25,8 @@ from configs.errors import InputError
 from configs.stages import write_json
 from graph.logs.log import catalogue_fingerprint
 from index.serve.runs import RunsFolder
-from index.serve.server import ReportServer, server_of
+from index.serve.server import server_of
+from prerank.web.server import Server
 from pretrain.embeddings import EmbeddingTable
 
 ITEMS, DIMENSION = 200, 8
@@ -35,7 +40,7 @@ REPORT = (
 class Served:
     """A running server and the folder that it shows."""
 
-    server: ReportServer
+    server: Server
     folder: Path
 
     def raw(self, method: str, path: str, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
@@ -87,18 +92,17 @@ def write_run(root: Path, title: Callable[[int], str] = "Lamp {}".format) -> dic
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Callable[[], Served]]:
     """Starts a server on the folder ``runs`` of a temporary folder; stops it after the test."""
-    started: list[ReportServer] = []
+    started: list[Server] = []
 
     def start() -> Served:
         server = server_of(parse([f"runs_folder={tmp_path / 'runs'}", "serve.port=0"]))
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(target=server.run, daemon=True).start()
         started.append(server)
         return Served(server, tmp_path / "runs")
 
     yield start
     for server in started:
-        server.shutdown()
-        server.server_close()
+        server.stop()
 
 
 @pytest.fixture
@@ -210,7 +214,7 @@ def test_other_hosts_are_refused(served: Served, host: str) -> None:
 
 def test_localhost_is_this_machine_too(served: Served) -> None:
     assert served.get("/", Host=f"LOCALHOST:{served.server.port}")[0] == 200
-    assert served.server.server_address[0] == "127.0.0.1"
+    assert served.server.listener.getsockname()[0] == "127.0.0.1"
 
 
 def test_other_sites_cannot_ask_for_data(served: Served) -> None:
@@ -342,19 +346,21 @@ def test_a_port_in_use_says_what_to_do(served: Served, tmp_path: Path, capsys: p
         parse(["serve.port=65536"])
 
 
-def test_interrupting_ends_it_cleanly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupted(_server: ReportServer) -> None:
-        raise KeyboardInterrupt
-
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_ends_it_cleanly(tmp_path: Path, stop: signal.Signals) -> None:
     (tmp_path / "runs").mkdir()
-    monkeypatch.setattr(ReportServer, "serve_forever", interrupted)
-    assert main("index.serve", [f"runs_folder={tmp_path / 'runs'}", "serve.port=0"]) == 0
-    printed = capsys.readouterr().out
-    assert "http://127.0.0.1:" in printed
-    assert ":0/" not in printed
-    assert "stopped" in printed
+    command = [sys.executable, "-u", "-m", "index.serve", f"runs_folder={tmp_path / 'runs'}", "serve.port=0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = process.stdout.readline()
+        assert "http://127.0.0.1:" in printed
+        assert ":0/" not in printed
+        address = next(word for word in printed.split() if word.startswith("http"))
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            assert answer.status == 200
+        process.send_signal(stop)
+        printed, errors = process.communicate(timeout=20)
+    assert (process.returncode, printed, errors) == (0, "stopped\n", "")
 
 
 @pytest.fixture

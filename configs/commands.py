@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from configs.errors import InputError
 from configs.options import within
 from configs.schema import Config
 
@@ -17,6 +18,8 @@ ALL = tuple(entry.name for entry in fields(Config))
 PLACE = ("run", "runs_folder")
 REMEMBERED = ("seed", "backend", "engine", "data", "graph", "pretrain")
 """What a run's first command settles for the later ones."""
+ROOMS = ("configs", "graph", "pretrain", "prerank", "index")
+BRINGS_TRAIN = "; [cpu] and [gpu] bring it with FAISS"
 ONE_THREAD = ("pretrain.threads", "prerank.threads")
 """Keys that are settled where several fits share the cores."""
 
@@ -33,6 +36,7 @@ class Command:
         but: those within ``reads`` that it can not.
         inherits: sections and keys that it takes as the run, or the fitted system, has them.
         short: keys that may be written without their section, as ``a=`` for ``index.a=``.
+        extra: of the package, with what the story imports.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Command:
     but: tuple[str, ...] = ()
     inherits: tuple[str, ...] = ()
     short: tuple[str, ...] = ()
+    extra: str = "train"
 
     def takes(self, key: str) -> bool:
         """Whether the command can be told this key."""
@@ -52,11 +57,24 @@ class Command:
         return key != "overwrite" and (self.takes(key) or within(key, self.inherits))
 
     def load(self) -> Callable[..., Any]:
-        """The story, imported."""
+        """The story, imported.
+
+        Raises:
+            InputError: if a package of its extra is not installed.
+        """
         if callable(self.story):
             return self.story
         module, function = self.story.split(":")
-        loaded: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        try:
+            loaded: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing in ("", *ROOMS):
+                raise
+            raise InputError(
+                f"python -m {self.name} needs the package {missing}, which is not installed here: install the extra "
+                f"[{self.extra}], as by `pip install '.[{self.extra}]'`{BRINGS_TRAIN if self.extra == 'train' else ''}"
+            ) from None
         return loaded
 
     def spelt_out(self, arguments: Sequence[str]) -> list[str]:
@@ -159,12 +177,14 @@ COMMANDS = {
             ),
             inherits=(*REMEMBERED, "model", "prerank"),
             short=("index.a", "index.b", "index.items"),
+            extra="cpu",
         ),
         Command(
             "index.serve",
             "Show all reports of runs_folder in a browser, with search over their items (serve.port=8765).",
             "index.serve.server:serve",
             reads=("runs_folder", "serve"),
+            extra="cpu",
         ),
         Command(
             "index.trends",

@@ -247,6 +247,28 @@ def test_help_answers_before_anything_heavy_is_loaded(name):
     assert COMMANDS[name].purpose in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "missing", "extra"),
+    [("prerank.fit", "torch", "train"), ("pretrain.run", "duckdb", "train"), ("index.audit", "faiss", "cpu")],
+)
+def test_a_command_without_its_extra_names_it_in_one_line(tmp_path, name, missing, extra):
+    program = (
+        f"import runpy, sys\nsys.modules['{missing}'] = None\nsys.argv = ['{name}', 'runs_folder={tmp_path}']\n"
+        f"runpy.run_module('{name}', run_name='__main__', alter_sys=True)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(
+        rf"error: python -m {name} needs the package {missing}, .* install the extra \[{extra}\], .*\n", ended.stderr
+    )
+
+
+def test_a_defect_of_ours_is_no_missing_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "index.trends.command", None)
+    with pytest.raises(ModuleNotFoundError):
+        COMMANDS["index.trends"].load()
+
+
 def test_version(capsys):
     assert main("index.serve", ["--version"]) == 0
     assert re.fullmatch(r"grace-prerank \d+\.\d+\.\d+\n", capsys.readouterr().out)

@@ -75,9 +75,15 @@ def replacing_together(folder: Path, last: str) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write strict JSON (no NaN: an undefined figure is ``null``) under a temporary name, then rename."""
+    """Write strict JSON (no NaN: an undefined figure is ``null``) under a temporary name, then rename.
+
+    What has an ``as_json``, as figures have, stands in the file as that says; what else JSON does not know as its text.
+    """
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False, default=str) + "\n", encoding="utf-8")
+        text = json.dumps(
+            value, indent=1, allow_nan=False, default=lambda each: getattr(each, "as_json", each.__str__)()
+        )
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

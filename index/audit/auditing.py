@@ -35,7 +35,7 @@ from index.measures.approximate import approximate_figures
 from index.measures.cold_start import HoldOut, Vectors, cold_start, hold_out, stage_of
 from index.measures.collisions import collision_figures, no_collisions
 from index.measures.sources import Rows, Sources, open_sources, rows_to_audit, subject_of
-from index.report.figures import read_figure
+from index.report.figures import typed
 from index.report.neighbour_browser import browser_content
 from index.report.page import write_report
 from index.report.verdict import findings
@@ -223,7 +223,7 @@ def settings_of(config: Config, subject: measures.Subject) -> dict[str, Any]:
 
 def say_findings(figures: dict[str, Any]) -> None:
     """The verdict and the overlaps, as the report opens."""
-    for finding in findings(figures):
+    for finding in findings(typed(figures)):
         say(f"{finding.headline}. {finding.sentence}")
     say_overlaps(figures)
 
@@ -231,8 +231,7 @@ def say_findings(figures: dict[str, Any]) -> None:
 def say_overlaps(figures: dict[str, Any]) -> None:
     """Every overlap of the two embeddings' neighbours, as a table."""
     rows = []
-    for name, entry in figures["overlap"].items():
-        figure = read_figure(entry)
+    for name, figure in typed(figures["overlap"]).items():
         span = "" if figure.low is None or figure.high is None else f"{figure.low:.4f} .. {figure.high:.4f}"
         rows.append((name, "undefined" if figure.value is None else f"{figure.value:.4f}", span, f"{figure.n:,}"))
     table("neighbours of phi and psi", ("figure", "value", "interval", "n"), rows)

@@ -8,15 +8,22 @@ from typing import Any
 from prerank.evaluation.definitions import CHANCE
 from prerank.evaluation.figure import Figure
 
+FIELDS = {"value", "low", "high", "n"}
+"""What makes an entry a figure."""
 BESIDE_A_FIGURE = (CHANCE, "_matched", "_most")
 """Endings of an audit's figures that others are read against; they are no trends of their own."""
 
 
-def read_figure(entry: Mapping[str, Any] | None) -> Figure:
-    """A figure as ``audit.json`` holds it; undefined where it is not there."""
-    if entry is None:
-        return Figure.undefined("not measured")
-    return Figure.read(entry)
+NOT_MEASURED = Figure.undefined("not measured")
+"""What an audit without such a part has to say of it."""
+
+
+def typed(content: Any) -> Any:
+    """What an ``audit.json`` holds, every figure in it a :class:`~prerank.evaluation.figure.Figure`."""
+    if isinstance(content, Mapping):
+        is_figure = content.keys() >= FIELDS
+        return Figure.read(content) if is_figure else {name: typed(entry) for name, entry in content.items()}
+    return [typed(entry) for entry in content] if isinstance(content, list) else content
 
 
 def audit_figures(audit: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str, Figure]]:
@@ -24,7 +31,7 @@ def audit_figures(audit: Mapping[str, Any], section: str = "") -> Iterator[tuple
     for name, entry in audit.items():
         if not isinstance(entry, dict):
             continue
-        if {"value", "low", "high", "n"} <= entry.keys():
+        if entry.keys() >= FIELDS:
             if not name.endswith(BESIDE_A_FIGURE):
                 yield section, name, Figure.read(entry)
         else:

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from configs.stages import replacing, write_json
-from index.report.figures import read_figure
+from index.report.figures import NOT_MEASURED, typed
 from index.report.verdict import WORDS, findings
 from prerank.evaluation.figure import Figure
 from prerank.pages import plot
@@ -45,6 +45,7 @@ def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -
 
 def render(audit: dict[str, Any], browser: dict[str, Any]) -> str:
     """The page. Titles and names are untrusted: autoescape is on, and data are embedded as escaped JSON."""
+    audit = typed(audit)
     curve = _curve(audit)
     return render_page(
         "embeddings.html",
@@ -79,7 +80,7 @@ def _by_popularity(audit: dict[str, Any], rows: list[dict[str, Any]]) -> dict[st
     k, attribute = audit["neighbours"][0], audit["main_attribute"]
     groups = [f"≥{short_count(row['fewest_impressions'])}" for row in rows]
     axis = "fewest training impressions in the group"
-    chance = read_figure(audit["overlap"][f"overlap@{k}_chance"])
+    chance = audit["overlap"][f"overlap@{k}_chance"]
     overlap = ("overlap", "phi", CIRCLE, _column(rows, "overlap"))
     series = [overlap, ("chance", "chance", DASH, [chance] * len(rows))]
     plots = {"overlap": plot.lines_by_group(f"Overlap of φ with ψ at {k} by popularity", axis, groups, series)}
@@ -115,10 +116,10 @@ def _hubness(rows: list[dict[str, Any]]) -> Markup:
 
 def _cold_start_bars(cold_start: dict[str, Any]) -> list[Bar]:
     k, figures = cold_start["neighbours"][0], cold_start["figures"]
-    chance = figures[f"overlap@{k}_chance"]["value"]
+    chance = figures[f"overlap@{k}_chance"].value
     styles = {"student_infonce": "phi", "retrained_psi": "psi"}
     return [
-        Bar(words, styles.get(name, "other"), replace(read_figure(figures[f"{name}/overlap@{k}"]), chance=chance))
+        Bar(words, styles.get(name, "other"), replace(figures[f"{name}/overlap@{k}"], chance=chance))
         for name, words in WORDS.items()
         if f"{name}/overlap@{k}" in figures
     ]
@@ -129,7 +130,6 @@ def _curve(audit: dict[str, Any]) -> list[dict[str, Any]]:
     points = []
     for row in audit.get("curve") or []:
         recall = next((value for name, value in row.items() if name.startswith("recall@")), None)
-        recall = recall["value"] if isinstance(recall, dict) else recall
         if recall is not None and row["ms_per_query"]:
             names = {"index": str(row["index"]), "setting": str(row["setting"]), "recall": recall}
             points.append(names | {"milliseconds": row["ms_per_query"], "bytes_per_item": row.get("bytes_per_item")})
@@ -175,7 +175,7 @@ def _curve_table(curve: list[dict[str, Any]]) -> Table:
 
 
 def _column(rows: list[dict[str, Any]], name: str) -> list[Figure]:
-    return [read_figure(row.get(name)) for row in rows]
+    return [row.get(name, NOT_MEASURED) for row in rows]
 
 
 def _rows(audit: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -187,9 +187,9 @@ def _rows(audit: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     sections += [("cold start", audit["cold_start"]["figures"])] if audit.get("cold_start") else []
     label = Markup('<span class="facts">{}</span> {}')
     for section, figures in sections:
-        for name, entry in figures.items():
+        for name, figure in figures.items():
             if not name.endswith("_chance"):
-                yield label.format(section, name), *_cells(name, read_figure(entry), _chance_of(name, figures))
+                yield label.format(section, name), *_cells(name, figure, _chance_of(name, figures))
 
 
 def _cells(name: str, figure: Figure, chance: Figure | None) -> tuple[str, str, str, str]:
@@ -204,12 +204,12 @@ def _cells(name: str, figure: Figure, chance: Figure | None) -> tuple[str, str, 
     return say(figure.value), level, interval(figure.low, figure.high, say) or "exact", f"{figure.n:,}"
 
 
-def _chance_of(name: str, figures: Mapping[str, Any]) -> Figure | None:
+def _chance_of(name: str, figures: Mapping[str, Figure]) -> Figure | None:
     """The chance level that a figure is read against; a difference has none, its interval is read against 0."""
     if "_less_" in name or "_minus_" in name:
         return None
     stem = name.removesuffix("_matched").removesuffix("_centred").removesuffix("_attributes")
     for candidate in (f"{stem}_chance", f"{stem.rsplit('/', maxsplit=1)[-1]}_chance"):
         if candidate in figures:
-            return read_figure(figures[candidate])
+            return figures[candidate]
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from index.report.figures import read_figure
+from index.report.figures import NOT_MEASURED
 from prerank.evaluation.figure import Figure
 from prerank.pages.numbers import percent
 
@@ -43,23 +43,27 @@ class Finding:
 
 
 def findings(audit: dict[str, Any]) -> list[Finding]:
-    """Faithfulness to ψ, generalisation to unseen items, and sense of the neighbours that only φ has."""
+    """Faithfulness to ψ, generalisation to unseen items, and sense of the neighbours that only φ has.
+
+    Args:
+        audit: from :func:`index.report.figures.typed`.
+    """
     return [_faithfulness(audit), _generalisation(audit), _sense(audit)]
 
 
 def _faithfulness(audit: dict[str, Any]) -> Finding:
     k, overlaps = audit["neighbours"][0], audit["overlap"]
-    figure, chance = read_figure(overlaps[f"overlap@{k}"]), overlaps[f"overlap@{k}_chance"]["value"]
-    attributes = read_figure(overlaps.get(f"overlap@{k}_attributes"))
-    gain = read_figure(overlaps.get(f"overlap@{k}_less_attributes"))
+    figure, chance = overlaps[f"overlap@{k}"], overlaps[f"overlap@{k}_chance"].value
+    attributes = overlaps.get(f"overlap@{k}_attributes", NOT_MEASURED)
+    gain = overlaps.get(f"overlap@{k}_less_attributes", NOT_MEASURED)
     sentence = (
         f"Of an item's {k} nearest items under ψ, φ keeps {percent(figure.value)}; chance would keep {percent(chance)}"
     )
     if attributes.value is not None:
         sentence += f", and shared attributes alone {percent(attributes.value)}"
-    if not _above(figure, chance):
+    if not figure.above(chance):
         state, headline = "bad", "φ does not follow ψ"
-    elif gain.value is None or _above(gain, 0.0):
+    elif gain.value is None or gain.above(0.0):
         state, headline = "good", "φ follows ψ" + ("" if gain.value is None else " further than attributes alone do")
     else:
         state, headline = "mixed", "φ follows ψ, but no further than attributes alone do"
@@ -73,22 +77,22 @@ def _generalisation(audit: dict[str, Any]) -> Finding:
         return Finding("mixed", "Generalisation was not measured", sentence, "overlap on held-out items", nothing, None)
     figures = audit["cold_start"]["figures"]
     k = audit["cold_start"]["neighbours"][0]
-    figure, chance = read_figure(figures[f"student_infonce/overlap@{k}"]), figures[f"overlap@{k}_chance"]["value"]
+    figure, chance = figures[f"student_infonce/overlap@{k}"], figures[f"overlap@{k}_chance"].value
     rivals = ("student_mse", "student_attributes_only", "attribute_mean", "graph_induction", "student_hash_only")
     sides: dict[str, list[str]] = {"better than": [], "level with": [], "worse than": []}
     for rival in rivals:
-        gap = read_figure(figures.get(f"student_infonce_minus_{rival}/overlap@{k}"))
+        gap = figures.get(f"student_infonce_minus_{rival}/overlap@{k}", NOT_MEASURED)
         if gap.value is None:
             continue
-        side = "better than" if _above(gap, 0.0) else "worse than" if _below(gap, 0.0) else "level with"
-        sides[side].append(f"{WORDS[rival]} ({percent(figures[f'{rival}/overlap@{k}']['value'])})")
+        side = "better than" if gap.above(0.0) else "worse than" if gap.below(0.0) else "level with"
+        sides[side].append(f"{WORDS[rival]} ({percent(figures[f'{rival}/overlap@{k}'].value)})")
     compared = "; ".join(f"{side} {', '.join(names)}" for side, names in sides.items() if names)
     sentence = (
         f"Items held out of the graph find {percent(figure.value)} of their ψ-neighbours by an item network taught by "
         f"distillation alone with eq. 10; chance would find {percent(chance)}. That is {compared}."
     )
     title = f"overlap on held-out items at {k}"
-    if not _above(figure, chance):
+    if not figure.above(chance):
         return Finding("bad", "Nothing of ψ reaches unseen items", sentence, title, figure, chance)
     if sides["worse than"] or sides["level with"]:
         lost = "something simpler does it better" if sides["worse than"] else "something simpler does it as well"
@@ -103,22 +107,13 @@ def _sense(audit: dict[str, Any]) -> Finding:
         sentence = "The items have no categorical attributes, so nothing says whether neighbours belong together."
         return Finding("mixed", "Purity cannot be told", sentence, "purity", nothing, None)
     name, purity = f"{attribute}@{k}", audit["purity"]
-    outside = read_figure(purity["phi_outside_p"][name])
+    outside = purity["phi_outside_p"][name]
     whose, where = ("phi", "items of P") if outside.value is None else ("phi_outside_p", "items without a ψ")
-    figure, chance = read_figure(purity[whose][name]), purity[whose][f"{name}_chance"]["value"]
-    reference = read_figure(purity["psi"][name])
+    figure, chance, reference = purity[whose][name], purity[whose][f"{name}_chance"].value, purity["psi"][name]
     sentence = (
         f"Under φ, {percent(figure.value)} of the neighbours of {where} share their {attribute}; random neighbours: "
         f"{percent(chance)}. Under ψ it is {percent(reference.value)}, for the items it knows."
     )
-    good = chance is not None and _above(figure, chance)
+    good = chance is not None and figure.above(chance)
     headline = f"Neighbours of {where} belong together" if good else f"Neighbours of {where} are as good as random"
     return Finding("good" if good else "bad", headline, sentence, f"{attribute} purity at {k}, {where}", figure, chance)
-
-
-def _above(figure: Figure, level: float) -> bool:
-    return figure.low is not None and figure.low > level
-
-
-def _below(figure: Figure, level: float) -> bool:
-    return figure.high is not None and figure.high < level

@@ -15,7 +15,7 @@ from configs.console import say
 from configs.stages import replacing, write_json
 from index.trends.changes import changes_of
 from index.trends.read import measured_runs, series_of
-from index.trends.report import as_markdown, page, report_content
+from index.trends.report import as_json, as_markdown, page, report_of
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,14 @@ def trends(invocation: Invocation) -> Trends:
     settings = invocation.config.trends
     runs = measured_runs(Path(invocation.config.runs_folder), settings)
     series = series_of(runs, settings)
-    content = report_content(invocation.run.root.name, runs, series, changes_of(series, runs))
-    for sentence in content["verdict"]:
+    report = report_of(invocation.run.root.name, runs, series, changes_of(series, runs))
+    for sentence in report.verdict:
         say(sentence)
     folder = invocation.run.reports
     files = [folder / "trends.html", folder / "trends.json", folder / "trends.md"]
+    content = as_json(report)
     write_json(files[1], content)
-    for path, text in ((files[2], as_markdown(content)), (files[0], page(content))):
+    for path, text in ((files[2], as_markdown(report)), (files[0], page(report))):
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     say(f"trends report: {files[0]}")

@@ -6,7 +6,8 @@ Markdown cells hold no markup.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,127 +28,206 @@ MOST_SEGMENTS = 2
 """Segments, besides the leading one, that a sentence names."""
 MOST_POINTS = 30_000
 """Points that a page holds at most: about 4 MB."""
-_NAMES = ("kind", "system", "section", "name")
 MARKED = ("moved", "seeds")
 """States of a change that stands among the movers."""
 SIGNS = {"moved": {True: "▲", False: "▼"}, "seeds": {True: "▲?", False: "▼?"}, "hint": {True: "△", False: "▽"}}
 
 
-def report_content(name: str, runs: Sequence[MeasuredRun], series: Series, changes: Sequence[Change]) -> dict[str, Any]:
-    """All that ``trends.json`` holds.
+@dataclass(frozen=True)
+class Trend:
+    """One figure over the runs.
+
+    Attributes:
+        key: which figure.
+        points: one a run; None where the run lacks it.
+        steps: from each run that has it to the next.
+        overall: the last against the first, where three runs or more have it.
+    """
+
+    key: FigureKey
+    points: Sequence[Figure | None]
+    steps: Sequence[Change]
+    overall: Change | None
+
+    @property
+    def moved(self) -> bool:
+        """Whether one of its changes stands among the movers."""
+        return any(change.state in MARKED for change in (*self.steps, self.overall) if change is not None)
+
+    @property
+    def group(self) -> str:
+        """Whose figures the page shows it among."""
+        return self.key.system if self.key.kind == "system" else f"audit of {self.key.system}"
+
+    @property
+    def definition(self) -> str | None:
+        """In words; None for an audit's."""
+        return define(self.key.name) if self.key.kind == "system" else None
+
+    @property
+    def lower_is_better(self) -> bool | None:
+        """None for an audit's."""
+        return lower_is_better(self.key.name) if self.key.kind == "system" else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the runs' figures came to.
+
+    Attributes:
+        name: of the report's run.
+        runs: in order of time.
+        trends: every figure's.
+        movers: the changes that moved, those told together side by side.
+        verdict: sentences.
+        tests: how many changes were tested.
+        ways: how, in words.
+    """
+
+    name: str
+    runs: Sequence[MeasuredRun]
+    trends: Sequence[Trend]
+    movers: Sequence[Change]
+    verdict: Sequence[str]
+    tests: int
+    ways: str
+
+
+def report_of(name: str, runs: Sequence[MeasuredRun], series: Series, changes: Sequence[Change]) -> Report:
+    """Put trends, movers and verdict together.
 
     Args:
         name: of the report's run.
         runs: in order of time.
         series: figure → one point a run.
         changes: from :func:`index.trends.changes.changes_of`.
-
-    Returns:
-        ``runs``, ``order``, ``family``, ``verdict`` (sentences), ``movers`` and, under ``figures``, each figure with
-        its points, its steps and its change since the first run.
     """
     by_figure: dict[FigureKey, list[Change]] = {}
     for change in changes:
         by_figure.setdefault(change.key, []).append(change)
     groups = _told_together([change for change in changes if change.state in MARKED], len(runs) - 1)
+    return Report(
+        name,
+        runs,
+        [_trend(key, points, by_figure[key]) for key, points in series.items()],
+        [change for group in groups for change in group],
+        _verdict(runs, series, changes, groups),
+        sum(change.p is not None for change in changes),
+        ways_in_words(changes),
+    )
+
+
+def _trend(key: FigureKey, points: Sequence[Figure | None], changes: Sequence[Change]) -> Trend:
+    if len(changes) > 1:
+        return Trend(key, points, changes[:-1], changes[-1])
+    return Trend(key, points, changes, None)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """All that ``trends.json`` holds: what the report is about, its verdict, the movers, and each figure's trend."""
     return {
-        "run": name,
-        "split": SPLIT,
-        "level": LEVEL,
-        "order": order_in_words(runs),
-        "runs": [
-            {name: getattr(run, name) for name in ("name", "day", "written", "data", "seed", "simulated")}
-            for run in runs
-        ],
-        "family": {"tests": sum(change.p is not None for change in changes), "ways": ways_in_words(changes)},
-        "verdict": _verdict(runs, series, changes, groups),
-        "movers": [{**_key(change.key), **_change(change)} for group in groups for change in group],
+        **_about(report),
+        "movers": [{**vars(change.key), **_change(change)} for change in report.movers],
         "figures": [
             {
-                **_key(key),
-                "definition": define(key.name) if key.kind == "system" else None,
-                "lower_is_better": lower_is_better(key.name) if key.kind == "system" else None,
-                "points": [_point(point) for point in points],
-                "steps": [_change(change) for change in by_figure[key] if not _overall(change, by_figure[key])],
-                "overall": next((_change(c) for c in by_figure[key] if _overall(c, by_figure[key])), None),
+                **vars(trend.key),
+                "definition": trend.definition,
+                "lower_is_better": trend.lower_is_better,
+                "points": [_point(point) for point in trend.points],
+                "steps": [_change(change) for change in trend.steps],
+                "overall": trend.overall and _change(trend.overall),
             }
-            for key, points in series.items()
-        ],
-    }  # fmt: skip
-
-
-def page(content: Mapping[str, Any]) -> str:
-    """``trends.html`` as text."""
-    return render_page("trends.html", Path(__file__).parent, content=page_content(content), runs=_runs(content))
-
-
-def page_content(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page holds: figures as short lists, those that moved first where there are too many for a page."""
-    most = max(1, MOST_POINTS // len(content["runs"]))
-    moved = [figure for figure in content["figures"] if _has_moved(figure)]
-    level = [figure for figure in content["figures"] if not _has_moved(figure)]
-    shown = content["figures"] if len(content["figures"]) <= most else (moved + level)[:most]
-    groups = list(dict.fromkeys(_group(figure) for figure in shown))
-    lead = {name: content["movers"][0][name] for name in _NAMES} if content["movers"] else {}
-    return {
-        **{key: value for key, value in content.items() if key not in ("figures", "movers")},
-        "groups": groups,
-        "definitions": {figure["name"]: figure["definition"] for figure in shown if figure["definition"]},
-        "left_out": len(content["figures"]) - len(shown),
-        "start": next((at for at, each in enumerate(shown) if {name: each[name] for name in _NAMES} == lead), None),
-        "figures": [
-            {
-                "g": groups.index(_group(figure)),
-                "section": figure["section"],
-                "name": figure["name"],
-                "lower": figure["lower_is_better"],
-                "points": [_short_point(point) for point in figure["points"]],
-                "steps": [_short_change(change) for change in figure["steps"]],
-                "overall": None if figure["overall"] is None else _short_change(figure["overall"]),
-            }
-            for figure in shown
+            for trend in report.trends
         ],
     }
 
 
-def as_markdown(content: Mapping[str, Any]) -> str:
+def page(report: Report) -> str:
+    """``trends.html`` as text."""
+    return render_page("trends.html", Path(__file__).parent, content=page_content(report), runs=_runs(report))
+
+
+def page_content(report: Report) -> dict[str, Any]:
+    """What the page holds: figures as short lists, those that moved first where there are too many for a page."""
+    most = max(1, MOST_POINTS // len(report.runs))
+    in_order = sorted(report.trends, key=lambda trend: not trend.moved)
+    shown = report.trends if len(report.trends) <= most else in_order[:most]
+    groups = list(dict.fromkeys(trend.group for trend in shown))
+    lead = report.movers[0].key if report.movers else None
+    return {
+        **_about(report),
+        "groups": groups,
+        "definitions": {trend.key.name: trend.definition for trend in shown if trend.definition},
+        "left_out": len(report.trends) - len(shown),
+        "start": next((place for place, trend in enumerate(shown) if trend.key == lead), None),
+        "figures": [
+            {
+                "g": groups.index(trend.group),
+                "section": trend.key.section,
+                "name": trend.key.name,
+                "lower": trend.lower_is_better,
+                "points": [_short_point(point) for point in trend.points],
+                "steps": [_short_change(change) for change in trend.steps],
+                "overall": trend.overall and _short_change(trend.overall),
+            }
+            for trend in shown
+        ],
+    }
+
+
+def as_markdown(report: Report) -> str:
     """``trends.md``: the verdict, the runs, what moved, and every figure of whole test splits."""
-    figures = [each for each in content["figures"] if each["kind"] == "audit" or each["section"] == "all"]
-    names = [run["name"] for run in content["runs"]]
+    whole = [trend for trend in report.trends if trend.key.kind == "audit" or trend.key.section == "all"]
+    names = [run.name for run in report.runs]
     return document(
-        heading(1, f"Trends: {content['run']}"),
-        bullets(content["verdict"]),
-        f"Runs stand {content['order']}.",
-        _runs(content).as_markdown(),
-        heading(2, f"What moved ({len(content['movers'])})"),
-        _movers(content, names).as_markdown() if content["movers"] else "Nothing.",
+        heading(1, f"Trends: {report.name}"),
+        bullets(report.verdict),
+        f"Runs stand {order_in_words(report.runs)}.",
+        _runs(report).as_markdown(),
+        heading(2, f"What moved ({len(report.movers)})"),
+        _movers(report.movers, names).as_markdown() if report.movers else "Nothing.",
         heading(2, "All rows of the test split, and the audits"),
-        Table(["figure", *names], [[_named(figure), *_cells(figure)] for figure in figures]).as_markdown(),
-        f"Tests: {content['family']['ways']}. {_correction(content['family']['tests'])}",
+        Table(["figure", *names], [[_named(trend.key), *_cells(trend)] for trend in whole]).as_markdown(),
+        f"Tests: {report.ways}. {_correction(report.tests)}",
     )
 
 
-def _runs(content: Mapping[str, Any]) -> Table:
+def _about(report: Report) -> dict[str, Any]:
+    """What ``trends.json`` and the page say of the whole."""
+    return {
+        "run": report.name,
+        "split": SPLIT,
+        "level": LEVEL,
+        "order": order_in_words(report.runs),
+        "runs": [
+            {name: getattr(run, name) for name in ("name", "day", "written", "data", "seed", "simulated")}
+            for run in report.runs
+        ],
+        "family": {"tests": report.tests, "ways": report.ways},
+        "verdict": list(report.verdict),
+    }
+
+
+def _runs(report: Report) -> Table:
     rows = [
-        (run["name"], run["day"] or "unknown", run["written"], run["data"] + " (simulated)" * run["simulated"])
-        for run in content["runs"]
+        (run.name, run.day or "unknown", run.written, run.data + " (simulated)" * run.simulated) for run in report.runs
     ]
     return Table(("run", "log ends", "measured (UTC)", "data"), rows, "The runs, oldest first", "runs")
 
 
-def _movers(content: Mapping[str, Any], names: Sequence[str]) -> Table:
+def _movers(movers: Sequence[Change], names: Sequence[str]) -> Table:
     rows = [
         (
-            _named(mover),
-            names[mover["since"]],
-            names[mover["until"]],
-            signed(mover["value"]),
-            interval(mover["low"], mover["high"], signed),
-            p_value(mover["p_holm"]),
-            mover["how"],
-            "seeds differ" if mover["state"] == "seeds" else "",
+            _named(mover.key),
+            names[mover.since],
+            names[mover.until],
+            signed(mover.value),
+            interval(mover.low, mover.high, signed),
+            p_value(mover.p_holm),
+            mover.how,
+            "seeds differ" if mover.state == "seeds" else "",
         )
-        for mover in content["movers"]
+        for mover in movers
     ]
     return Table(("figure", "from", "to", "change", "interval", "p (Holm)", "test", ""), rows)
 
@@ -243,46 +323,23 @@ def _sentence(changes: Sequence[Change], runs: Sequence[MeasuredRun], series: Se
     others = ", ".join(f"{section} {signed(value)}" for section, value in biggest[:MOST_SEGMENTS])
     more = f" and {len(biggest) - MOST_SEGMENTS} other segments" if len(biggest) > MOST_SEGMENTS else ""
     return (
-        f"{_named(_key(change.key))} {verb} by {number(abs(change.value))} ({interval(old.value, new.value)}) "
+        f"{_named(change.key)} {verb} by {number(abs(change.value))} ({interval(old.value, new.value)}) "
         f"from {runs[change.since].name} to {runs[change.until].name}{judged}; interval "
         f"{interval(change.low, change.high, signed)}, {p_value(change.p_holm)}"
         + (f"; also {others}{more}." if others else ".")
     )
 
 
-def _has_moved(figure: Mapping[str, Any]) -> bool:
-    return any(change["state"] in MARKED for change in (*figure["steps"], figure["overall"]) if change is not None)
+def _named(key: FigureKey) -> str:
+    return f"{'audit of ' if key.kind == 'audit' else ''}{key.system}, {key.section}: {key.name}"
 
 
-def _group(figure: Mapping[str, Any]) -> str:
-    return str(figure["system"]) if figure["kind"] == "system" else f"audit of {figure['system']}"
-
-
-def _short_point(point: Mapping[str, Any] | None) -> list[Any] | str | None:
-    """``[value, low, high, n]``, why it is undefined, or None where the run lacks the figure."""
-    if point is None:
-        return None
-    if point["value"] is None:
-        return str(point.get("reason", "undefined"))
-    return [point[name] for name in ("value", "low", "high", "n")]
-
-
-def _short_change(change: Mapping[str, Any]) -> list[Any]:
-    return [change[name] for name in ("since", "until", "value", "low", "high", "p", "p_holm", "how", "state", "noise")]
-
-
-def _named(figure: Mapping[str, Any]) -> str:
-    if figure["kind"] == "audit":
-        return f"audit of {figure['system']}, {figure['section']}: {figure['name']}"
-    return f"{figure['system']}, {figure['section']}: {figure['name']}"
-
-
-def _cells(figure: Mapping[str, Any]) -> list[str]:
+def _cells(trend: Trend) -> list[str]:
     """The points of a figure with the sign of the step that led to each."""
-    signs = {step["until"]: SIGNS.get(step["state"], {}).get(step["value"] > 0, "") for step in figure["steps"]}
+    signs = {step.until: SIGNS.get(step.state, {}).get(step.value > 0, "") for step in trend.steps}
     return [
-        UNKNOWN if point is None else f"{number(point['value'])} {signs.get(place, '')}".strip()
-        for place, point in enumerate(figure["points"])
+        UNKNOWN if point is None else f"{number(point.value)} {signs.get(place, '')}".strip()
+        for place, point in enumerate(trend.points)
     ]
 
 
@@ -297,21 +354,12 @@ def _dated(run: MeasuredRun) -> str:
     return f"{run.name} ({run.day or run.written[:10]})"
 
 
-def _overall(change: Change, changes: Sequence[Change]) -> bool:
-    """Whether this is the last against the first, which stands after three or more points only."""
-    return len(changes) > 1 and change is changes[-1]
-
-
-def _key(key: FigureKey) -> dict[str, str]:
-    return {"kind": key.kind, "system": key.system, "section": key.section, "name": key.name}
-
-
 def _change(change: Change) -> dict[str, Any]:
     noise = None if change.noise is None else [round(change.noise.deviation, DECIMALS), change.noise.degrees]
     facts = {
         "since": change.since,
         "until": change.until,
-        **rounded({name: getattr(change, name) for name in ("value", "low", "high")}, DECIMALS),
+        **rounded({"value": change.value, "low": change.low, "high": change.high}, DECIMALS),
         **rounded({"p": change.p, "p_holm": change.p_holm}, 6),
         "how": change.how,
         "state": change.state,
@@ -320,8 +368,24 @@ def _change(change: Change) -> dict[str, Any]:
     return facts if change.reason is None else {**facts, "reason": change.reason}
 
 
+def _short_change(change: Change) -> list[Any]:
+    facts = _change(change)
+    return [facts[name] for name in ("since", "until", "value", "low", "high", "p", "p_holm", "how", "state", "noise")]
+
+
 def _point(point: Figure | None) -> dict[str, Any] | None:
     if point is None:
         return None
-    figure: dict[str, Any] = rounded({name: getattr(point, name) for name in ("value", "low", "high", "n")}, DECIMALS)
+    values = {"value": point.value, "low": point.low, "high": point.high, "n": point.n}
+    figure: dict[str, Any] = rounded(values, DECIMALS)
     return figure if point.reason is None else {**figure, "reason": point.reason}
+
+
+def _short_point(point: Figure | None) -> list[Any] | str | None:
+    """``[value, low, high, n]``, why it is undefined, or None where the run lacks the figure."""
+    if point is None:
+        return None
+    if point.value is None:
+        return point.reason or "undefined"
+    short: list[Any] = rounded([point.value, point.low, point.high, point.n], DECIMALS)
+    return short

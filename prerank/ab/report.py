@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from configs.console import say
@@ -31,20 +32,38 @@ SEGMENTS = ("all", "tail", "cold")
 
 Place = tuple[str, str, str]
 """Segment, metric and arm."""
-Figures = dict[str, dict[str, dict[str, dict[str, Any]]]]
-"""segment → metric → arm → figure, as ``ab.json`` holds it."""
 Tested = TypeVar("Tested", bound=Difference)
+Figures = dict[str, dict[str, dict[str, Tested]]]
+"""segment → metric → arm → uplift."""
+
+
+@dataclass(frozen=True)
+class MeanUplift(Difference):
+    """The mean of an uplift over worlds.
+
+    Attributes:
+        n: worlds whose users tell.
+        worlds: all of them.
+        covered: those whose own interval holds 0.
+    """
+
+    worlds: int = 0
+    covered: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """As a difference, with ``worlds`` and ``covered``."""
+        return {**super().as_json(), "worlds": self.worlds, "covered": self.covered}
 
 
 def report_of(replays: Mapping[str, Replayed], config: Config) -> dict[str, Any]:
-    """Every figure of ``ab.json``.
+    """Every figure of ``ab.json``, typed.
 
     Args:
         replays: run → its replay; all have the same arms.
         config: ``ab`` and ``evaluation``.
 
     Returns:
-        Strict JSON: ``runs`` (each with its totals, uplifts and A/A) and ``across`` (the uplifts over all of them).
+        ``runs`` (each with its totals, uplifts and A/A) and ``across`` (the uplifts over all of them).
     """
     runs = {name: _run_report(replay, config) for name, replay in replays.items()}
     evaluation = config.evaluation
@@ -100,29 +119,25 @@ def _corrected(uplifts: Mapping[Place, Tested]) -> dict[Place, Tested]:
     return {**uplifts, **holm(hypotheses, family=lambda place: place[:2])}
 
 
-def _nested(uplifts: Mapping[Place, Difference]) -> Figures:
-    figures: Figures = {}
+def _nested(uplifts: Mapping[Place, Tested]) -> Figures[Tested]:
+    figures: Figures[Tested] = {}
     for (segment, metric, arm), uplift in uplifts.items():
-        figures.setdefault(segment, {}).setdefault(metric, {})[arm] = uplift.as_json()
+        figures.setdefault(segment, {}).setdefault(metric, {})[arm] = uplift
     return figures
 
 
-def _across(worlds: Sequence[Figures], confidence: float) -> Figures:
-    """The uplifts over worlds; a world where too few users tell is left out. ``covered``: intervals that hold 0."""
-    uplifts = {
-        (segment, metric, arm): [
-            figure for figure in (world[segment][metric][arm] for world in worlds) if figure["low"] is not None
-        ]
-        for segment, metrics in worlds[0].items()
-        for metric, arms in metrics.items()
-        for arm in arms
-    }
-    overall = _corrected({place: estimate([f["value"] for f in of], confidence) for place, of in uplifts.items()})
-    figures = _nested(overall)
-    for (segment, metric, arm), of in uplifts.items():
-        covered = sum(figure["low"] <= 0 <= figure["high"] for figure in of)
-        figures[segment][metric][arm] |= {"worlds": len(worlds), "covered": covered}
-    return figures
+def _across(worlds: Sequence[Figures[Uplift]], confidence: float) -> Figures[MeanUplift]:
+    """The uplifts over worlds."""
+    places = [(segment, metric, arm) for segment, of in worlds[0].items() for metric in of for arm in of[metric]]
+    uplifts = {place: [world[place[0]][place[1]][place[2]] for world in worlds] for place in places}
+    return _nested(_corrected({place: _mean(of, confidence) for place, of in uplifts.items()}))
+
+
+def _mean(worlds: Sequence[Uplift], confidence: float) -> MeanUplift:
+    """Over worlds; one where too few users tell is left out."""
+    values = [each.value for each in worlds if each.value is not None and each.low is not None]
+    covered = sum(each.covers(0.0) for each in worlds)
+    return MeanUplift(**vars(estimate(values, confidence)), worlds=len(worlds), covered=covered)
 
 
 def _mean_halves(worlds: Sequence[dict[str, dict[str, dict[str, Any]]]]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -178,7 +193,7 @@ def _totals_table(report: Mapping[str, Any]) -> Table:
     return Table(columns, rows, f"simulated totals of {report['days']} days, {users:,} users")
 
 
-def _uplift_table(title: str, figures: Mapping[str, Any]) -> Table:
+def _uplift_table(title: str, figures: Mapping[str, Mapping[str, Difference]]) -> Table:
     arms = list(figures["cvr"])
     rows = [[arm, *(uplift_cell(figures[metric][arm]) for metric in METRICS)] for arm in arms]
     return Table(["arm", *(LABELS[metric] for metric in METRICS)], rows, title)
@@ -193,22 +208,22 @@ def _control_table(report: Mapping[str, Any]) -> Table:
         for segment in ("all", "tail"):
             halves, other = overall["halves"][segment][metric], luck[segment][metric][OTHER_LUCK]
             share = UNKNOWN if halves["share"] is None else f"{halves['share']:.1%} of {halves['splits']:,}"
-            covered = overall["other_luck"][segment][metric][OTHER_LUCK]
-            hold = f"{covered['covered']} of {covered['n']}"
+            mean = overall["other_luck"][segment][metric][OTHER_LUCK]
+            hold = f"{mean.covered} of {mean.n}"
             rows.append([f"{LABELS[metric]}, {segment}", share, uplift_cell(other), hold])
     columns = ["A/A", f"halves with p < {level:.2g}", "other luck: uplift", "worlds whose interval holds 0"]
     return Table(columns, rows, f"simulated A/A of {report['control']}: nothing but chance")
 
 
-def uplift_cell(figure: Mapping[str, Any]) -> str:
-    """A relative uplift in per cent with its interval and corrected p, on two lines; a dash where undefined."""
-    if figure["value"] is None:
+def uplift_cell(uplift: Difference) -> str:
+    """A relative uplift in per cent, its interval, and its corrected p, a line each; a dash where undefined."""
+    if uplift.value is None:
         return UNKNOWN
-    value = f"{figure['value']:+.1%}"
-    if figure["low"] is None:
-        return value
-    p = figure.get("p_holm")
-    return f"{value}\n({figure['low']:+.1%} to {figure['high']:+.1%})" + ("" if p is None else f"\np {p:.2g}")
+    lines = [f"{uplift.value:+.1%}"]
+    if uplift.low is not None:
+        lines.append(f"({uplift.low:+.1%} to {uplift.high:+.1%})")
+        lines += [] if uplift.p_holm is None else [f"p {uplift.p_holm:.2g}"]
+    return "\n".join(lines)
 
 
 def _share(part: float, whole: float) -> str:

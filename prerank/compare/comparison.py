@@ -14,6 +14,7 @@ from typing import Any
 from configs.command import Invocation
 from configs.console import say, table, warn
 from configs.locks import alone
+from configs.stages import read_json
 from prerank.compare.cost import measure_missing
 from prerank.compare.jobs import Comparison, DataSet, passed_over, plan_comparison
 from prerank.compare.report import report_content, write_report
@@ -61,9 +62,9 @@ def compare_systems(invocation: Invocation) -> ComparisonResult:
             say(f"{system} does not read {', '.join(keys)}: it is fitted without")
 
     def report() -> ComparisonResult:
-        content = report_content(comparison, config, progress.finished, progress.failed)
+        files = write_report(report_content(comparison, config, progress.finished, progress.failed), invocation.run)
         print_seeds(comparison, progress.finished)
-        return ComparisonResult(content, tuple(write_report(content, invocation.run)))
+        return ComparisonResult(read_json(files[0]), tuple(files))
 
     with alone(folder):
         invocation.save(folder / "config.yaml")

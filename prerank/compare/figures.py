@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from configs.errors import InputError
 from configs.stages import read_json
@@ -33,10 +33,11 @@ Evaluations = Mapping[str, Mapping[int, Evaluation]]
 """System → seed → evaluation."""
 Place = tuple[str, str, str]
 """System, segment and metric."""
+Cell = TypeVar("Cell", bound=Figure)
 
 
 def data_figures(data: DataSet, finished: Iterable[Fit], baseline: str, confidence: float) -> dict[str, Any]:
-    """All that is known of a data set so far; strict JSON.
+    """All that is known of a data set so far, as ``comparison.json`` holds it, its figures typed.
 
     Args:
         data: what was to be fitted.
@@ -135,11 +136,11 @@ def _cells(evaluations: Evaluations) -> dict[Place, dict[int, SeedFigure]]:
     return cells
 
 
-def _nested(cells: Mapping[Place, Figure], systems: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """System → segment → metric → what ``comparison.json`` holds, segments in the order in which tables show them."""
-    nested: dict[str, dict[str, dict[str, Any]]] = {system: {} for system in systems}
+def _nested(cells: Mapping[Place, Cell], systems: Sequence[str]) -> dict[str, dict[str, dict[str, Cell]]]:
+    """System → segment → metric → figure, segments in the order in which tables show them."""
+    nested: dict[str, dict[str, dict[str, Cell]]] = {system: {} for system in systems}
     for (system, segment, metric), cell in sorted(cells.items(), key=lambda each: _order(each[0][1])):
-        nested[system].setdefault(segment, {})[metric] = cell.as_json()
+        nested[system].setdefault(segment, {})[metric] = cell
     return nested
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prerank.compare.figures import WHOLE, shown_systems
-from prerank.compare.statistics import LEAST_SEEDS
+from prerank.compare.statistics import LEAST_SEEDS, SeedDifference, SeedMean
 from prerank.compare.verdict import NO_CLAIM
-from prerank.evaluation.significance import LEVEL
 from prerank.pages.markdown import bullets, document, heading, plain
-from prerank.pages.numbers import UNKNOWN, interval, number, p_value, points
+from prerank.pages.numbers import UNKNOWN, estimate, interval, number, p_value, points
 from prerank.pages.table import Table
 
 FIGURES = (
@@ -121,27 +120,25 @@ def _differences(data: Mapping[str, Any]) -> Iterator[str]:
     yield Table(columns, rows).as_markdown()
 
 
-def _difference_cells(difference: Mapping[str, Any]) -> list[str]:
-    seeds = str(len(difference["by_seed"]))
-    if difference["value"] is None:
-        return [UNKNOWN, difference["reason"], UNKNOWN, UNKNOWN, seeds, UNKNOWN]
-    visible = difference["visible"]
+def _difference_cells(difference: SeedDifference) -> list[str]:
+    seeds = str(len(difference.by_seed))
+    if difference.value is None:
+        return [UNKNOWN, difference.reason or UNKNOWN, UNKNOWN, UNKNOWN, seeds, UNKNOWN]
     return [
-        points(difference["value"]),
-        interval(difference["low"], difference["high"], points) or UNKNOWN,
-        p_value(difference.get("p_holm")).removeprefix("p "),
-        UNKNOWN if visible is None else number(100 * visible, ".2f"),
+        points(difference.value),
+        interval(difference.low, difference.high, points) or UNKNOWN,
+        p_value(difference.p_holm).removeprefix("p "),
+        UNKNOWN if difference.visible is None else number(100 * difference.visible, ".2f"),
         seeds,
         claim(difference),
     ]
 
 
-def claim(difference: Mapping[str, Any]) -> str:
+def claim(difference: SeedDifference) -> str:
     """What a difference of the family may be called."""
-    if len(difference["by_seed"]) < LEAST_SEEDS:
+    if difference.few:
         return NO_CLAIM
-    p = difference.get("p_holm")
-    return UNKNOWN if p is None else "shown" if p < LEVEL else "not told apart"
+    return "shown" if difference.shown else UNKNOWN if difference.p_holm is None else "not told apart"
 
 
 def _cost(data: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
@@ -173,17 +170,14 @@ def _cost(data: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
     yield Table(columns, rows).as_markdown()
 
 
-def _cell(figure: Mapping[str, Any] | None) -> str:
+def _cell(mean: SeedMean | None) -> str:
     """Mean over seeds, its interval, and the lowest and the highest seed."""
-    if figure is None:
+    if mean is None:
         return UNKNOWN
-    between, seeds = interval(figure["low"], figure["high"]), figure["by_seed"].values()
-    lowest, highest = number(min(seeds)), number(max(seeds))
-    return f"{number(figure['value'])}{f' ({between})' if between else ''} [{lowest} … {highest}]"
+    seeds = mean.by_seed.values()
+    return f"{estimate(mean)} [{number(min(seeds))} … {number(max(seeds))}]"
 
 
 def _n(data: Mapping[str, Any], systems: Sequence[str], segment: str, metric: str) -> str:
-    counts = [
-        data["figures"][s][segment][metric]["n"] for s in systems if metric in data["figures"][s].get(segment, {})
-    ]
+    counts = [data["figures"][s][segment][metric].n for s in systems if metric in data["figures"][s].get(segment, {})]
     return f"{max(counts):,}" if counts else UNKNOWN

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from prerank.compare.figures import Cell
 from prerank.compare.markdown import claim
-from prerank.compare.statistics import LEAST_SEEDS
+from prerank.compare.statistics import LEAST_SEEDS, SeedDifference, SeedMean
 from prerank.pages.render import render_page, rounded
 
 DECIMALS = 5
@@ -54,7 +55,9 @@ def _data_set(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _each(cells: Mapping[str, Any], shorten: Callable[[Mapping[str, Any]], list[Any]]) -> dict[str, Any]:
+def _each(
+    cells: Mapping[str, Mapping[str, Mapping[str, Cell]]], shorten: Callable[[Cell], list[Any]]
+) -> dict[str, Any]:
     return {
         system: {
             segment: {m: shorten(cell) for m, cell in by_metric.items() if not NOT_ON_THE_PAGE.fullmatch(m)}
@@ -64,15 +67,16 @@ def _each(cells: Mapping[str, Any], shorten: Callable[[Mapping[str, Any]], list[
     }
 
 
-def _figure(cell: Mapping[str, Any]) -> list[Any]:
+def _figure(cell: SeedMean) -> list[Any]:
     """``[value, low, high, n, [seed, value, ...]]``."""
-    seeds = [part for seed, value in cell["by_seed"].items() for part in (seed, rounded(value, DECIMALS))]
-    return [*(rounded(cell[key], DECIMALS) for key in ("value", "low", "high", "n")), seeds]
+    seeds = [part for seed, value in cell.by_seed.items() for part in (seed, value)]
+    short: list[Any] = rounded([cell.value, cell.low, cell.high, cell.n, seeds], DECIMALS)
+    return short
 
 
-def _difference(cell: Mapping[str, Any]) -> list[Any]:
+def _difference(cell: SeedDifference) -> list[Any]:
     """``[value, low, high, p, p_holm, visible, seeds, claim]`` (claim: of the family only), or ``[null, reason]``."""
-    if cell["value"] is None:
-        return [None, cell["reason"]]
-    figures = [rounded(cell.get(key), DECIMALS) for key in ("value", "low", "high", "p", "p_holm", "visible")]
-    return [*figures, len(cell["by_seed"]), claim(cell) if "p_holm" in cell else None]
+    if cell.value is None:
+        return [None, cell.reason]
+    figures = rounded([cell.value, cell.low, cell.high, cell.p, cell.p_holm, cell.visible], DECIMALS)
+    return [*figures, len(cell.by_seed), None if cell.p_holm is None else claim(cell)]

@@ -26,7 +26,7 @@ from prerank.experiment.jobs import Fit
 def report_content(
     comparison: Comparison, config: Config, finished: Iterable[Fit], failed: Mapping[Fit, str]
 ) -> dict[str, Any]:
-    """Everything that the report says; strict JSON.
+    """Everything that the report says, as ``comparison.json`` holds it, its figures typed.
 
     Args:
         comparison: what was asked for.

@@ -16,7 +16,7 @@ from jaxtyping import Float, Float64
 
 from graph.resampling import percentile_interval
 from prerank.evaluation.figure import Difference, Figure
-from prerank.evaluation.significance import difference_of_draws, estimate
+from prerank.evaluation.significance import LEVEL, difference_of_draws, estimate
 
 LEAST_SEEDS = 5
 """Seeds that a claim needs (the protocol of the project)."""
@@ -68,6 +68,22 @@ class SeedDifference(Difference):
     def as_json(self) -> dict[str, Any]:
         """As a difference, with ``by_seed``; strict JSON."""
         return {**super().as_json(), "by_seed": dict(self.by_seed)}
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few seeds for a claim."""
+        return len(self.by_seed) < LEAST_SEEDS
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is claimed: enough seeds, and below the level after correction."""
+        return not self.few and self.p_holm is not None and self.p_holm < LEVEL
+
+    @property
+    def seeds_alike(self) -> int:
+        """In how many seeds it has the sign of the mean."""
+        assert self.value is not None
+        return sum(gap * self.value > 0 for gap in self.by_seed.values())
 
 
 def summary(figures: BySeed, market: bool, confidence: float) -> SeedMean:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prerank.compare.statistics import LEAST_SEEDS
+from prerank.compare.statistics import LEAST_SEEDS, SeedDifference
 from prerank.evaluation.significance import LEVEL
-from prerank.pages.numbers import p_value, points
+from prerank.pages.numbers import interval, p_value, points
 
 WITHOUT = f"fewer than {LEAST_SEEDS} seeds"
 NO_CLAIM = f"no claim: {WITHOUT}"
@@ -38,16 +38,10 @@ def verdict(data: Mapping[str, Any]) -> list[str]:
     return [_opening(data, [each for _, differences in cells for each in differences.values()]), *lines, _closing(data)]
 
 
-def shown(difference: Mapping[str, Any]) -> bool:
-    """Whether a difference is claimed: enough seeds, and below the level after correction."""
-    p = difference.get("p_holm")
-    return len(difference["by_seed"]) >= LEAST_SEEDS and p is not None and p < LEVEL
-
-
-def _opening(data: Mapping[str, Any], differences: Sequence[Mapping[str, Any]]) -> str:
-    count, tests = sum(shown(each) for each in differences), data["family"]["tests"]
+def _opening(data: Mapping[str, Any], differences: Sequence[SeedDifference]) -> str:
+    count, tests = sum(each.shown for each in differences), data["family"]["tests"]
     simulated = " (simulated)" if data["simulated"] else ""
-    fewest = min(len(each["by_seed"]) for each in differences)
+    fewest = min(len(each.by_seed) for each in differences)
     if fewest < LEAST_SEEDS and not count:
         return f"{data['title']}{simulated}: {NO_CLAIM} ({fewest} so far). The figures are shown as they are."
     return (
@@ -56,17 +50,16 @@ def _opening(data: Mapping[str, Any], differences: Sequence[Mapping[str, Any]]) 
     )
 
 
-def _system(system: str, baseline: str, differences: Mapping[str, Mapping[str, Any]]) -> str:
+def _system(system: str, baseline: str, differences: Mapping[str, SeedDifference]) -> str:
     parts = []
+    defined = {m: (d, d.value) for m, d in differences.items() if d.value is not None}
     for word, wanted in (("above", 1), ("below", -1)):
-        claims = [f"{m}, {_words(d)}" for m, d in differences.items() if shown(d) and d["value"] * wanted > 0]
+        claims = [f"{m}, {_words(d)}" for m, (d, value) in defined.items() if d.shown and value * wanted > 0]
         if claims:
             parts.append(f"shown to be {word} in {'; '.join(claims)}")
-    few = [f"{m} {_seeds(d)}" for m, d in differences.items() if d["value"] is not None and _few(d)]
-    open_ = [
-        f"{m} {_interval(d)}" for m, d in differences.items() if d["value"] is not None and not _few(d) and not shown(d)
-    ]
-    undefined = [f"{m} ({d['reason']})" for m, d in differences.items() if d["value"] is None]
+    few = [f"{m} {points(value)} ({_same(d)})" for m, (d, value) in defined.items() if d.few]
+    open_ = [f"{m} {_interval(d)}" for m, (d, _) in defined.items() if not d.few and not d.shown]
+    undefined = [f"{m} ({d.reason})" for m, d in differences.items() if d.value is None]
     if few:
         parts.append(f"measured, in points, without a claim ({WITHOUT}): {'; '.join(few)}")
     if open_:
@@ -76,28 +69,18 @@ def _system(system: str, baseline: str, differences: Mapping[str, Mapping[str, A
     return f"{system} against {baseline}: {'. '.join(_capital(part) for part in parts)}."
 
 
-def _words(difference: Mapping[str, Any]) -> str:
+def _words(difference: SeedDifference) -> str:
     """Points, interval, p, and in how many seeds the sign is the same."""
-    return f"{_interval(difference, 'points ')}, {p_value(difference.get('p_holm'))}, {_same(difference)}"
+    return f"{_interval(difference, 'points ')}, {p_value(difference.p_holm)}, {_same(difference)}"
 
 
-def _interval(difference: Mapping[str, Any], unit: str = "") -> str:
-    bounds = [points(difference[end]) for end in ("low", "high") if difference[end] is not None]
-    return f"{points(difference['value'])} {unit}({' to '.join(bounds) or 'no interval'})"
+def _interval(difference: SeedDifference, unit: str = "") -> str:
+    between = interval(difference.low, difference.high, points) or "no interval"
+    return f"{points(difference.value)} {unit}({between})"
 
 
-def _seeds(difference: Mapping[str, Any]) -> str:
-    return f"{points(difference['value'])} ({_same(difference)})"
-
-
-def _same(difference: Mapping[str, Any]) -> str:
-    """In how many seeds the difference has the sign of the mean."""
-    gaps = difference["by_seed"].values()
-    return f"this sign in {sum(gap * difference['value'] > 0 for gap in gaps)} of {len(gaps)} seeds"
-
-
-def _few(difference: Mapping[str, Any]) -> bool:
-    return len(difference["by_seed"]) < LEAST_SEEDS
+def _same(difference: SeedDifference) -> str:
+    return f"this sign in {difference.seeds_alike} of {len(difference.by_seed)} seeds"
 
 
 def _closing(data: Mapping[str, Any]) -> str:

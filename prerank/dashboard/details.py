@@ -21,7 +21,7 @@ from prerank.dashboard.requests import differing_requests
 from prerank.encoding.batches import EncodedLog
 from prerank.evaluation.definitions import CHANCE
 from prerank.evaluation.evaluation import SPLITS
-from prerank.evaluation.figure import Difference
+from prerank.evaluation.figure import Difference, Figure
 from prerank.evaluation.measures import split_rows
 from prerank.evaluation.measuring import EvaluationContext, evaluation_context
 from prerank.evaluation.significance import difference_of_draws, holm
@@ -164,13 +164,13 @@ def _requests(
     return differing_requests(part, split_rows(part), scores, baselines, shared.items, split)
 
 
-def _cells(attributes: Sequence[Any], reasons: dict[str, int]) -> list[Any]:
+def _cells(attributes: Sequence[Sequence[Sequence[Figure]]], reasons: dict[str, int]) -> list[Any]:
     """Short lists in place of figures; the reasons of undefined ones are numbered as they come."""
 
-    def short(cell: Mapping[str, Any]) -> list[Any]:
-        if cell["value"] is None:
-            return [reasons.setdefault(cell["reason"], len(reasons)), cell["n"]]
-        return [*(rounded(cell[key], DECIMALS) for key in ("value", "low", "high")), cell["n"]]
+    def short(cell: Figure) -> list[Any]:
+        if cell.value is None:
+            return [reasons.setdefault(cell.reason or "", len(reasons)), cell.n]
+        return [*rounded([cell.value, cell.low, cell.high], DECIMALS), cell.n]
 
     return [[[short(cell) for cell in value] for value in values] for values in attributes]
 
@@ -217,12 +217,12 @@ def _differences(of: Details, baseline: Details, split: str) -> dict[tuple[int, 
                 if other is None or metric.endswith(CHANCE):
                     continue
                 a, b = cells[place], theirs["cells"][attribute][value][other]
-                if a["value"] is None or b["value"] is None:
+                if a.value is None or b.value is None:
                     continue
                 draws_a = of.draws[split][row * len(ours["metrics"]) + place]
                 draws_b = baseline.draws[split][row * len(places) + other]
                 differences[attribute, value, metric] = difference_of_draws(
-                    a["value"] - b["value"], draws_a, draws_b, of.content["confidence"], min(a["n"], b["n"])
+                    a.value - b.value, draws_a, draws_b, of.content["confidence"], min(a.n, b.n)
                 )
             row += 1
     return differences

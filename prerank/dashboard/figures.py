@@ -28,6 +28,7 @@ from prerank.dashboard.attributes import Attribute, describe
 from prerank.dashboard.curves import calibration, gain_curve
 from prerank.evaluation.bootstrap import figure_of
 from prerank.evaluation.evaluation import SPLITS
+from prerank.evaluation.figure import Figure
 from prerank.evaluation.measures import SplitMeasures, SplitRows, split_rows
 from prerank.evaluation.measuring import EvaluationContext
 from prerank.evaluation.segments import segments_of
@@ -51,8 +52,8 @@ class Details:
 
     Attributes:
         content: ``attributes`` (descriptions), ``confidence``, and ``splits``, each with ``metrics``, ``cells``
-            (attribute → value → metric), ``calibration`` and ``gains`` (segment → figures), ``pairing``, ``requests``
-            and ``of_requests``.
+            (attribute → value → metric → figure), ``calibration`` and ``gains`` (segment → figures), ``pairing``,
+            ``requests`` and ``of_requests``.
         draws: split → the draws of each cell, in the order of attributes, values and metrics; NaN where undefined.
         scores: split → the fused score of each (sampled) row.
     """
@@ -159,11 +160,11 @@ def measure(path: Path, attributes: Sequence[Attribute], context: EvaluationCont
 
 def _by_attribute(
     part: pa.Table, measures: SplitMeasures, attributes: Sequence[Attribute], resampler: Resampler, confidence: float
-) -> tuple[list[str], list[list[list[dict[str, Any]]]], Float32[np.ndarray, "figures draws"]]:
+) -> tuple[list[str], list[list[list[Figure]]], Float32[np.ndarray, "figures draws"]]:
     """The cells of each attribute's values, and their draws in the same order."""
     everything = measures.statistics(np.ones(len(part), dtype=bool))
     names = [name for name in everything if METRICS.fullmatch(name) and everything[name].n]
-    cells: list[list[list[dict[str, Any]]]] = []
+    cells: list[list[list[Figure]]] = []
     draws = []
     for attribute in attributes:
         codes = attribute.codes(part)
@@ -173,7 +174,7 @@ def _by_attribute(
             cells[-1].append([])
             for name in names:
                 drawn = statistics[name].draws(resampler)
-                cells[-1][-1].append(figure_of(statistics[name], drawn, resampler.clusters, confidence).as_json())
+                cells[-1][-1].append(figure_of(statistics[name], drawn, resampler.clusters, confidence))
                 draws.append(drawn.astype(np.float32))
     return names, cells, np.stack(draws) if draws else np.empty((0, resampler.draws), np.float32)
 
@@ -218,6 +219,8 @@ def _pairing(part: pa.Table, rows: SplitRows, seed: int) -> str:
 
 def _read(folder: Path) -> Details:
     content = read_json(folder / "manifest.json")["content"]
+    for part in content["splits"].values():
+        part["cells"] = [[[Figure.read(cell) for cell in value] for value in values] for values in part["cells"]]
     arrays: dict[str, dict[str, Any]] = {"draws": {}, "scores": {}}
     for kind, by_split in arrays.items():
         for split in content["splits"]:

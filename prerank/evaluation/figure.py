@@ -59,6 +59,18 @@ class Figure:
             content.get("reason"),
         )
 
+    def above(self, level: float) -> bool:
+        """Whether all of the interval is; False without one."""
+        return self.low is not None and self.low > level
+
+    def below(self, level: float) -> bool:
+        """Whether all of the interval is; False without one."""
+        return self.high is not None and self.high < level
+
+    def covers(self, value: float) -> bool:
+        """Whether the interval holds a value; False without one."""
+        return self.low is not None and self.high is not None and self.low <= value <= self.high
+
     def as_json(self) -> dict[str, Any]:
         """``{"value", "low", "high", "n"}``, and unit, chance and reason where there are any; strict JSON."""
         figure: dict[str, Any] = {"value": self.value, "low": self.low, "high": self.high, "n": self.n}

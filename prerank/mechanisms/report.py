@@ -14,7 +14,7 @@ from prerank.mechanisms.gains import Gain, along
 from prerank.mechanisms.plan import Expectation, Measure, MechanismPlan
 from prerank.pages import numbers
 from prerank.pages.markdown import document, heading
-from prerank.pages.numbers import UNKNOWN, number, p_value, points
+from prerank.pages.numbers import UNKNOWN, estimate, number, p_value, points
 from prerank.pages.table import Table
 
 METRICS = ("gauc_click", "recall_at_10", "recall_full_at_10", "hit_rate_order_at_10")
@@ -134,10 +134,6 @@ def _by_segment(plan: MechanismPlan, ordered: Sequence[Gain], metric: str) -> Ta
     rows = []
     for module, condition in dict.fromkeys((gain.module, gain.condition) for gain in ordered):
         gains = [by_measure.get((module, condition, Measure(metric, segment))) for segment in SEGMENTS]
-        cells = [UNKNOWN if gain is None or gain.difference.value is None else _short(gain) for gain in gains]
+        cells = [UNKNOWN if gain is None else estimate(gain.difference, points) for gain in gains]
         rows.append([plan.modules[module].title, plan.conditions[condition].title, *cells])
     return Table(["module", "condition", *SEGMENTS], rows)
-
-
-def _short(gain: Gain) -> str:
-    return points(gain.difference.value) + ("" if gain.difference.low is None else f" ({interval(gain)})")

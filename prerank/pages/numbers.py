@@ -58,9 +58,16 @@ def interval(low: float | None, high: float | None, say: Words = number) -> str:
     return "" if low is None or high is None else f"{say(low)} to {say(high)}"
 
 
+def estimate(shown: Figure, say: Words = number) -> str:
+    """Value and interval: ``0.7123 (0.7012 to 0.7234)``; a dash where undefined."""
+    if shown.value is None:
+        return UNKNOWN
+    between = interval(shown.low, shown.high, say)
+    return say(shown.value) + (f" ({between})" if between else "")
+
+
 def figure(shown: Figure, say: Words = number) -> str:
     """Value, interval and count: ``0.7123 (0.7012 to 0.7234), n 1,234``; a dash with the reason where undefined."""
     if shown.value is None:
         return UNKNOWN + (f" ({shown.reason})" if shown.reason else "")
-    between = interval(shown.low, shown.high, say)
-    return say(shown.value) + (f" ({between})" if between else "") + (f", n {shown.n:,}" if shown.n else "")
+    return estimate(shown, say) + (f", n {shown.n:,}" if shown.n else "")

@@ -13,6 +13,7 @@ import pytest
 
 from index.audit.auditing import audit
 from index.report import verdict
+from index.report.figures import typed
 from index.report.page import render, write_report
 from index.report.verdict import findings
 
@@ -148,7 +149,7 @@ def test_the_verdict_says_no_more_than_the_intervals(made: Any, overlap: float, 
         "overlap@5_chance": {**figure(0.015), "low": None, "high": None},
         "overlap@5_less_attributes": figure(gain),
     }
-    assert findings(found)[0].state == state
+    assert findings(typed(found))[0].state == state
 
 
 @pytest.mark.parametrize(("gap", "state"), [(0.1, "good"), (0.0, "mixed"), (-0.1, "mixed")])
@@ -159,7 +160,7 @@ def test_the_cold_start_verdict_names_what_is_simpler_and_better(made: Any, gap:
     for name in figures:
         if name.startswith("student_infonce_minus_"):
             figures[name] = figure(gap)
-    finding = findings(found)[1]
+    finding = findings(typed(found))[1]
     assert finding.state == state
     assert {"good": "better than", "mixed": "level with" if gap == 0 else "worse than"}[state] in finding.sentence
 
@@ -173,6 +174,6 @@ def test_attributes_alone_count_as_something_simpler():
         "student_infonce_minus_student_attributes_only/overlap@10": figure(-0.02, -0.03, -0.01),
         "overlap@10_chance": figure(0.01, None, None),
     }
-    found = verdict._generalisation({"cold_start": {"neighbours": [10], "figures": figures}})
+    found = verdict._generalisation(typed({"cold_start": {"neighbours": [10], "figures": figures}}))
     assert (found.state, "something simpler does it better" in found.headline) == ("mixed", True)
     assert "worse than attributes only" in found.sentence

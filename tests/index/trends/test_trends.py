@@ -16,9 +16,10 @@ import pytest
 from configs.command import parse
 from configs.errors import InputError
 from configs.stages import write_json
+from index.trends.changes import changes_of
 from index.trends.command import trends
-from index.trends.read import audit_figures
-from index.trends.report import page, report_content
+from index.trends.read import audit_figures, measured_runs, series_of
+from index.trends.report import Report, as_markdown, page, report_of
 from prerank.evaluation.evaluation import Evaluation
 from prerank.evaluation.figure import Difference, Figure
 from prerank.evaluation.significance import holm
@@ -92,6 +93,13 @@ def make(tmp_path: Path) -> Make:
 
 def found(tmp_path: Path, *more: str) -> dict[str, Any]:
     return trends(parse([f"runs_folder={tmp_path}", "run=report", *more])).content
+
+
+def reported(tmp_path: Path) -> Report:
+    settings = parse([f"runs_folder={tmp_path}", "run=report"]).config.trends
+    runs = measured_runs(tmp_path, settings)
+    series = series_of(runs, settings)
+    return report_of("report", runs, series, changes_of(series, runs))
 
 
 def of(content: dict[str, Any], name: str) -> dict[str, Any]:
@@ -296,15 +304,22 @@ def test_paper_is_light_and_as_wide_as_it_is(make: Make, tmp_path: Path, open_pa
 def test_the_page_stays_small_and_says_what_it_leaves_out(make: Make, tmp_path: Path) -> None:
     make("a", grace=evaluation(0.7))
     make("b", grace=evaluation(0.8, noise=1))
-    content = found(tmp_path)
-    one = content["figures"][0]
-    level = {**one, "steps": [{**one["steps"][0], "state": "level"}]}
-    many = [{**level, "section": f"segment {number}"} for number in range(30_000)]
-    text = page({**content, "figures": [*many, one]})
+    report = reported(tmp_path)
+    one = report.trends[0]
+    level = replace(one.steps[0], p=1.0, p_holm=1.0)
+    keys = [replace(one.key, section=f"segment {number}") for number in range(30_000)]
+    text = page(replace(report, trends=[*(replace(one, key=key, steps=[level]) for key in keys), one]))
     assert len(text.encode()) < 5_000_000
     assert "15,001 figures that did not move" in text
     held = json.loads(text.split('id="content">')[1].split("</script>")[0])
-    assert held["figures"][held["start"]]["name"] == one["name"]
+    assert held["figures"][held["start"]]["name"] == one.key.name
+
+
+def test_a_figure_is_rounded_once(make: Make, tmp_path: Path) -> None:
+    """0.12344996 is 0.1234; by way of 0.12345 it was 0.1235, other than in every other report."""
+    make("a", grace=evaluation(0.12344996))
+    make("b", grace=evaluation(0.12344996, noise=1))
+    assert "| grace, all: gauc_click | 0.1234 | 0.1234 |" in as_markdown(reported(tmp_path))
 
 
 def test_content_is_strict_json(make: Make, tmp_path: Path) -> None:
@@ -312,5 +327,4 @@ def test_content_is_strict_json(make: Make, tmp_path: Path) -> None:
     make("b", grace=evaluation(0.8, noise=1), audit=audit_of(0.4))
     made = trends(parse([f"runs_folder={tmp_path}", "run=report"]))
     assert json.loads(made.files[1].read_text()) == made.content
-    assert report_content.__doc__
     assert "| grace, all: gauc_click | 0.7000 | 0.8000 ▲ |" in made.files[2].read_text()

@@ -81,10 +81,10 @@ def test_the_family_is_every_other_system_times_the_primary_metrics():
     assert data["family"]["metrics"] == ["gauc_click", "recall_at_10"]
     assert data["family"]["tests"] == 4
     grace = data["differences"]["grace"]["all"]
-    assert grace["gauc_click"]["p_holm"] < 0.001
-    assert "p_holm" not in grace["log_loss_click"]
+    assert grace["gauc_click"].p_holm < 0.001
+    assert "p_holm" not in grace["log_loss_click"].as_json()
     assert data["chance"]["all"] == {"gauc_click": 0.5, "recall_at_10": 0.25}
-    assert data["figures"]["ple"]["all"]["gauc_click"]["value"] == pytest.approx(0.702)
+    assert data["figures"]["ple"]["all"]["gauc_click"].value == pytest.approx(0.702)
     assert "auc_order" not in data["figures"]["ple"]["all"]
     assert data["undefined"]["ple"] == {"auc_order": "no orders"}
     assert "by session" in data["interval"]
@@ -95,7 +95,7 @@ def test_a_system_under_another_name_is_null(market):
     same = seeds(0.70, 1)
     content = content_of({"ple": same, "twin": dict(same)}, market)
     differences = content["data"][0]["differences"]["twin"]["all"]
-    assert all((d["value"], d["p"]) == (0, 1) for d in differences.values())
+    assert all((d.value, d.p) == (0, 1) for d in differences.values())
     words = " ".join(content["data"][0]["verdict"])
     assert "0 of 2 differences" in words
     assert "shown to be above" not in words.lower()

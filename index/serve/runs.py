@@ -16,7 +16,7 @@ from typing import Any
 
 from configs.errors import InputError
 from configs.stages import read_json
-from index.report.figures import audit_figures, read_figure
+from index.report.figures import audit_figures
 from prerank.evaluation.figure import Figure
 
 REPORTS = ("reports/*.html", "reports/*.md", "reports/*.svg", "reports/*.json")
@@ -268,7 +268,7 @@ def _tables(runs: RunsFolder, folder: Path) -> Iterator[tuple[str, Path]]:
 def _figure(entry: Any) -> Figure | None:
     """A figure as far as its parts are numbers; None without a value, so that a damaged file spoils nothing."""
     try:
-        figure = read_figure(entry)
+        figure = Figure.read(entry)
     except (KeyError, TypeError):
         return None
     if not _is_number(figure.value):

@@ -6,6 +6,8 @@ import configs as configs  # sets how OpenMP threads wait, before anything loads
 from configs.lazy import lazily
 
 __all__ = [
+    "Request",
+    "Scorer",
     "compare_systems",
     "evaluate_system",
     "fit_system",
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from prerank.evaluation.evaluation import read_evaluation as read_evaluation
     from prerank.fitting import fit_system as fit_system
     from prerank.loading import load_system as load_system
+    from prerank.serving.request import Request as Request
+    from prerank.serving.scorer import Scorer as Scorer
     from prerank.tune.tuning import tune_system as tune_system
 else:
     __getattr__ = lazily(
@@ -34,5 +38,7 @@ else:
             "compare_systems": "prerank.compare.comparison",
             "read_evaluation": "prerank.evaluation.evaluation",
             "paired_difference": "prerank.evaluation.evaluation",
+            "Request": "prerank.serving.request",
+            "Scorer": "prerank.serving.scorer",
         },
     )

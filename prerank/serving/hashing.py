@@ -7,7 +7,8 @@ byte of all values at once; the few values that are longer than all others are f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +58,8 @@ Arrow maps each character to one: İ to i, where Python has i and a dot above it
 """
 
 
-class Texts(NamedTuple):
+@dataclass(frozen=True)
+class Texts:
     """Texts in UTF-8: ``content[starts[i] : starts[i] + lengths[i]]`` is text i. Shapes: [bytes], [texts], [texts]."""
 
     content: UInt8[np.ndarray, " bytes"]
@@ -80,10 +82,13 @@ class Texts(NamedTuple):
         lengths = np.fromiter(sized, np.int64, len(values))
         return cls(np.frombuffer(content, np.uint8), np.cumsum(lengths) - lengths, lengths)
 
+    def __len__(self) -> int:
+        return len(self.starts)
+
 
 def hash_texts(texts: Texts) -> Hashes:
     """One hash for each text."""
-    return _finish(_fnv(_states(len(texts.starts), TEXT_SALT), *texts))
+    return _finish(_fnv(_states(len(texts), TEXT_SALT), texts.content, texts.starts, texts.lengths))
 
 
 def hash_integers(values: Int64[np.ndarray, " values"]) -> Hashes:

@@ -50,10 +50,18 @@ class Request:
     candidates: Mapping[str, Values]
     items: Mapping[Any, Mapping[str, Any]] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Request:
+        """A request from its JSON.
 
-def count(values: Values) -> int:
-    """How many values there are."""
-    return len(values.starts) if isinstance(values, Texts) else len(values)
+        Raises:
+            RequestError: if it is no object with ``candidates`` and, at will, ``request`` and ``items``.
+        """
+        require_mapping(body, "body")
+        require_known(body, ("request", "candidates", "items"), body, "body")
+        if "candidates" not in body:
+            raise RequestError("body", sorted(body), "candidates")
+        return cls(body.get("request", {}), body["candidates"], body.get("items", {}))
 
 
 def require_mapping(values: object, place: str) -> None:
@@ -80,16 +88,16 @@ def require_arrays(candidates: Mapping[str, Values]) -> int:
         RequestError: if there is none, if a column is no array, or if the arrays differ in length.
     """
     for name, values in candidates.items():
-        listed = isinstance(values, Sequence) and not isinstance(values, str | bytes)
+        listed = isinstance(values, Sequence | Texts) and not isinstance(values, str | bytes)
         if not listed and not (isinstance(values, np.ndarray) and values.ndim == 1):
             raise RequestError(f"candidates.{name}", values, "an array of values, one for each candidate")
     if ITEM_ID not in candidates:
         raise RequestError("candidates", list(candidates), f"an array {ITEM_ID} among its names")
-    rows = count(candidates[ITEM_ID])
+    rows = len(candidates[ITEM_ID])
     if not rows:
         raise RequestError(f"candidates.{ITEM_ID}", [], "at least one candidate")
     for name, values in candidates.items():
-        if count(values) != rows:
+        if len(values) != rows:
             rule = f"as many values as candidates.{ITEM_ID} has, {rows}"
-            raise RequestError(f"candidates.{name}", f"{count(values)} values", rule)
+            raise RequestError(f"candidates.{name}", f"{len(values)} values", rule)
     return rows

@@ -92,25 +92,13 @@ class Table:
         taken: npt.NDArray[np.float32] = self.values.take(rows, axis=0).astype(np.float32, copy=False)
         return taken if self.scale is None else taken * self.scale.take(rows)[:, None]
 
-    def take_into(
-        self, rows: Int[np.ndarray, " asked"], out: Float32[np.ndarray, "asked width"], room: npt.NDArray[Any]
-    ) -> None:
-        """Some rows, written where there is room for them.
-
-        Args:
-            rows: each of a row that there is.
-            out: contiguous.
-            room: of the shape of ``out`` and the stored type; unused where that is float32.
-        """
+    def take_into(self, rows: Int[np.ndarray, " asked"], out: Float32[np.ndarray, "asked width"]) -> None:
+        """Some rows, each of which must be there, written to a contiguous array."""
         if self.values.dtype == np.float32:
             # mode="clip" checks nothing and so writes without a copy in between.
             self.values.take(rows, axis=0, out=out, mode="clip")
-            return
-        self.values.take(rows, axis=0, out=room, mode="clip")
-        if self.scale is None:
-            out[:] = room
         else:
-            np.multiply(room, self.scale.take(rows)[:, None], out=out)
+            out[:] = self.take(rows)
 
 
 def tensor(tensors: Tensors, name: str) -> npt.NDArray[Any]:

@@ -84,8 +84,8 @@ def test_unsigned_ids_beyond_int64() -> None:
 @given(rows_of(st.floats() | st.sampled_from([np.inf, -np.inf, 1e30, -1e30, np.nan, -0.0])))
 def test_numbers(values: list[float | None]) -> None:
     expected = training.encode_numbers(pa.array(values, pa.float64()), "column", Counter())
-    for given_ in (values, np.array([np.nan if value is None else value for value in values], np.float64)):
-        encoded = encode_numbers(given_, "float", where)
+    for same in (values, np.array([np.nan if value is None else value for value in values], np.float64)):
+        encoded = encode_numbers(same, "float", where)
         assert encoded.dtype == np.float32
         assert np.array_equal(encoded, expected, equal_nan=True)
 

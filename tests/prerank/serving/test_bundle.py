@@ -1,0 +1,181 @@
+"""A bundle is read only if it is whole and unchanged, and meets its golden requests; what is wrong is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from configs.errors import InputError
+from prerank.serving.bundle import Bundle
+from prerank.serving.network import Network, Threads
+from prerank.serving.scorer import Scorer
+from tests.prerank.serving.conftest import write_manifest
+
+FILES = (
+    "features.json",
+    "fusion.json",
+    "golden.jsonl",
+    "item.onnx",
+    "items.safetensors",
+    "network.onnx",
+    "tables.safetensors",
+)
+
+
+@pytest.fixture
+def folder(hand_bundle: Any, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(hand_bundle.folder, tmp_path / "bundle"))
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what the manifest says."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def refused(folder: Path, *words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Scorer.load(folder)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_all_files_are_listed(hand_bundle: Any) -> None:
+    bundle = Bundle.open(hand_bundle.folder)
+    assert sorted(bundle.manifest["files"]) == list(FILES)
+    assert bundle.kind == "network"
+    assert "network.onnx" in bundle
+    with pytest.raises(InputError, match=r"holds no click\.txt"):
+        bundle.path("click.txt")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_missing_or_longer_file_is_named(name: str, folder: Path) -> None:
+    content = (folder / name).read_bytes()
+    middle = len(content) // 2
+    (folder / name).write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    refused(folder, name, "was changed", "SHA-256")
+    (folder / name).write_bytes(content + b" ")
+    refused(folder, name, "was changed", "bytes")
+    (folder / name).unlink()
+    refused(folder, name, "is missing")
+
+
+def test_what_is_not_in_the_manifest_is_named(folder: Path) -> None:
+    (folder / "extra.pkl").write_bytes(b"")
+    refused(folder, "extra.pkl", "is not in the bundle's manifest")
+    (folder / "extra.pkl").unlink()
+    (folder / "more").mkdir()
+    refused(folder, "more", "is not in the bundle's manifest")
+
+
+def test_a_link_is_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "fusion.json").rename(tmp_path / "fusion.json")
+    (folder / "fusion.json").symlink_to(tmp_path / "fusion.json")
+    refused(folder, "fusion.json", "is no ordinary file")
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/b", "/etc/passwd", "..", ".", "", "manifest.json", "a\\b", "a\0b"])
+def test_names_that_leave_the_folder_are_refused(name: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_bytes(b"")
+    edit(folder, lambda manifest: manifest["files"].update({name: {"bytes": 0, "sha256": ""}}))
+    refused(folder, "manifest.json", "expected plain names")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda manifest: manifest.pop("format"), ["is no bundle's manifest"]),
+        (lambda manifest: manifest.update(format=2), ["format 2", "reads 1"]),
+        (lambda manifest: manifest.update(kind="magic"), ["'magic'", "two_towers"]),
+        (lambda manifest: manifest.pop("files"), ["does not name the bundle's files"]),
+        (lambda manifest: manifest["files"].update({"network.onnx": 3}), ["does not name the bundle's files"]),
+        (lambda manifest: manifest["files"].pop("features.json"), ["features.json", "is not in the bundle's manifest"]),
+        (lambda manifest: manifest.update(golden={"requests": 4, "tolerance": 1e-5}), ["golden.jsonl", "3", "4"]),
+        (lambda manifest: manifest.pop("golden"), ["golden"]),
+    ],
+)
+def test_a_manifest_that_cannot_be_read(change: Any, words: list[str], folder: Path) -> None:
+    edit(folder, change)
+    refused(folder, *words)
+
+
+def test_no_bundle_at_all(folder: Path, tmp_path: Path) -> None:
+    refused(tmp_path / "nowhere", "is no bundle", "prerank.export")
+    refused(folder / "fusion.json", "is no bundle")
+    (folder / "manifest.json").write_text("{")
+    refused(folder, "manifest.json", "is damaged")
+    (folder / "manifest.json").write_text("[]")
+    refused(folder, "is no bundle's manifest")
+
+
+@pytest.mark.parametrize("name", ["features.json", "fusion.json", "network.onnx", "items.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\x80\x04K\x01.", b'{"format": 7}'])
+def test_a_damaged_file_that_the_manifest_agrees_with(name: str, content: bytes, folder: Path) -> None:
+    """As a faulty exporter would leave it: an error of one line that names it, whatever it holds."""
+    (folder / name).write_bytes(content)
+    write_manifest(folder)
+    with pytest.raises(InputError, match=name if name != "items.safetensors" else "items.safetensors|hash"):
+        Scorer.load(folder)
+
+
+def test_parts_that_do_not_fit_each_other(folder: Path) -> None:
+    features = json.loads((folder / "features.json").read_bytes())
+    features["sides"]["pair"]["output"] = 10
+    (folder / "features.json").write_text(json.dumps(features))
+    write_manifest(folder)
+    refused(folder, "network.onnx takes a pair side of 9, features.json says 10")
+
+
+def test_golden_requests_are_scored(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "golden.jsonl").read_text().splitlines()]
+    lines[1]["score"][2] += 2e-5
+    (folder / "golden.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_manifest(folder)
+    refused(folder, "golden request 1", "candidate 2", "2e-05")
+    Scorer.load(folder, verify=False)
+    # Where tables are rounded, what is stored is to be met, not what was rounded.
+    lines[1]["score_stored"] = [*lines[1]["score"]]
+    lines[1]["score_stored"][2] -= 2e-5
+    (folder / "golden.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_manifest(folder)
+    Scorer.load(folder)
+    lines[1]["score_stored"][0] = float("nan")
+    (folder / "golden.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_manifest(folder)
+    refused(folder, "golden request 1")
+
+
+def test_a_bundle_stays_readable_when_its_folder_is_replaced(folder: Path, tmp_path: Path) -> None:
+    scorer = Scorer.load(folder)
+    folder.rename(tmp_path / "old")
+    shutil.rmtree(tmp_path / "old")
+    from prerank.serving.request import Request
+
+    assert np.isfinite(scorer.score(Request({}, {"item_id": ["item 1", "new"]})).score).all()
+
+
+def test_weights_outside_the_model_are_not_read(tmp_path: Path) -> None:
+    """ONNX may keep tensors in other files, by a path of the model's choosing."""
+    (tmp_path / "secret").write_bytes(np.float32([[7.0]]).tobytes())
+    outside = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1, 1], data_location=TensorProto.EXTERNAL)
+    for location in ("secret", str(tmp_path / "secret"), os.path.relpath(tmp_path / "secret")):
+        del outside.external_data[:]
+        outside.external_data.add(key="location", value=location)
+        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1]) for name in ("x", "y")]
+        graph = helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", values[:1], values[1:], [outside]
+        )
+        content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+        with pytest.raises(InputError, match=r"bad\.onnx is no network"):
+            Network(onnx.ModelProto.SerializeToString(content), "bad.onnx", Threads(1))

@@ -12,6 +12,7 @@ from configs.command import Invocation
 from configs.console import say, table
 from configs.stages import read_json
 from graph.building import build_graph, settling, stages_of
+from graph.figure import Figure
 from graph.logs.log import SearchLog
 from graph.logs.prepare import prepare_log
 from graph.store import Graph
@@ -39,7 +40,7 @@ def print_summary(folder: Path, psi: EmbeddingTable) -> None:
     """The table of the validation, and what was written."""
     facts = read_json(folder / "metrics.json")
     rows = [
-        [name.replace("_", " "), *(_cell(figures[metric]) for metric in TITLES)]
+        [name.replace("_", " "), *(_cell(Figure.read(figures[metric])) for metric in TITLES)]
         for name, figures in facts["validation"].items()
     ]
     n = next(iter(facts["validation"].values()))["mrr"]["n"]
@@ -51,9 +52,8 @@ def print_summary(folder: Path, psi: EmbeddingTable) -> None:
     )
 
 
-def _cell(figure: dict[str, float | None]) -> str:
-    interval = "" if figure["low"] is None else f" [{figure['low']:.4f}, {figure['high']:.4f}]"
-    return f"{figure['value']:.4f}{interval}"
+def _cell(figure: Figure) -> str:
+    return f"{figure.value:.4f}" + ("" if figure.low is None else f" [{figure.low:.4f}, {figure.high:.4f}]")
 
 
 def make_psi(invocation: Invocation) -> EmbeddingTable:

@@ -39,7 +39,7 @@ from pretrain.targets import (
     without_engagement_of,
 )
 from pretrain.training import BEST, Learning, best_epoch, fit, read_parameters
-from pretrain.validation import Metrics, Scores, candidates_of, metrics, ranks
+from pretrain.validation import Scores, candidates_of, metrics, ranks
 
 FEWEST_ITEMS = 2
 """Items of P below which no contrast can be learnt."""
@@ -290,7 +290,7 @@ def _report(
         "random": random_scores(config.seed),
     }
     draws, confidence = config.evaluation.draws, config.evaluation.confidence
-    validation: dict[str, Metrics] = {
+    validation = {
         name: metrics(holdout.ranks(scores), holdout.held_out.queries, draws, confidence, config.seed)
         for name, scores in methods.items()
     }

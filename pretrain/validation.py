@@ -7,12 +7,12 @@ setting). A tie counts half, so constant scores get the middle rank and not the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numba
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from graph.figure import Figure
 from graph.resampling import RatioOfSums, Resampler, percentile_interval
 from pretrain.negatives import KnownPairs
 from pretrain.sampling import Nodes, Pairs
@@ -24,7 +24,6 @@ CELLS_AT_ONCE = 1 << 24
 Candidates = Int64[np.ndarray, " candidates"]
 Scores = Callable[[Nodes, Candidates], Float32[np.ndarray, "queries candidates"]]
 """Queries and candidate items, as node indices, to a score each; higher is better."""
-Metrics = dict[str, dict[str, Any]]
 
 
 def candidates_of(pairs: Pairs, seed: int) -> Candidates:
@@ -58,7 +57,9 @@ def ranks(scores: Scores, held_out: Pairs, known: KnownPairs, candidates: Candid
     return rank_of
 
 
-def metrics(ranks: Float64[np.ndarray, " pairs"], queries: Nodes, draws: int, confidence: float, seed: int) -> Metrics:
+def metrics(
+    ranks: Float64[np.ndarray, " pairs"], queries: Nodes, draws: int, confidence: float, seed: int
+) -> dict[str, Figure]:
     """MRR and hits@k with percentile bootstrap intervals.
 
     Args:
@@ -69,17 +70,17 @@ def metrics(ranks: Float64[np.ndarray, " pairs"], queries: Nodes, draws: int, co
         seed: of the draws; the same for every method, so that methods are compared on the same draws.
 
     Returns:
-        Metric → value, low, high (None for a single query, which says nothing of others), n (held-out pairs).
+        Metric → figure of n held-out pairs; without an interval for a single query, which says nothing of others.
     """
     _, query = np.unique(queries, return_inverse=True)
     counts = np.bincount(query).astype(np.float64)
     resampler = Resampler(len(counts), draws, seed)
-    figures: Metrics = {}
+    figures = {}
     for name, values in {"mrr": 1.0 / ranks, **{f"hits_at_{k}": ranks <= k for k in HITS_AT}}.items():
         mean = RatioOfSums(np.bincount(query, values), counts, len(ranks))
         value = float(values.mean())
         low, high = percentile_interval(value, mean.draws(resampler), confidence)
-        figures[name] = {"value": value, "low": low, "high": high, "n": len(ranks)}
+        figures[name] = Figure(value, low, high, len(ranks))
     return figures
 
 

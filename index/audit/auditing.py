@@ -19,6 +19,7 @@ from configs.keys import Keys
 from configs.locks import alone
 from configs.schema import Config
 from configs.stages import MANIFEST, Stage, differing_settings, replacing_together, write_json
+from graph.figure import Figure
 from graph.store import Graph
 from index.audit.tables import (
     NO_COLD_START,
@@ -40,7 +41,6 @@ from index.report.neighbour_browser import browser_content
 from index.report.page import write_report
 from index.report.verdict import findings
 from prerank.dashboard.page import write_dashboard
-from prerank.evaluation.figure import Figure
 from pretrain.psi import train_psi
 
 AUDIT_KEYS = Keys(

@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from configs.console import say
+from graph.figure import Figure
 from index.measures import ann
 from index.measures.geometry import varies
 from index.measures.neighbourhoods import overlap
 from index.measures.suite import Figures, Subject
-from prerank.evaluation.figure import Figure
 
 ITEMS = 100_000
 """Items over which approximate indexes are built at most: a graph over a million takes minutes."""

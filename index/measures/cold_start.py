@@ -24,13 +24,13 @@ from configs.errors import InputError
 from configs.keys import Keys
 from configs.schema import Config
 from configs.stages import Stage, read_json, write_json
+from graph.figure import Figure
 from index.measures.ann import clip, exact_index, normalised, on_fastest, search
 from index.measures.figures import Bootstrap
 from index.measures.geometry import procrustes
 from index.measures.neighbourhoods import overlap, overlap_chance, popularity_strata, rarity
 from index.measures.students import BATCH, STEPS, STUDENTS, Student, item_vectors, train_student
 from prerank.encoding.batches import EncodedLog
-from prerank.evaluation.figure import Figure
 from pretrain.embeddings import EmbeddingTable
 
 REFERENCE = STUDENTS[0].name

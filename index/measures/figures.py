@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import binom
 
+from graph.figure import Figure
 from graph.resampling import RatioOfSums, Resampler
 from prerank.evaluation.bootstrap import figure_of
-from prerank.evaluation.figure import Figure
 
 
 @dataclass(frozen=True)

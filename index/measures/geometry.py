@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from graph.figure import Figure
 from index.measures.figures import Bootstrap
-from prerank.evaluation.figure import Figure
 from prerank.evaluation.significance import jackknife
 
 BLOCKS = 200

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from scipy.stats import binom
 
 from configs.console import say
+from graph.figure import Figure
 from index.measures import ann, geometry
 from index.measures.figures import Bootstrap
 from index.measures.neighbourhoods import (
@@ -27,7 +28,6 @@ from index.measures.neighbourhoods import (
     purities,
     purity,
 )
-from prerank.evaluation.figure import Figure
 
 ORACLE_QUERIES = 2000
 OCCURRENCE_EDGES = (0, 1, 3, 6, 11, 21, 51, 101)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from graph.figure import Figure
 from prerank.evaluation.definitions import CHANCE
-from prerank.evaluation.figure import Figure
 
 FIELDS = {"value", "low", "high", "n"}
 """What makes an entry a figure."""
@@ -19,7 +19,7 @@ NOT_MEASURED = Figure.undefined("not measured")
 
 
 def typed(content: Any) -> Any:
-    """What an ``audit.json`` holds, every figure in it a :class:`~prerank.evaluation.figure.Figure`."""
+    """What an ``audit.json`` holds, every figure in it a :class:`~graph.figure.Figure`."""
     if isinstance(content, Mapping):
         is_figure = content.keys() >= FIELDS
         return Figure.read(content) if is_figure else {name: typed(entry) for name, entry in content.items()}

@@ -10,9 +10,9 @@ from typing import Any
 from markupsafe import Markup
 
 from configs.stages import replacing, write_json
+from graph.figure import Figure
 from index.report.figures import NOT_MEASURED, typed
 from index.report.verdict import WORDS, findings
-from prerank.evaluation.figure import Figure
 from prerank.pages import plot
 from prerank.pages.numbers import interval, number, percent, short_count
 from prerank.pages.plot import CIRCLE, SHAPES, SQUARE, Bar, Box, Line, PlotAxis, Point

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from graph.figure import Figure
 from index.report.figures import NOT_MEASURED
-from prerank.evaluation.figure import Figure
 from prerank.pages.numbers import percent
 
 WORDS = {

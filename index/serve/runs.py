@@ -16,8 +16,8 @@ from typing import Any
 
 from configs.errors import InputError
 from configs.stages import read_json
+from graph.figure import Figure
 from index.report.figures import audit_figures
-from prerank.evaluation.figure import Figure
 
 REPORTS = ("reports/*.html", "reports/*.md", "reports/*.svg", "reports/*.json")
 PLACES = (

@@ -18,10 +18,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from graph.figure import Difference, Figure
 from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series
 from index.trends.training import SeedNoise, seed_noise, with_noise
 from prerank.evaluation.evaluation import is_paired, paired_difference
-from prerank.evaluation.figure import Difference, Figure
 from prerank.evaluation.significance import (
     LEVEL,
     difference_of_draws,

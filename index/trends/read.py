@@ -13,11 +13,11 @@ from configs.console import say, warn
 from configs.errors import InputError
 from configs.schema import TrendsConfig
 from configs.stages import Run, read_json
+from graph.figure import Figure
 from index.report.figures import audit_figures
 from index.trends.training import Training, audit_training, training_of
 from prerank.evaluation.definitions import CHANCE
 from prerank.evaluation.evaluation import Evaluation, read_evaluation
-from prerank.evaluation.figure import Figure
 
 SPLIT = "test"
 AUDIT_FILE = ("index", "audit.json")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graph.figure import Figure
 from index.trends.changes import Change, ways_in_words
 from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series, order_in_words, value_of
 from prerank.evaluation.definitions import define, lower_is_better
-from prerank.evaluation.figure import Figure
 from prerank.evaluation.significance import LEVEL
 from prerank.pages.markdown import bullets, document, heading
 from prerank.pages.numbers import UNKNOWN, interval, number, p_value, signed

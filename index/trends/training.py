@@ -13,7 +13,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 from configs.command import config_from, settings
 from configs.stages import Run, fingerprint, read_json
-from prerank.evaluation.figure import Difference
+from graph.figure import Difference
 
 MAKES_A_FIGURE = ("backend", "engine", "data", "graph", "pretrain", "model", "prerank", "evaluation")
 """Sections of a configuration that a system's figures depend on, besides the seed."""

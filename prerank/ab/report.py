@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from configs.console import say
 from configs.schema import Config
+from graph.figure import Difference
 from graph.marketplace.replay import Bound
 from graph.resampling import Resampler
 from prerank.ab.replays import AGAIN, OTHER_LUCK, Replayed
-from prerank.evaluation.figure import Difference
 from prerank.evaluation.significance import estimate, holm
 from prerank.evaluation.uplift import METRICS, Uplift, compare, halves_test
 from prerank.pages.markdown import bullets, document, heading

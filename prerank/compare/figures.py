@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from configs.errors import InputError
 from configs.stages import read_json
+from graph.figure import Figure
 from prerank.compare.jobs import DataSet
 from prerank.compare.statistics import LEAST_SEEDS, SeedFigure, difference, summary
 from prerank.evaluation.definitions import CHANCE
 from prerank.evaluation.evaluation import Evaluation, read_evaluation
-from prerank.evaluation.figure import Figure
 from prerank.evaluation.segments import SEGMENTS
 from prerank.evaluation.significance import holm
 from prerank.experiment.jobs import Fit

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64
 
+from graph.figure import Difference, Figure
 from graph.resampling import percentile_interval
-from prerank.evaluation.figure import Difference, Figure
 from prerank.evaluation.significance import LEVEL, difference_of_draws, estimate
 
 LEAST_SEEDS = 5

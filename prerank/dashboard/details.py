@@ -13,6 +13,7 @@ from configs.command import config_from
 from configs.console import warn
 from configs.errors import InputError
 from configs.stages import Run, read_json, source_fingerprint
+from graph.figure import Difference, Figure
 from graph.logs.log import SearchLog
 from prerank.dashboard.attributes import Attribute, attributes_of
 from prerank.dashboard.curves import GAIN_SHARES
@@ -21,7 +22,6 @@ from prerank.dashboard.requests import differing_requests
 from prerank.encoding.batches import EncodedLog
 from prerank.evaluation.definitions import CHANCE
 from prerank.evaluation.evaluation import SPLITS
-from prerank.evaluation.figure import Difference, Figure
 from prerank.evaluation.measures import split_rows
 from prerank.evaluation.measuring import EvaluationContext, evaluation_context
 from prerank.evaluation.significance import difference_of_draws, holm

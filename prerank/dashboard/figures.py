@@ -22,13 +22,13 @@ from jaxtyping import Bool, Float32
 from configs.console import warn
 from configs.errors import InputError
 from configs.stages import Stage, read_json
+from graph.figure import Figure
 from graph.logs.log import read_table
 from graph.resampling import Resampler
 from prerank.dashboard.attributes import Attribute, describe
 from prerank.dashboard.curves import calibration, gain_curve
 from prerank.evaluation.bootstrap import figure_of
 from prerank.evaluation.evaluation import SPLITS
-from prerank.evaluation.figure import Figure
 from prerank.evaluation.measures import SplitMeasures, SplitRows, split_rows
 from prerank.evaluation.measuring import EvaluationContext
 from prerank.evaluation.segments import segments_of

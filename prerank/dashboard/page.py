@@ -16,6 +16,7 @@ from configs.console import warn
 from configs.errors import InputError
 from configs.locks import alone
 from configs.stages import Run, replacing
+from graph.figure import Difference
 from prerank.dashboard.budget import compact_json, within_budget
 from prerank.dashboard.details import details_content, run_details
 from prerank.evaluation.definitions import CHANCE, define, lower_is_better
@@ -27,7 +28,6 @@ from prerank.evaluation.evaluation import (
     paired_difference,
     read_evaluation,
 )
-from prerank.evaluation.figure import Difference
 from prerank.evaluation.segments import SEGMENTS
 from prerank.evaluation.significance import holm
 from prerank.pages.render import render_page

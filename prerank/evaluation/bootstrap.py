@@ -13,8 +13,8 @@ import numba
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped, UInt8
 
+from graph.figure import Figure
 from graph.resampling import RatioOfSums, Resampler, percentile_interval
-from prerank.evaluation.figure import Figure
 
 MOST_WAITING = 65_535 // 255
 """Multiplicities (uint8) whose sum fits 16 bits."""

@@ -13,8 +13,8 @@ from jaxtyping import Float32
 
 from configs.errors import InputError
 from configs.stages import read_json, replacing_together, write_json
+from graph.figure import Difference, Figure
 from prerank.evaluation.definitions import CHANCE, chance_of, unit_of
-from prerank.evaluation.figure import Difference, Figure
 from prerank.evaluation.significance import difference_of_draws
 
 SPLITS = ("validation", "test")

@@ -14,12 +14,12 @@ from jaxtyping import Bool, Float32
 
 from configs.errors import InputError
 from configs.schema import EvaluationConfig, ItemNetworkConfig
+from graph.figure import Figure
 from graph.resampling import Resampler
 from prerank.encoding.batches import EncodedLog
 from prerank.evaluation.bootstrap import figure_of
 from prerank.evaluation.definitions import define
 from prerank.evaluation.evaluation import SPLITS, Evaluation, Metrics, annotated
-from prerank.evaluation.figure import Figure
 from prerank.evaluation.measures import SplitMeasures, SplitRows, split_rows
 from prerank.evaluation.metrics import LOG_LOSS_CLIP
 from prerank.evaluation.printing import print_evaluation

@@ -1,7 +1,7 @@
 """How sure a difference is: p-values, intervals over markets, Holm's correction, the smallest visible difference.
 
 Draws of the bootstrap speak of other rows of one log, values of several markets of other markets of their kind. Both
-become a :class:`~prerank.evaluation.figure.Difference`, and :func:`holm` corrects families of these.
+become a :class:`~graph.figure.Difference`, and :func:`holm` corrects families of these.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 from scipy import special
 
+from graph.figure import Difference, Figure
 from graph.resampling import percentile_interval
-from prerank.evaluation.figure import Difference, Figure
 
 LEVEL = 0.05
 """Corrected p below which a difference is called shown."""

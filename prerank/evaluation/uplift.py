@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from graph.figure import Difference
 from graph.resampling import DEFINED_SHARE, RatioOfSums, Resampler
-from prerank.evaluation.figure import Difference
 from prerank.evaluation.significance import difference_of_draws, normal_p, normal_reach, smallest_visible_difference
 
 METRICS = {

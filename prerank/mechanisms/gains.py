@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from configs.errors import InputError
+from graph.figure import Difference
 from prerank.evaluation.definitions import CHANCE, lower_is_better
 from prerank.evaluation.evaluation import Cells, read_metrics
-from prerank.evaluation.figure import Difference
 from prerank.evaluation.significance import estimate, holm
 from prerank.experiment.jobs import Fit
 from prerank.mechanisms.jobs import FitPairs

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prerank.evaluation.figure import Figure
+from graph.figure import Figure
 
 UNKNOWN = "–"
 DECIMALS = 4

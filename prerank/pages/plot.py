@@ -13,7 +13,7 @@ from functools import partial
 
 from markupsafe import Markup
 
-from prerank.evaluation.figure import Figure
+from graph.figure import Figure
 from prerank.pages.numbers import interval, percent
 
 SHAPES = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graph.figure import Figure
 from pretrain.baselines import matrix_factorisation_scores, popularity_scores, random_scores
 from pretrain.negatives import KnownPairs
 from pretrain.sampling import Pairs
@@ -52,14 +53,14 @@ def test_constant_scores_get_the_middle_rank_and_scores_must_be_finite() -> None
 
 def test_metrics_known_answers() -> None:
     found = metrics(np.array([1.0, 2.0, 10.0, 11.0, 100.0]), np.arange(5), draws=200, confidence=0.9, seed=0)
-    assert found["mrr"]["value"] == pytest.approx((1 + 0.5 + 0.1 + 1 / 11 + 0.01) / 5)
-    assert found["hits_at_10"]["value"] == 0.6
-    assert found["hits_at_50"]["value"] == 0.8
+    assert found["mrr"].value == pytest.approx((1 + 0.5 + 0.1 + 1 / 11 + 0.01) / 5)
+    assert found["hits_at_10"].value == 0.6
+    assert found["hits_at_50"].value == 0.8
     for figure in found.values():
-        assert figure["low"] <= figure["value"] <= figure["high"]
-        assert figure["n"] == 5
+        assert figure.low <= figure.value <= figure.high
+        assert figure.n == 5
     alone = metrics(np.array([4.0]), np.array([3]), draws=50, confidence=0.9, seed=0)["mrr"]
-    assert alone == {"value": 0.25, "low": None, "high": None, "n": 1}  # one query says nothing of others
+    assert alone == Figure(0.25, None, None, 1)  # one query says nothing of others
 
 
 def test_intervals_respect_the_queries() -> None:
@@ -68,7 +69,7 @@ def test_intervals_respect_the_queries() -> None:
     per_query = random.integers(1, 50, 30).astype(float)
     once = metrics(per_query, np.arange(30), 2000, 0.95, 0)["mrr"]
     copies = metrics(np.repeat(per_query, 20), np.repeat(np.arange(30), 20), 2000, 0.95, 0)["mrr"]
-    assert copies["high"] - copies["low"] == pytest.approx(once["high"] - once["low"], rel=1e-9)
+    assert copies.high - copies.low == pytest.approx(once.high - once.low, rel=1e-9)
 
 
 def test_popularity_counts_training_pairs() -> None:

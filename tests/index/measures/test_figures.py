@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graph.figure import Figure
 from index.measures.figures import Bootstrap
-from prerank.evaluation.figure import Figure
 
 BOOTSTRAP = Bootstrap(draws=400, confidence=0.95, seed=0)
 

@@ -14,10 +14,10 @@ from scipy.stats import norm, t
 
 from configs.command import parse, save
 from configs.stages import Run, write_json
+from graph.figure import Difference, Figure
 from index.trends.command import Trends, trends
 from index.trends.training import SeedNoise, Training, audit_training, seed_noise, training_of, with_noise
 from prerank.evaluation.evaluation import Evaluation
-from prerank.evaluation.figure import Difference, Figure
 
 DRAWS = 200
 RUNS = ("monday", "tuesday", "wednesday", "thursday")

@@ -16,12 +16,12 @@ import pytest
 from configs.command import parse
 from configs.errors import InputError
 from configs.stages import write_json
+from graph.figure import Difference, Figure
 from index.trends.changes import changes_of
 from index.trends.command import trends
 from index.trends.read import audit_figures, measured_runs, series_of
 from index.trends.report import Report, as_markdown, page, report_of
 from prerank.evaluation.evaluation import Evaluation
-from prerank.evaluation.figure import Difference, Figure
 from prerank.evaluation.significance import holm
 
 DRAWS = 400

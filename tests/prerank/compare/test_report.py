@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs.stages import write_json
+from graph.figure import Figure
 from prerank.compare.figures import figures_of
 from prerank.compare.markdown import as_markdown
 from prerank.compare.page import page
@@ -18,7 +19,6 @@ from prerank.compare.tuned import TunedKeys, tuning_words
 from prerank.compare.verdict import NO_CLAIM, verdict
 from prerank.evaluation.definitions import define, lower_is_better
 from prerank.evaluation.evaluation import Evaluation, annotated
-from prerank.evaluation.figure import Figure
 from prerank.experiment.jobs import Fit
 from tests.prerank.pages.elements import ATTACKS, PageElements
 

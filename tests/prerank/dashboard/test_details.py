@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.schema import EvaluationConfig
+from graph.figure import Figure
 from graph.resampling import Resampler
 from prerank.dashboard import figures as dashboard_figures
 from prerank.dashboard.attributes import MOST_VALUES, attributes_of
@@ -18,7 +19,6 @@ from prerank.dashboard.figures import measure, read_split, system_details
 from prerank.dashboard.page import dashboard_content, render
 from prerank.dashboard.requests import FIRST, differing_requests
 from prerank.evaluation.evaluation import Evaluation
-from prerank.evaluation.figure import Figure
 from prerank.evaluation.measures import split_rows
 from prerank.evaluation.measuring import EvaluationContext
 from prerank.evaluation.metrics import gauc, standing

@@ -10,9 +10,9 @@ import pytest
 
 from configs.errors import InputError
 from configs.stages import Run
+from graph.figure import Figure
 from prerank.dashboard.page import dashboard_content, render, write_dashboard
 from prerank.evaluation.evaluation import Evaluation
-from prerank.evaluation.figure import Figure
 from tests.prerank.pages.elements import ATTACKS, PageElements
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.schema import EvaluationConfig, Hashing, ItemNetworkConfig
+from graph.figure import Figure
 from prerank.encoding.batches import EncodedLog
 from prerank.evaluation.definitions import define
 from prerank.evaluation.evaluation import (
@@ -23,7 +24,6 @@ from prerank.evaluation.evaluation import (
     read_evaluation,
     read_metrics,
 )
-from prerank.evaluation.figure import Figure
 from prerank.evaluation.measures import split_rows
 from prerank.evaluation.measuring import EvaluationContext, evaluate_predictions, evaluation_context
 from prerank.evaluation.metrics import RankedLists, auc, gauc, hit_rate_at_k, log_loss, recall_at_k, standing

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from graph.figure import Difference
 from graph.resampling import Resampler, percentile_interval
 from prerank.evaluation.bootstrap import pooled_auc
-from prerank.evaluation.figure import Difference
 from prerank.evaluation.significance import (
     difference_of_draws,
     estimate,

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from configs.errors import InputError
-from prerank.evaluation.figure import Figure
+from graph.figure import Figure
 from prerank.evaluation.significance import estimate
 from prerank.mechanisms.gains import Gain, Verdict, along, gains_of
 from prerank.mechanisms.jobs import Fit

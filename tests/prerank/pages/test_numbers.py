@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prerank.evaluation.figure import Figure
+from graph.figure import Figure
 from prerank.pages.numbers import figure, interval, number, p_value, percent, points, short_count, signed
 
 

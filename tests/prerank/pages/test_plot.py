@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from prerank.evaluation.figure import Figure
+from graph.figure import Figure
 from prerank.pages import plot
 from prerank.pages.plot import Bar, Box, Line, PlotAxis, Point
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from prerank.evaluation.figure import Difference, Figure
+from graph.figure import Difference, Figure
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,13 @@ COMMANDS = {
             inherits=(*REMEMBERED, "prerank"),
         ),
         Command(
+            "prerank.export",
+            "Write a fitted system as a bundle: one folder that is served without the training code.",
+            "prerank.exporting.bundle:export_bundle",
+            reads=(*PLACE, "name", "overwrite", "model.name", "export"),
+            inherits=(*REMEMBERED, "model", "prerank", "evaluation"),
+        ),
+        Command(
             "prerank.tune",
             "Search the hyper-parameters of a pre-ranking system on the validation split of a run.",
             "prerank.tune.tuning:tune_system",

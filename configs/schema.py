@@ -114,6 +114,12 @@ class BoostObjective(StrEnum):
     lambdarank = "lambdarank"
 
 
+class TablePrecision(StrEnum):
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+
+
 class GraphObjective(StrEnum):
     softmax = "softmax"
     graphsage = "graphsage"
@@ -536,6 +542,16 @@ class ServeConfig:
 
 
 @dataclass
+class ExportConfig:
+    """A fitted system as a bundle: one folder that is served without the training code."""
+
+    tables: TablePrecision = key(
+        TablePrecision.fp32, "embedding tables and phi: fp32, fp16, or int8 with a scale for each row"
+    )
+    folder: str | None = key(None, "of the bundle; none: runs/<run>/bundles/<name of the system>")
+
+
+@dataclass
 class TrendsConfig:
     """Figures of several runs or dates, and what moved."""
 
@@ -575,6 +591,7 @@ class Config:
     ab: ABConfig = key(ABConfig, "the A/B replay")
     tune: TuneConfig = key(TuneConfig, "the search of hyper-parameters")
     serve: ServeConfig = key(ServeConfig, "the reports of all runs in a browser")
+    export: ExportConfig = key(ExportConfig, "the bundle of a fitted system")
     trends: TrendsConfig = key(TrendsConfig, "the comparison of runs over time")
 
     @property

@@ -163,6 +163,9 @@ class Run:
     def system(self, name: str) -> Path:
         return self.root / "prerank" / name
 
+    def bundle(self, name: str) -> Path:
+        return self.root / "bundles" / name
+
     @property
     def index(self) -> Path:
         return self.root / "index"
@@ -231,7 +234,7 @@ class Stage:
         """
         settle(self.home)
         self.require_same()
-        self.folder = _beside(self.home, "next") if (self.home / MANIFEST).exists() else self.home
+        self.folder = beside(self.home, "next") if (self.home / MANIFEST).exists() else self.home
         started = self.folder / STARTED
         resumable = started.exists() and read_json(started)["identity"] == self.identity
         if not resumable and self.folder.exists():
@@ -261,7 +264,7 @@ class Stage:
 
 def settle(home: Path) -> None:
     """Let a finished successor of a stage take its place, also one whose process was killed while it did so."""
-    successor, predecessor = _beside(home, "next"), _beside(home, "old")
+    successor, predecessor = beside(home, "next"), beside(home, "old")
     if not ((successor / MANIFEST).exists() or predecessor.exists()):
         return
     with alone(successor):  # readers settle too
@@ -274,7 +277,8 @@ def settle(home: Path) -> None:
             shutil.rmtree(predecessor)
 
 
-def _beside(home: Path, what: str) -> Path:
+def beside(home: Path, what: str) -> Path:
+    """Where a stage's successor is made (``next``), and where its predecessor is while they change places (``old``)."""
     return home.with_name(f".{home.name}.{what}")
 
 

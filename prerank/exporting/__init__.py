@@ -1,0 +1,1 @@
+"""A fitted system as one folder that stands alone: what ``prerank.serving`` reads, and other engines too."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graph.figure import Figure
 from prerank.evaluation.definitions import define
 from prerank.evaluation.evaluation import Metrics, read_metrics
-from prerank.evaluation.figure import Figure
 from prerank.exporting.golden import TOLERANCE
 from prerank.exporting.sources import Source
 from prerank.fitting import system_keys

@@ -131,7 +131,7 @@ class DeepFMScore(Score):
     def outputs(self, sides: Mapping[str, Tensor]) -> Outputs:
         cut = [self.fields.cut(side, sides[side]) for side in ("item", "pair") if side in sides]
         rows = torch.cat([fields for fields, _, _ in cut] + [numbers for _, _, numbers in cut], dim=1)
-        sums = [self.fields.sums(fields, weights) for fields, weights, _ in cut]
+        sums = [self.fields.sums(fields, weights) for fields, weights, _ in cut if fields.shape[1]]
         shares = None
         if "request" in sides:
             hidden = self.deep.first.outputs[0]

@@ -151,7 +151,5 @@ def _weights(logit: Float[np.ndarray, " rows"] | None, alone: bool) -> tuple[flo
 
 def _requests_that_tell(label: Shaped[np.ndarray, " rows"], request: Int[np.ndarray, " rows"]) -> int:
     """Requests with both a positive and a negative row."""
-    if not len(label):
-        return 0
     rows, positives = np.bincount(request), np.bincount(request, weights=label)
     return int(((positives > 0) & (positives < rows)).sum())

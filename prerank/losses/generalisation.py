@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
@@ -98,6 +96,4 @@ def uniformity(phi: Float[Tensor, "items dimension"]) -> float:
 
     0 for collapsed embeddings, more negative for spread ones; nan for fewer than two items.
     """
-    if phi.shape[0] < 2:
-        return math.nan
     return float(torch.pdist(F.normalize(phi.float(), dim=1)).square().mul(-2).exp().mean().log())

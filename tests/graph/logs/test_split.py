@@ -68,6 +68,12 @@ def test_whole_days_nearest_to_the_shares(counts, shares, expected):
     assert len(split) == len(requests)
 
 
+def test_three_days_are_enough_for_days():
+    split, by = split_of(days_of_requests([5, 5, 5]), SplitConfig(by=SplitBy.day))
+    assert by == "day"
+    assert set(split.values()) == {"train", "validation", "test"}
+
+
 def test_sessions_are_whole_and_in_order_of_their_start():
     requests = []
     for session in range(10):
@@ -135,7 +141,10 @@ def test_explicit_days_and_ranges(capsys):
         (explicit(["2024-01-01"], ["2024-01-02..2024-01-05"], ["2024-01-05"]), "e.g. 2024-01-05: a day belongs"),
         (explicit(["2024-01-05"], ["2024-01-02"], ["2024-01-06"]), "or the future leaks into training"),
         (explicit(["2024-01-01"], [], ["2024-01-06"]), "data.split.validation is empty"),
-        (explicit(["2024-01-01"], ["2024-02-01"], ["2024-01-06"]), "2024-02-01 is not in the log, which runs from"),
+        (
+            explicit(["2024-01-01"], ["2024-02-01"], ["2024-01-06"]),
+            "2024-02-01 is not in the log, which runs from 2024-01-01 to 2024-01-16",
+        ),
         (explicit(["2024-01-03..2024-01-01"], ["2024-01-04"], ["2024-01-06"]), "runs backwards"),
         (explicit(["1.1.2024"], ["2024-01-04"], ["2024-01-06"]), "data.split.train: expected a day as YYYY-MM-DD"),
         (explicit(["2024-01-01"], ["2024-01-04"], ["2024-01-06"], SplitBy.session), "contradict each other"),

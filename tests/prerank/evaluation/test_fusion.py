@@ -67,6 +67,17 @@ def test_within_the_noise_the_smallest_weights_and_beyond_it_the_best():
 def test_one_request_shows_no_noise_and_chooses_nothing():
     assert rank_weight(better=1, worse=0) == 0.0
     assert rank_weight(better=2, worse=0) == 0.25
+    click, rank, clicked, request = lists_of_two(better=1, worse=0)
+    assert tune_fusion(click, None, rank, clicked, np.zeros_like(clicked), request).chosen_by == ("click",)
+
+
+def test_the_standard_error_of_a_share_of_requests():
+    for better, worse in ((3, 1), (51, 49)):
+        requests = np.arange(better + worse)
+        ours = [RequestValues(requests, np.repeat([1.0, -1.0], (better, worse)), np.ones(len(requests)))]
+        theirs = [RequestValues(requests, np.zeros(len(requests)), np.ones(len(requests)))]
+        mean = (better - worse) / len(requests)
+        assert paired_standard_error(ours, theirs) == pytest.approx(np.sqrt((1 - mean**2) / (len(requests) - 1)))
 
 
 def test_the_standard_error_is_that_of_the_bootstrap_over_requests():
@@ -127,6 +138,17 @@ def test_without_labels_the_smallest_weights_stand():
     click, rank, clicked, _, request = world()
     nothing = np.zeros_like(clicked)
     assert tune_fusion(click, rank, rank, nothing, nothing, request) == FusionWeights(1.0, 0.0, 0.0, None, ())
+
+
+def test_requests_of_one_kind_of_rows_do_not_choose():
+    click, rank, clicked, _, request = world(requests=ENOUGH_ORDER_REQUESTS)
+    everything = np.ones_like(clicked)
+    assert tune_fusion(click, rank, None, clicked, everything, request).chosen_by == ("click",)
+
+
+def test_without_rows_nothing_chooses():
+    none, no = np.zeros(0), np.zeros(0, bool)
+    assert tune_fusion(none, None, none, no, no, np.zeros(0, np.int64)).chosen_by == ()
 
 
 def test_a_system_with_one_head_is_scored_by_it():

@@ -37,6 +37,12 @@ def test_masked_cross_entropy_is_the_loop(rows):
     assert masked_cross_entropy(logits, labels, mask).item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_one_known_row_is_averaged_over_itself():
+    logits, mask = torch.tensor([1.5, -2.0]), torch.tensor([True, False])
+    found = masked_cross_entropy(logits, torch.ones(2), mask)
+    assert found.item() == pytest.approx(math.log1p(math.exp(-1.5)), abs=1e-6)
+
+
 def test_nothing_known_is_zero_with_a_gradient():
     logits = torch.randn(4, requires_grad=True)
     loss = masked_cross_entropy(logits, torch.full((4,), UNKNOWN), torch.zeros(4, dtype=torch.bool))

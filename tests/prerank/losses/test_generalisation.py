@@ -69,6 +69,26 @@ def test_contrast_is_the_loop(loss, items, temperature, reduction):
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
+def test_two_items_have_one_pair_each():
+    generator = torch.Generator().manual_seed(0)
+    phi, psi = torch.randn(2, 2, 4, generator=generator)
+    config = ContrastConfig(loss=Contrast.relational)
+    in_p = torch.tensor([True, True])
+    assert contrastive_loss(phi, psi, in_p, config).item() == pytest.approx(naive_contrast(phi, psi, in_p, config))
+
+
+def test_a_pair_at_the_mask_is_a_negative_and_a_mask_of_one_masks_nothing():
+    phi, in_p = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([True, True])
+    at_right_angles = torch.eye(2, 3)  # their cosine is 0 to the bit
+    twins = torch.tensor([[3.0, 4.0, 3.0]]).repeat(2, 1)  # and theirs rounds to more than 1
+    for psi, mask_above in ((at_right_angles, 0.0), (twins, 1.0)):
+        unit = torch.nn.functional.normalize(psi, dim=1)
+        assert (unit @ unit.T)[0, 1] >= mask_above
+        config = ContrastConfig(loss=Contrast.phi_phi, mask_above=mask_above)
+        expected = naive_contrast(phi, psi, in_p, config)
+        assert contrastive_loss(phi, psi, in_p, config).item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("everybody", [False, True])
 @pytest.mark.parametrize("mask_above", [0.3, 1.0])
 def test_gradients_of_eq_10_are_those_of_the_formula(mask_above, everybody):

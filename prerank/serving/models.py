@@ -68,9 +68,11 @@ class Side:
 
     def vectors(self, encoded: Encoded, item_hash: Hashes) -> Float32[np.ndarray, "rows width"]:
         """The side's vectors of encoded rows."""
+        if not encoded.rows:
+            return np.zeros((0, self.width), np.float32)
         looked_up = side_by_side(self._parts, encoded, item_hash)
-        if self._network is None or not encoded.rows:
-            return looked_up if self._network is None else np.zeros((0, self.width), np.float32)
+        if self._network is None:
+            return looked_up
 
         def fill(start: int, stop: int, out: npt.NDArray[Any]) -> None:
             out[...] = looked_up[start:stop]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 """Rows of a chunk: its activations stay in the second-level cache."""
-SMALL_CHUNKS = (16, 64)
+SMALL_CHUNKS = (16, 64, 128)
 """Rows of chunks for the last rows of a request, where they give the same bits; multiples of a vector's 16 floats."""
 NUMPY_TYPES: Mapping[str, npt.DTypeLike] = {"tensor(float)": np.float32, "tensor(bool)": np.bool_}
 
@@ -128,12 +128,14 @@ class Network:
         outputs = {each.name: np.empty((rows, *each.shape[1:]), np.float32) for each in self._session.get_outputs()}
 
         def work(numbers: Iterator[int]) -> None:
-            buffers = self._buffers()
+            buffers, current = self._buffers(), None
             for number in numbers:
                 start, stop = number * CHUNK, min((number + 1) * CHUNK, rows)
                 bound = buffers[next(size for size in self._sizes if size >= stop - start)]
-                for name in self._constant:
-                    bound.inputs[name][...] = constant[name]
+                if bound is not current:
+                    current = bound
+                    for name in self._constant:
+                        bound.inputs[name][...] = constant[name]
                 for name in self._by_row:
                     by_row[name](start, stop, bound.inputs[name][: stop - start])
                 bound.run()

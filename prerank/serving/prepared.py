@@ -79,7 +79,6 @@ def prepare(request: Request, features: Features, catalogue: Catalogue) -> Prepa
     given = _given_items(request.items, features, item_hash)
     new = _new_items(item, item_hash, given, request.items, features)
     item[new.candidates] = UNSEEN
-    is_given = np.isin(new.item_hash, list(given))[new.places]
     missing = [f"request.{name}" for name in asked if name not in request.request]
     missing += [f"candidates.{name}" for name in offered if name not in request.candidates]
     return Prepared(
@@ -95,7 +94,7 @@ def prepare(request: Request, features: Features, catalogue: Catalogue) -> Prepa
             lambda name, _row: f"request.{name}",
         ),
         pair=encode_side(features.columns["pair"], request.candidates, rows, features.lengths, _in_candidates),
-        unknown=new.candidates[~is_given],
+        unknown=new.candidates[~np.isin(new.item_hash, list(given))[new.places]],
         missing=tuple(dict.fromkeys(missing)),
     )
 
@@ -147,6 +146,8 @@ def _new_items(
     if given:
         is_new |= np.isin(item_hash, list(given))
     candidates = np.flatnonzero(is_new)
+    if not len(candidates):
+        return NewItems(candidates, Encoded(0), candidates, candidates)
     distinct = np.unique(item_hash[candidates])
     attributes = [given.get(hashed, {}) for hashed in distinct.tolist()]
     keys = {id(values): key for key, values in items.items()}

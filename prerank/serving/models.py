@@ -74,11 +74,8 @@ class Side:
         if self._network is None:
             return looked_up
 
-        def fill(start: int, stop: int, out: npt.NDArray[Any]) -> None:
-            out[...] = looked_up[start:stop]
-
         (name,), (output,) = self._network.widths, self._network.outputs
-        return self._network.run(encoded.rows, {name: fill}, {name: looked_up})[output]
+        return self._network.run(encoded.rows, {name: looked_up})[output]
 
 
 class History:
@@ -122,25 +119,25 @@ class NetworkModel:
             raise InputError(f"items.safetensors has vectors of {self._vectors.width}, expected {self._item.width}")
 
     def logits(self, prepared: Prepared) -> Logits:
-        constant: dict[str, npt.NDArray[Any]] = {"request": self._request.vectors(prepared.request, NO_ITEMS)}
+        inputs: dict[str, npt.NDArray[Any]] = {
+            "item": self._item_vectors(prepared),
+            "request": self._request.vectors(prepared.request, NO_ITEMS),
+            "pair": self._pair.vectors(prepared.pair, prepared.item_hash),
+        }
         if self._history is not None:
-            constant |= self._history.inputs(prepared.request)
-        pair = self._pair.vectors(prepared.pair, prepared.item_hash)
-        new = prepared.new
-        new_items = self._item.vectors(new.encoded, new.item_hash)
-
-        def fill_item(start: int, stop: int, out: npt.NDArray[Any]) -> None:
-            if self._vectors is not None and len(self._vectors):
-                self._vectors.take_into(prepared.item[start:stop], out)  # rows that are UNSEEN are written below
-            first, last = new.candidates.searchsorted((start, stop))
-            if last > first:
-                out[new.candidates[first:last] - start] = new_items[new.places[first:last]]
-
-        def fill_pair(start: int, stop: int, out: npt.NDArray[Any]) -> None:
-            out[...] = pair[start:stop]
-
-        outputs = self._network.run(prepared.rows, {"item": fill_item, "pair": fill_pair}, constant)
+            inputs |= self._history.inputs(prepared.request)
+        outputs = self._network.run(prepared.rows, inputs)
         return Logits(outputs.get("click"), outputs.get("order"), outputs.get("rank"))
+
+    def _item_vectors(self, prepared: Prepared) -> Float32[np.ndarray, "rows width"]:
+        """From the catalogue, and of new items by what is known of them."""
+        new = prepared.new
+        if self._vectors is None or not len(self._vectors):
+            vectors = np.empty((prepared.rows, self._item.width), np.float32)
+        else:
+            vectors = self._vectors.take(prepared.item)  # UNSEEN is some row, written below
+        vectors[new.candidates] = self._item.vectors(new.encoded, new.item_hash)[new.places]
+        return vectors
 
 
 class Popularity:

@@ -27,8 +27,7 @@ SMALL_CHUNKS = (16, 64, 128)
 """Rows of chunks for the last rows of a request, where they give the same bits; multiples of a vector's 16 floats."""
 NUMPY_TYPES: Mapping[str, npt.DTypeLike] = {"tensor(float)": np.float32, "tensor(bool)": np.bool_}
 
-Fill = Callable[[int, int, npt.NDArray[Any]], None]
-"""Writes an input's rows from start to stop into a contiguous array of so many rows."""
+Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Threads:
@@ -56,38 +55,6 @@ class Threads:
             future.result()
 
 
-class Bound:
-    """A session's buffers for one number of rows, bound once.
-
-    Args:
-        session: of the network.
-        rows: how many.
-    """
-
-    def __init__(self, session: onnxruntime.InferenceSession, rows: int) -> None:
-        self._session = session
-        self._binding = session.io_binding()
-        self.inputs = {each.name: _buffer(each, rows) for each in session.get_inputs()}
-        self.outputs = {each.name: _buffer(each, rows) for each in session.get_outputs()}
-        for name, buffer in self.inputs.items():
-            self._binding.bind_input(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
-        for name, buffer in self.outputs.items():
-            self._binding.bind_output(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
-
-    def run(self) -> None:
-        """From what the input buffers hold to what the output buffers hold."""
-        self._session.run_with_iobinding(self._binding)
-
-
-def _buffer(node: onnxruntime.NodeArg, rows: int) -> npt.NDArray[Any]:
-    return np.zeros([rows if _by_row(node) else node.shape[0], *node.shape[1:]], NUMPY_TYPES[node.type])
-
-
-def _by_row(node: onnxruntime.NodeArg) -> bool:
-    """Whether an input or output has a row for each candidate: its first dimension is not fixed."""
-    return not isinstance(node.shape[0], int)
-
-
 class Network:
     """A network over the rows of a request.
 
@@ -107,67 +74,92 @@ class Network:
     def __init__(self, content: bytes, name: str, threads: Threads) -> None:
         self._session = _open_session(content, name)
         self._threads = threads
-        inputs = self._session.get_inputs()
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self.widths = {each.name: each.shape[-1] for each in inputs}
-        self.outputs = [each.name for each in self._session.get_outputs()]
-        self._by_row = [each.name for each in inputs if _by_row(each)]
-        self._constant = [each.name for each in inputs if not _by_row(each)]
-        self._sizes = (*(size for size in SMALL_CHUNKS if self._same_bits(size)), CHUNK)
-        self._idle: list[dict[int, Bound]] = []
+        self.outputs = {each.name: tuple(each.shape[1:]) for each in outputs}
+        self._types = {each.name: NUMPY_TYPES[each.type] for each in inputs}
+        self._by_row = [each.name for each in inputs if not isinstance(each.shape[0], int)]
+        self._constant = [each.name for each in inputs if each.name not in self._by_row]
+        self._sizes = self._usable_sizes() if self._by_row else (1,)
 
-    def run(
-        self, rows: int, by_row: Mapping[str, Fill], constant: Mapping[str, npt.NDArray[Any]]
-    ) -> dict[str, Float32[np.ndarray, "rows ..."]]:
+    def run(self, rows: int, inputs: Arrays) -> dict[str, Float32[np.ndarray, "rows ..."]]:
         """The outputs of all rows.
 
         Args:
             rows: how many.
-            by_row: what writes each input that has a row for each candidate.
-            constant: the other inputs.
+            inputs: by name, of ``rows`` rows or of the request; names that the model lacks are not looked at.
         """
-        outputs = {each.name: np.empty((rows, *each.shape[1:]), np.float32) for each in self._session.get_outputs()}
+        # A session reads memory as it lies, whatever shape and type NumPy sees in it.
+        inputs = {name: np.ascontiguousarray(inputs[name], dtype) for name, dtype in self._types.items()}
+        outputs = {name: np.empty((rows, *shape), np.float32) for name, shape in self.outputs.items()}
 
         def work(numbers: Iterator[int]) -> None:
-            buffers, current = self._buffers(), None
+            binding = self._session.io_binding()
+            for name in self._constant:
+                _bind(binding.bind_input, name, inputs[name])
             for number in numbers:
-                start, stop = number * CHUNK, min((number + 1) * CHUNK, rows)
-                bound = buffers[next(size for size in self._sizes if size >= stop - start)]
-                if bound is not current:
-                    current = bound
-                    for name in self._constant:
-                        bound.inputs[name][...] = constant[name]
-                for name in self._by_row:
-                    by_row[name](start, stop, bound.inputs[name][: stop - start])
-                bound.run()
-                for name, values in outputs.items():
-                    values[start:stop] = bound.outputs[name][: stop - start]
-            self._idle.append(buffers)
+                part = slice(number * CHUNK, min((number + 1) * CHUNK, rows))
+                self._run_chunk(
+                    binding,
+                    {name: inputs[name][part] for name in self._by_row},
+                    {name: values[part] for name, values in outputs.items()},
+                    part.stop - part.start,
+                )
 
         self._threads.share(-(-rows // CHUNK), work)
         return outputs
 
-    def _buffers(self) -> dict[int, Bound]:
-        """Buffers that no other thread uses; they go back to the idle ones after use."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return {size: Bound(self._session, size) for size in self._sizes}
+    def _run_chunk(self, binding: onnxruntime.IOBinding, inputs: Arrays, outputs: Arrays, rows: int) -> None:
+        """Run one chunk in place, or filled up with rows that nobody reads to the next size that there is."""
+        size = next(size for size in self._sizes if size >= rows)
+        filled = outputs
+        if size > rows:
+            inputs = {name: _resized(values, size) for name, values in inputs.items()}
+            filled = {name: _resized(values, size) for name, values in outputs.items()}
+        for name, values in inputs.items():
+            _bind(binding.bind_input, name, values)
+        for name, values in filled.items():
+            _bind(binding.bind_output, name, values)
+        self._session.run_with_iobinding(binding)
+        if size > rows:
+            for name, values in outputs.items():
+                values[...] = filled[name][:rows]
 
-    def _same_bits(self, size: int) -> bool:
-        """Whether chunks of this size give the bits that whole ones give, on this machine."""
+    def _usable_sizes(self) -> tuple[int, ...]:
+        """The chunks whose rows have the bits that they have in a whole chunk, on this machine."""
         draw = np.random.default_rng(0)
-        whole, small = Bound(self._session, CHUNK), Bound(self._session, size)
-        for buffer in whole.inputs.values():
-            buffer[...] = draw.normal(size=buffer.shape)
-        whole.run()
-        for start in range(0, CHUNK if self._by_row else size, size):
-            for name, buffer in whole.inputs.items():
-                small.inputs[name][...] = buffer[start : start + size] if name in self._by_row else buffer
-            small.run()
-            for name, values in small.outputs.items():
-                if not np.array_equal(values, whole.outputs[name][start : start + size], equal_nan=True):
-                    return False
-        return True
+        inputs = {}
+        for each in self._session.get_inputs():
+            shape = (CHUNK if each.name in self._by_row else each.shape[0], *each.shape[1:])
+            inputs[each.name] = draw.normal(size=shape).astype(self._types[each.name])
+
+        def outputs_of(size: int) -> Arrays:
+            self._sizes = (size,)
+            parts = []
+            for start in range(0, CHUNK, size):
+                rows = {name: inputs[name][start : start + size] for name in self._by_row}
+                parts.append(self.run(size, inputs | rows))
+            return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+
+        whole = outputs_of(CHUNK)
+        usable = []
+        for size in SMALL_CHUNKS:
+            small = outputs_of(size)
+            if all(np.array_equal(small[name], values, equal_nan=True) for name, values in whole.items()):
+                usable.append(size)
+        return (*usable, CHUNK)
+
+
+def _resized(values: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    """The rows, and zeros up to so many."""
+    resized = np.zeros((rows, *values.shape[1:]), values.dtype)
+    resized[: len(values)] = values
+    return resized
+
+
+def _bind(bind: Callable[..., None], name: str, values: npt.NDArray[Any]) -> None:
+    """Let a session read or write an array where it lies."""
+    bind(name, "cpu", 0, values.dtype, values.shape, values.ctypes.data)
 
 
 def _open_session(content: bytes, name: str) -> onnxruntime.InferenceSession:

@@ -92,14 +92,6 @@ class Table:
         taken: npt.NDArray[np.float32] = self.values.take(rows, axis=0).astype(np.float32, copy=False)
         return taken if self.scale is None else taken * self.scale.take(rows)[:, None]
 
-    def take_into(self, rows: Int[np.ndarray, " asked"], out: Float32[np.ndarray, "asked width"]) -> None:
-        """Some rows, each of which must be there, written to a contiguous array."""
-        if self.values.dtype == np.float32:
-            # mode="clip" checks nothing and so writes without a copy in between.
-            self.values.take(rows, axis=0, out=out, mode="clip")
-        else:
-            out[:] = self.take(rows)
-
 
 def tensor(tensors: Tensors, name: str) -> npt.NDArray[Any]:
     """The tensor of that name.

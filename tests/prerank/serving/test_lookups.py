@@ -197,9 +197,6 @@ def test_stored_tables(precision: str, draw: np.random.Generator, saved: Any) ->
     expected = stored["T"].astype(np.float32) * (scale[:, None] if precision == "int8" else 1)
     rows = draw.integers(0, 20, 50)
     assert np.array_equal(table.take(rows), expected[rows])
-    out = np.empty((50, 6), np.float32)
-    table.take_into(rows, out)
-    assert np.array_equal(out, expected[rows])
     assert (len(table), table.width) == (20, 6)
 
 

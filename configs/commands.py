@@ -194,6 +194,14 @@ COMMANDS = {
             extra="cpu",
         ),
         Command(
+            "prerank.serve",
+            "Answer /score, /top and /explain over HTTP from a bundle (bundle=FOLDER service.port=8080).",
+            "prerank.service.serving:serve",
+            reads=("service",),
+            short=("service.bundle",),
+            extra="serve",
+        ),
+        Command(
             "index.trends",
             "Show how the figures of several runs moved (run=REPORT trends.runs=[a,b,c]).",
             "index.trends.command:trends",

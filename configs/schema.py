@@ -552,6 +552,29 @@ class ExportConfig:
 
 
 @dataclass
+class ServiceConfig:
+    """A bundle behind HTTP."""
+
+    bundle: str | None = key(
+        None, "folder of a bundle, or a link to one: what is put in its place is loaded; short: bundle="
+    )
+    host: str = key("127.0.0.1", "address to listen on; 0.0.0.0: every one of this machine, and no check of who asks")
+    port: int = key(8080, "0: a free one, which the command prints", at_least=0, at_most=LARGEST_PORT)
+    threads: int = key(0, "threads that score one request; 0: one per core", between=(0, 1024))
+    workers: int = key(1, "requests that are scored at a time", between=(1, 64))
+    queue: int = key(
+        64, "requests that are taken at a time, scored or waiting; one more is answered 429", between=(1, 10_000)
+    )
+    candidates: int = key(20_000, "candidates of a request, or of a batch in all", between=(1, 1_000_000))
+    batch: int = key(100, "requests of a batch", between=(1, 10_000))
+    body_bytes: int = key(16_777_216, "of a request", between=(1024, 1_073_741_824))
+    time_limit_ms: int = key(
+        1000, "from a request's head to its answer, which is 408, 503 or 504 after it", between=(1, 600_000)
+    )
+    poll_seconds: float = key(1.0, "between two looks at the bundle's manifest", between=(0.01, 3600))
+
+
+@dataclass
 class TrendsConfig:
     """Figures of several runs or dates, and what moved."""
 
@@ -592,6 +615,7 @@ class Config:
     tune: TuneConfig = key(TuneConfig, "the search of hyper-parameters")
     serve: ServeConfig = key(ServeConfig, "the reports of all runs in a browser")
     export: ExportConfig = key(ExportConfig, "the bundle of a fitted system")
+    service: ServiceConfig = key(ServiceConfig, "a bundle behind HTTP")
     trends: TrendsConfig = key(TrendsConfig, "the comparison of runs over time")
 
     @property

@@ -68,7 +68,7 @@ class RequestLog:
         finally:
             if status >= 500 or status == 0 or not self.failures_only:
                 write_line(
-                    "error" if status >= 500 else "info",
+                    "error" if status == 500 else "warning" if status > 500 else "info",
                     "request",
                     request_id=request_id,
                     method=scope["method"],

@@ -1,0 +1,1 @@
+"""``python -m prerank.serve``: a bundle's scorer behind HTTP, for one bundle after the other."""

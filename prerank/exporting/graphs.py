@@ -32,7 +32,7 @@ class Dense(nn.Module):
     def __init__(self, function: Callable[[Tensor], Tensor], outside: Sequence[Tensor]) -> None:
         super().__init__()
         owner: nn.Module = function.__self__  # type: ignore[attr-defined]
-        nothing = {id(tensor): nn.Parameter(torch.empty(0), requires_grad=False) for tensor in outside}
+        nothing = {id(tensor): _nothing_like(tensor) for tensor in outside}
         self.owner = copy.deepcopy(owner, nothing)
         self.function = function.__func__  # type: ignore[attr-defined]
 
@@ -47,6 +47,11 @@ class Dense(nn.Module):
     def forward(self, looked_up: Tensor) -> Tensor:
         output: Tensor = self.function(self.owner, looked_up)
         return output
+
+
+def _nothing_like(tensor: Tensor) -> Tensor:
+    empty = torch.empty(0, dtype=tensor.dtype)
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
 
 
 def write_graph(
@@ -109,12 +114,14 @@ def _forget_origins(model: onnx.ModelProto) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter talks of its own progress."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -140,7 +140,7 @@ class WarmedIds(ColdIdNetwork):
         nn.init.ones_(self.scale[-1].bias)  # type: ignore[arg-type]  # training starts where warm equals cold
         counts = encoded.training_counts
         self.visited = ItemPlaces(encoded.items.item_hash[counts.clicks + counts.orders > 0])
-        items = len(self.visited.known) + 1
+        items, self.users_width = len(self.visited.known) + 1, users.width
         self.register_buffer("user_sum", torch.zeros(items, users.width), persistent=False)
         self.register_buffer("user_count", torch.zeros(items), persistent=False)
 
@@ -194,7 +194,7 @@ class WarmedIds(ColdIdNetwork):
         return [*own, cold, KnownRows(users, self.visited.known), warm]
 
     def dense(self, looked_up: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dimension"]:
-        widths = [self.attributes.width, self.hash_id.dimension, self.cold.dimension, self.user_sum.shape[1], 1]
+        widths = [self.attributes.width, self.hash_id.dimension, self.cold.dimension, self.users_width, 1]
         attributes, identity, cold, users, warm = torch.split(looked_up, widths, dim=1)
         return self.join(attributes, torch.where(warm > 0, identity, self.warmed(cold, attributes, users)))
 

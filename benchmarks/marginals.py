@@ -230,7 +230,6 @@ class PositionCurve:
     low: Real
     high: Real
     exponent: Marginal
-    exposures: Whole
 
 
 def position_curve(market: Market, mask: Flags) -> PositionCurve:
@@ -258,7 +257,7 @@ def position_curve(market: Market, mask: Flags) -> PositionCurve:
     exponent = Marginal(
         float(_exponent(clicks[None], shown[None])[0]), _exponent(drawn_clicks, drawn_shown), int(shown.sum()), "rows"
     )
-    return PositionCurve(relative, low, high, exponent, shown.astype(np.int64))
+    return PositionCurve(relative, low, high, exponent)
 
 
 def _exponent(clicks: Real, shown: Real) -> Real:

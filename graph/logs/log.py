@@ -52,11 +52,6 @@ class SearchLog:
         return cls(folder, read_json(folder / "log.json"), identity)
 
     @property
-    def impressions_glob(self) -> str:
-        """For DuckDB's and Ibis's ``read_parquet``, with the hive partition ``day``."""
-        return impressions_pattern(self.folder)
-
-    @property
     def catalogue(self) -> str:
         """The fingerprint of the item ids in their order."""
         return str(self.facts["catalogue"])

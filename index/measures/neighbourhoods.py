@@ -71,34 +71,18 @@ def purity(
     return shares
 
 
-def expected_purity(
-    neighbours: Int64[np.ndarray, "queries k"],
-    labels: Labels,
-    strata: Int64[np.ndarray, " candidates"] | None = None,
-    within: Labels | None = None,
-) -> Float64[np.ndarray, " queries"]:
-    """Purity if every neighbour were replaced by a random candidate of its own stratum, the query itself left out.
+class Null:
+    """What purity would be if every neighbour were replaced by a random candidate of its own stratum.
 
-    It is the exact expectation of a shuffle, so it needs no draws. Without strata its mean over all items is the chance
-    that a random pair of different items agrees, Σ n_c (n_c - 1) / (n (n - 1)), which is Σp² less the pairs of an
-    item with itself. With strata by popularity it is the popularity-matched shuffle.
+    The query itself is left out. It is the exact expectation of a shuffle, so it needs no draws: how many candidates of
+    a stratum share a value is counted once, and asked for by every list. Without strata its mean over all items is the
+    chance that a random pair of different items agrees, Σ n_c (n_c - 1) / (n (n - 1)), which is Σp² less the pairs of
+    an item with itself. With strata by popularity it is the popularity-matched shuffle.
 
     Args:
-        neighbours: as in ``purity``; decides which neighbours count and which strata they come from.
         labels: the attribute.
         strata: stratum of each candidate; None: all are in one.
         within: as in ``purity``: replaced by a random candidate of the stratum that shares this attribute.
-    """
-    null = Null(labels, strata, within)
-    expected: Float64[np.ndarray, " queries"] = purities(neighbours, [neighbours.shape[1]], labels, null).expected[0]
-    return expected
-
-
-class Null:
-    """How many candidates of a stratum share a value: counted once, asked for by every list.
-
-    Args:
-        labels, strata, within: as in ``expected_purity``.
     """
 
     def __init__(
@@ -142,7 +126,7 @@ class Purities:
 def purities(
     neighbours: Int64[np.ndarray, "queries widest"], lengths: Sequence[int], labels: Labels, null: Null
 ) -> Purities:
-    """``purity`` and ``expected_purity`` of the first k neighbours for every k at once.
+    """``purity``, and what ``null`` would make of it, of the first k neighbours for every k at once.
 
     Args:
         neighbours: as in ``purity``.

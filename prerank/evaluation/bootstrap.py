@@ -101,16 +101,6 @@ class SortedScores:
         return PooledAUC(label, np.append(tie[1:] != tie[:-1], True), cluster, self.clusters)
 
 
-def pooled_auc(
-    labels: Shaped[np.ndarray, " rows"],
-    scores: Float[np.ndarray, " rows"],
-    cluster: Int[np.ndarray, " rows"],
-    clusters: int,
-) -> PooledAUC | Undefined:
-    """The pooled AUC of all rows; see :class:`SortedScores`."""
-    return SortedScores(scores, cluster, clusters).auc(labels)
-
-
 def figure_of(statistic: Statistic, draws: Float64[np.ndarray, " draws"], clusters: int, confidence: float) -> Figure:
     """A statistic's value, percentile interval and n, with a reason for what is None.
 

@@ -100,10 +100,6 @@ class HistoryNetwork(PreRankingNetwork):
         histories = self.histories_of(batch)
         return self.score([phi, self.hash_id(batch.item_hash)], request, pair, histories)
 
-    def pooled_history(self, batch: Batch) -> Float[Tensor, "batch embedding"]:
-        """The pooled history of each row."""
-        return self.pool(self.histories_of(batch), self.hash_id(batch.item_hash))
-
     def histories_of(self, batch: Batch) -> Histories:
         """The histories of the batch's requests, each embedded once for all of its candidates."""
         first, group, slot = gather_requests(batch.request)

@@ -15,7 +15,6 @@ from graph.marketplace.world.words import new_words
 DAY_MS = 86_400_000
 STYLE = 3
 """Dimensions of style: of items, brands, topics and of users' ideals."""
-TITLE_WORDS = 6
 WORDS_PER_LEAF = 40
 WORDS_PER_TOPIC = 6
 """Topics of a leaf draw their words from the leaf's and overlap: a title hints at its topic and does not name it."""

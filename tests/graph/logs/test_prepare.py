@@ -16,7 +16,7 @@ from configs.errors import InputError
 from configs.schema import DataConfig
 from graph.logs import prepare as prepare_module
 from graph.logs.checking import checks
-from graph.logs.log import catalogue_fingerprint
+from graph.logs.log import catalogue_fingerprint, impressions_pattern
 from graph.logs.prepare import check_new_log
 from graph.logs.readers import reader
 
@@ -78,7 +78,7 @@ def test_log_json_counts_what_was_written(prepare, good_rows):
 
 def test_duckdb_and_pyarrow_read_the_same_rows(prepare, good_rows):
     log = prepare(good_rows)
-    source = f"read_parquet('{log.impressions_glob}', hive_partitioning = true)"
+    source = f"read_parquet('{impressions_pattern(log.folder)}', hive_partitioning = true)"
     counted = duckdb.sql(f"SELECT split, count(*) FROM {source} GROUP BY split").fetchall()
     assert dict(counted) == {"train": 24, "validation": 24, "test": 24}
     table = log.dataset().to_table(columns=["day", "split"])

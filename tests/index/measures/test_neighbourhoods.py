@@ -11,7 +11,6 @@ from index.measures.neighbourhoods import (
     Labels,
     Null,
     attribute_neighbours,
-    expected_purity,
     overlap,
     overlap_chance,
     popularity_strata,
@@ -35,6 +34,12 @@ def vectors() -> np.ndarray:
 
 def labels_of(codes: np.ndarray) -> Labels:
     return Labels(codes, codes, np.arange(len(codes)))
+
+
+def expected_purity(
+    lists: np.ndarray, labels: Labels, strata: np.ndarray | None = None, within: Labels | None = None
+) -> np.ndarray:
+    return purities(lists, [lists.shape[1]], labels, Null(labels, strata, within)).expected[0]
 
 
 def test_overlap_equals_set_intersection(vectors: np.ndarray) -> None:

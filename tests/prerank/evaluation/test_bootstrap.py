@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 
 from graph.resampling import LANES, Resampler, percentile_interval
-from prerank.evaluation.bootstrap import PooledAUC, SortedScores, Undefined, auc_lanes, figure_of, pooled_auc
+from prerank.evaluation.bootstrap import PooledAUC, SortedScores, Undefined, auc_lanes, figure_of
 from prerank.evaluation.metrics import auc
-
-
-def clustered(seed=0, clusters=60, rows=600, ties=True, skill=1.0):
-    rng = np.random.default_rng(seed)
-    cluster = rng.integers(clusters, size=rows)
-    labels = rng.random(rows) < 0.2
-    scores = rng.standard_normal(rows) + skill * labels
-    return labels, (np.round(scores, 1) if ties else scores), cluster
+from tests.prerank.evaluation.clustered_rows import clustered, pooled_auc
 
 
 def multiplicities(resampler, draw):

@@ -11,7 +11,6 @@ from scipy import stats
 
 from graph.figure import Difference
 from graph.resampling import Resampler, percentile_interval
-from prerank.evaluation.bootstrap import pooled_auc
 from prerank.evaluation.significance import (
     difference_of_draws,
     estimate,
@@ -22,14 +21,7 @@ from prerank.evaluation.significance import (
     smallest_visible_difference,
     two_sided_p,
 )
-
-
-def clustered(seed=0, clusters=60, rows=600, ties=True, skill=1.0):
-    rng = np.random.default_rng(seed)
-    cluster = rng.integers(clusters, size=rows)
-    labels = rng.random(rows) < 0.2
-    scores = rng.standard_normal(rows) + skill * labels
-    return labels, (np.round(scores, 1) if ties else scores), cluster
+from tests.prerank.evaluation.clustered_rows import clustered, pooled_auc
 
 
 def test_a_system_against_itself_is_null():

@@ -63,7 +63,7 @@ def test_the_attention_is_the_papers_row_by_row(history_log, work_of, rows):
     layer = network.pooling
     assert isinstance(layer, TargetAttention)
     torch.nn.init.normal_(network.item_network.hash_id.table.weight)
-    found = network.pooled_history(batch)
+    found = network.pool(network.histories_of(batch), network.hash_id(batch.item_hash))
     for row in range(len(rows)):
         v = network.item_network.hash_id(batch.item_hash[row : row + 1])[0]
         pooled = torch.zeros_like(v)

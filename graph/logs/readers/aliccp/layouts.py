@@ -67,7 +67,6 @@ PEOPLE = f"""
         {", ".join(f"{column} VARCHAR[]" for column in TASTES.values())})
 """
 NO_INTENTION = "no intention"
-_COLUMNS = (*ITEM.values(), "position_class", *PAIR_IDS.values(), *PAIR_VALUES.values())
 
 
 def load_published(connection: duckdb.DuckDBPyConnection, root: Path) -> bool:

@@ -6,6 +6,7 @@ import duckdb
 import pytest
 
 from configs.command import parse
+from graph.logs.log import impressions_pattern
 from graph.logs.prepare import prepare_log
 
 pytestmark = pytest.mark.realdata
@@ -18,7 +19,8 @@ def trivago(shared_data, tmp_path_factory):
     log = prepare_log(parse(["data=trivago", f"data.path={path}", f"runs_folder={folder}"], remember=False))
     connection = duckdb.connect()
     connection.execute(
-        f"CREATE VIEW impressions AS SELECT * FROM read_parquet('{log.impressions_glob}', hive_partitioning = true)"
+        "CREATE VIEW impressions AS SELECT * FROM "
+        f"read_parquet('{impressions_pattern(log.folder)}', hive_partitioning = true)"
     )
     connection.execute(f"CREATE VIEW items AS SELECT * FROM '{log.folder / 'items.parquet'}'")
     connection.execute(

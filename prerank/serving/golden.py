@@ -32,25 +32,29 @@ def check_golden(bundle: Bundle, score: Score) -> int:
         InputError: naming the first request whose scores differ, or if there are not as many as the manifest says.
     """
     path = bundle.path(GOLDEN)
-    lines = bundle.read(GOLDEN).splitlines()
     try:
         count, tolerance = int(bundle.manifest["golden"]["requests"]), float(bundle.manifest["golden"]["tolerance"])
-        if len(lines) != count:
-            raise InputError(f"{path} has {len(lines)} requests, the manifest says {count}: export the bundle again")
-        for number, line in enumerate(lines):
-            _check(json.loads(line), score, tolerance, f"{bundle.folder}: golden request {number}")
+        golden = [_read(json.loads(line)) for line in bundle.read(GOLDEN).splitlines()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} or the manifest's golden is damaged ({error!r}): export the bundle again") from None
+    if len(golden) != count:
+        raise InputError(f"{path} has {len(golden)} requests, the manifest says {count}: export the bundle again")
+    for number, (request, expected) in enumerate(golden):
+        difference = np.abs(score(request) - expected)
+        if not (difference <= tolerance).all():
+            worst = int(np.argmax(difference))
+            raise InputError(
+                f"{bundle.folder}: golden request {number} differs from the training code by {difference[worst]:.2g} "
+                f"at candidate {worst}, more than {tolerance:g}: export the bundle with this version, and report it if "
+                "that does not help"
+            )
     return count
 
 
-def _check(golden: dict[str, Any], score: Score, tolerance: float, name: str) -> None:
-    body = {key: value for key, value in golden["body"].items() if key != "n"}
-    expected = np.asarray(golden.get("score_stored", golden["score"]), np.float64)
-    difference = np.abs(score(Request.of(body)) - expected)
-    if not (difference <= tolerance).all():
-        worst = int(np.argmax(difference))
-        raise InputError(
-            f"{name} differs from the training code by {difference[worst]:.2g} at candidate {worst}, more than "
-            f"{tolerance:g}: export the bundle with this version, and report it if that does not help"
-        )
+def _read(golden: dict[str, Any]) -> tuple[Request, npt.NDArray[np.float64]]:
+    """A request, and the scores that its candidates should get."""
+    request = Request.of({key: value for key, value in golden["body"].items() if key != "n"})
+    expected = np.array(golden.get("score_stored", golden["score"]), np.float64)
+    if expected.shape != (len(request.candidates["item_id"]),):
+        raise ValueError(f"{expected.shape} scores of {len(request.candidates['item_id'])} candidates")
+    return request, expected

@@ -120,7 +120,8 @@ class Trees:
         values = {}
         for (kind, name), stored in self._items.items():
             column = stored.take(prepared.item, mode="clip") if len(stored) else np.zeros(prepared.rows, stored.dtype)
-            column[prepared.new.candidates] = _raw(prepared.new.encoded, kind, name)[prepared.new.places]
+            if len(prepared.new.candidates):
+                column[prepared.new.candidates] = _raw(prepared.new.encoded, kind, name)[prepared.new.places]
             values[kind, name] = column
         return values
 

@@ -48,6 +48,11 @@ def test_a_draw_that_holds_nothing_that_counts_is_undefined():
     assert (draws[~lacking] == 1.5).all()
 
 
+def test_small_weights_count():
+    statistic = RatioOfSums(np.array([0.02, 0.06]), np.array([0.1, 0.2]), 2)
+    assert np.isfinite(statistic.draws(Resampler(2, 50, seed=0))).all()
+
+
 def test_one_cluster_gives_no_draw():
     assert np.isnan(RatioOfSums(np.ones(1), np.ones(1), 9).draws(Resampler(1, 70, 0))).all()
 
@@ -76,3 +81,4 @@ def test_an_interval_needs_most_of_its_draws_and_is_that_of_quantile():
     draws[:101] = np.nan
     assert percentile_interval(0.0, draws, 0.9) == (None, None)
     assert percentile_interval(0.0, draws[:0], 0.9) == (None, None)
+    assert percentile_interval(0.0, np.array([np.nan] + [1.0] * 9), 0.9) == (0.0, 1.0)  # nine in ten, to the draw

@@ -22,13 +22,25 @@ def operator_mutants(root: Path, file: str, tests: tuple[str, ...]) -> Iterator[
     """Every break that the operators make of a module, as replacements of one line's text."""
     source = (root / file).read_text(encoding="utf-8")
     tree = ast.parse(source)
-    for statement in ast.walk(tree):
-        if not isinstance(statement, ast.FunctionDef):
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef):
             continue
-        for node in ast.walk(statement):
+        for node in _executed(function):
             for label in _break(node):
                 broken = ast.unparse(_restored(label, node))
                 yield from _as_mutant(file, source, node, broken, label[0], tests)
+
+
+def _executed(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """What runs when a function does: neither annotations nor decorators, and functions within it in their own turn."""
+    waiting: list[ast.AST] = [*function.args.defaults, *filter(None, function.args.kw_defaults), *function.body]
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, ast.FunctionDef):
+            continue
+        yield node
+        skipped = node.annotation if isinstance(node, ast.AnnAssign) else None
+        waiting += [child for child in ast.iter_child_nodes(node) if child is not skipped]
 
 
 def _break(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:

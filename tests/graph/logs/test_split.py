@@ -58,6 +58,8 @@ def by_day(requests, split):
         ([1, 1, 1, 50], [0.7, 0.1, 0.2], ([1, 2], [3], [4])),
         ([50, 1, 1, 1], [0.7, 0.1, 0.2], ([1], [2], [3, 4])),
         ([10] * 10, [0.7, 0.1, 0.2], ([*range(1, 8)], [8], [9, 10])),
+        ([10] * 10, [0.4, 0.4, 0.2], ([*range(1, 5)], [*range(5, 9)], [9, 10])),
+        ([1, 50, 1, 1], [0.7, 0.1, 0.2], ([1, 2], [3], [4])),
     ],
 )
 def test_whole_days_nearest_to_the_shares(counts, shares, expected):
@@ -106,6 +108,13 @@ def test_without_sessions_a_users_day_is_kept_together(capsys):
     assert "all requests of a user on one day are kept together" in capsys.readouterr().out
 
 
+def test_three_user_days_are_enough_to_keep_them_together(capsys):
+    split, _ = split_of([(r, r % 3, None, at(1, r)) for r in range(6)], sessions=False)
+    assert split[0] == split[3] == "train"
+    assert split[2] == split[5] == "test"
+    assert "on one day are kept together" in capsys.readouterr().out
+
+
 def test_one_user_without_sessions_is_split_by_request(capsys):
     split, _ = split_of([(r, 1, None, at(1, r)) for r in range(10)], sessions=False)
     assert [split[r] for r in range(10)] == ["train"] * 7 + ["validation"] + ["test"] * 2
@@ -119,6 +128,15 @@ def test_too_little_to_split():
         split_of(days_of_requests([5, 5]), SplitConfig(by=SplitBy.day))
     with pytest.raises(InputError, match="no request is left"):
         split_of([])
+
+
+@pytest.mark.parametrize(("last", "said"), [(8, "01-06, 2024-01-07\n"), (9, "01-06, 2024-01-07, ...\n")])
+def test_five_days_that_are_left_out_are_named(last, said, capsys):
+    asked = explicit(["2024-01-01"], ["2024-01-02"], [f"2024-01-{last:02}..2024-01-16"])
+    split_of(days_of_requests([1] * 16), asked)
+    printed = " ".join(capsys.readouterr().out.split()) + "\n"
+    assert f"{last - 3} days are in no split and are left out: 2024-01-03, 2024-01-04, 2024-01-05, 2024-" in printed
+    assert said in printed
 
 
 def explicit(train, validation, test, by=SplitBy.auto):

@@ -38,7 +38,7 @@ class Threads:
     """
 
     def __init__(self, count: int | None = None) -> None:
-        self.count = count or len(os.sched_getaffinity(0))
+        self.count = count or _cores()
         self._pool = ThreadPoolExecutor(self.count - 1, "score") if self.count > 1 else None
 
     def share(self, pieces: int, work: Callable[[Iterator[int]], None]) -> None:
@@ -53,6 +53,11 @@ class Threads:
             begun = [future for future in futures if not future.cancel()]
         for future in begun:
             future.result()
+
+
+def _cores() -> int:
+    """Cores that this process may use, which a container may have fewer of than the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Network:

@@ -18,6 +18,10 @@ from prerank.serving.spec import Features
 if TYPE_CHECKING:
     from jaxtyping import Int64
 
+MOST_DIGITS = 20
+Given = Mapping[int, tuple[Any, Mapping[str, Any]]]
+"""Hash → the request's own key and the attributes of an item that it describes."""
+
 
 @dataclass(frozen=True)
 class NewItems:
@@ -77,7 +81,7 @@ def prepare(request: Request, features: Features, catalogue: Catalogue) -> Prepa
     item_hash = _item_hashes(request, features)
     item = catalogue.find(item_hash)
     given = _given_items(request.items, features, item_hash)
-    new = _new_items(item, item_hash, given, request.items, features)
+    new = _new_items(item, item_hash, given, features)
     item[new.candidates] = UNSEEN
     missing = [f"request.{name}" for name in asked if name not in request.request]
     missing += [f"candidates.{name}" for name in offered if name not in request.candidates]
@@ -111,37 +115,32 @@ def _item_hashes(request: Request, features: Features) -> Hashes:
     return hashes
 
 
-def _given_items(
-    items: Mapping[Any, Mapping[str, Any]], features: Features, item_hash: Hashes
-) -> dict[int, Mapping[str, Any]]:
-    """Hash → attributes of the items that the request describes."""
+def _given_items(items: Mapping[Any, Mapping[str, Any]], features: Features, item_hash: Hashes) -> Given:
+    """The items that the request describes."""
     if not items:
         return {}
-    ids = [_item_id(key, features.item_type) for key in items]
-    hashes = encode_ids(ids, features.item_type, lambda row: "items" if row is None else f"items.{ids[row]}")
+    keys = list(items)
+    ids = [_item_id(key, features.item_type) for key in keys]
+    hashes = encode_ids(ids, features.item_type, lambda row: "items" if row is None else f"items.{keys[row]}")
     known = [column.name for column in features.columns["item"]]
-    for key, hashed in zip(items, hashes, strict=True):
+    for key, is_candidate in zip(keys, np.isin(hashes, item_hash).tolist(), strict=True):
         require_mapping(items[key], f"items.{key}")
         require_known(items[key], known, items[key], f"items.{key}")
-        if not (item_hash == hashed).any():
+        if not is_candidate:
             raise RequestError(f"items.{key}", items[key], "an item that is one of the candidates")
-    return dict(zip(hashes.tolist(), items.values(), strict=True))
+    return dict(zip(hashes.tolist(), items.items(), strict=True))
 
 
 def _item_id(key: Any, type_: str) -> Any:
     """The id that a key of a JSON object, which is always text, stands for."""
-    if type_ == "integer" and isinstance(key, str) and key.removeprefix("-").isdecimal():
+    digits = key.removeprefix("-") if isinstance(key, str) else ""
+    # No 64-bit integer has more digits, and Python is slow to read thousands.
+    if type_ == "integer" and digits.isascii() and digits.isdecimal() and len(digits) <= MOST_DIGITS:
         return int(key)
     return key
 
 
-def _new_items(
-    item: Int64[np.ndarray, " rows"],
-    item_hash: Hashes,
-    given: Mapping[int, Mapping[str, Any]],
-    items: Mapping[Any, Mapping[str, Any]],
-    features: Features,
-) -> NewItems:
+def _new_items(item: Int64[np.ndarray, " rows"], item_hash: Hashes, given: Given, features: Features) -> NewItems:
     is_new = item == UNSEEN
     if given:
         is_new |= np.isin(item_hash, list(given))
@@ -149,13 +148,12 @@ def _new_items(
     if not len(candidates):
         return NewItems(candidates, Encoded(0), candidates, candidates)
     distinct = np.unique(item_hash[candidates])
-    attributes = [given.get(hashed, {}) for hashed in distinct.tolist()]
-    keys = {id(values): key for key, values in items.items()}
+    described = [given.get(hashed, (None, {})) for hashed in distinct.tolist()]
     encoded = encode_side(
         features.columns["item"],
-        {column.name: [values.get(column.name) for values in attributes] for column in features.columns["item"]},
+        {column.name: [values.get(column.name) for _, values in described] for column in features.columns["item"]},
         len(distinct),
         features.lengths,
-        lambda name, row: f"items.{name}" if row is None else f"items.{keys[id(attributes[row])]}.{name}",
+        lambda name, row: f"items.{name}" if row is None else f"items.{described[row][0]}.{name}",
     )
     return NewItems(distinct, encoded, candidates, place_among(distinct, item_hash[candidates]))

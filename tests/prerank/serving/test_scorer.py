@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +18,7 @@ from prerank.serving.hashing import Texts
 from prerank.serving.models import Logits
 from prerank.serving.request import Request, RequestError
 from prerank.serving.scorer import Scorer, best, fuse
+from tests.prerank.serving.conftest import write_manifest
 
 REQUEST = {"query": "Red shoes", "age": 33, "history": ["item 3", "elsewhere", None, "item 4"]}
 HandBundle = Any
@@ -224,7 +226,8 @@ def test_segments_and_counts(hand_bundle: HandBundle, scorer: Scorer) -> None:
         (Request({}, {"item_id": ["a"]}, {"b": {}}), "items.b", "one of the candidates"),
         (Request({}, {"item_id": ["a"]}, {"a": {"brant": "x"}}), "items.a.brant", "did you mean 'brand'"),
         (Request({}, {"item_id": ["a"]}, {"a": {"brand": 3}}), "items.a.brand", "text or null"),
-        (Request({}, {"item_id": ["a"]}, {3: {}}), "items", "text"),
+        (Request({}, {"item_id": ["a"]}, {3: {}}), "items.3", "text"),
+        (Request({}, {"item_id": ["a"]}, {None: {}}), "items.None", "one of the candidates"),
     ],
 )
 def test_bad_requests_are_named(request_: Request, field: str, rule: str, scorer: Scorer) -> None:
@@ -249,3 +252,34 @@ def test_a_body(scorer: Scorer) -> None:
     body = {"request": REQUEST, "candidates": {"item_id": ["item 1"]}, "items": {"item 1": {}}}
     expected = scorer.score(Request(body["request"], body["candidates"], body["items"]))
     assert np.array_equal(scorer.score(Request.of(body)).score, expected.score)
+
+
+def test_keys_of_integer_ids_are_read_from_text(write_bundle: Callable[..., HandBundle]) -> None:
+    """JSON has no other keys; what is no integer of 64 bits is refused as quickly."""
+    hand = write_bundle()
+    features = json.loads((hand.folder / "features.json").read_bytes())
+    features["item_id"]["type"] = "integer"
+    (hand.folder / "features.json").write_text(json.dumps(features))
+    write_manifest(hand.folder)
+    scorer = Scorer.load(hand.folder, verify=False)
+    candidates = {"item_id": [7, -8, 2**64 - 1]}
+    attributes = {"brand": "x"}
+    by_text = scorer.score(Request({}, candidates, {"7": attributes, "-8": attributes, str(2**64 - 1): attributes}))
+    by_number = scorer.score(Request({}, candidates, {7: attributes, -8: attributes, 2**64 - 1: attributes}))
+    assert np.array_equal(by_text.score, by_number.score)
+    assert not len(by_text.unknown)
+    for key in ("9" * 5000, "x", "٧", "--7", ""):
+        with pytest.raises(RequestError, match="items"):
+            scorer.score(Request({}, candidates, {key: attributes}))
+
+
+def test_ten_thousand_new_items(hand_bundle: HandBundle, scorer: Scorer) -> None:
+    """Described or not, they go in chunks as well."""
+    ids = [f"new {number}" for number in range(10_000)]
+    items = {item: {"brand": f"brand {item}", "weight": 1.0} for item in ids[::2]}
+    scores = scorer.score(Request(REQUEST, {"item_id": ids}, items))
+    known = {**REQUEST, "history": ["item 3", "elsewhere", "item 4"]}
+    for place in (0, 1, 255, 256, 9_999):
+        expected = hand_bundle.score(known, {"item_id": ids[place]}, items.get(ids[place], {}))
+        assert abs(scores.score[place] - expected) < 1e-5
+    assert scores.unknown.tolist() == list(range(1, 10_000, 2))

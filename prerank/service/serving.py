@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -86,6 +87,20 @@ class Running:
         self.server.stop()
 
 
+def load(folder: Path, threads: int | None) -> Scorer:
+    """A bundle's scorer, verified.
+
+    Raises:
+        InputError: if the bundle is damaged, or needs a package that is not installed.
+    """
+    try:
+        return Scorer.load(folder, threads)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{folder} needs the package {error.name}, which is not installed here: `pip install {error.name}`"
+        ) from None
+
+
 def warm(bundle: Bundle) -> None:
     """Answer some of the bundle's golden requests as the service would, so that nothing is done for the first time."""
     limits = Limits(candidates=sys.maxsize, batch=1)
@@ -104,7 +119,7 @@ def serve(invocation: Invocation) -> None:
     """
     config = invocation.config.service
     sys.setswitchinterval(SWITCH_SECONDS)
-    running = Running(config, lambda folder: Scorer.load(folder, config.threads or None))
+    running = Running(config, partial(load, threads=config.threads or None))
     watch, bundles = running.watch, running.bundles
     signal.signal(signal.SIGHUP, lambda *_: watch.ask(bundles.reload))
     signal.signal(signal.SIGUSR2, lambda *_: watch.ask(bundles.roll_back))

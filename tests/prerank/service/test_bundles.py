@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from configs.errors import InputError
 from configs.schema import ServiceConfig
-from prerank.service.serving import Running
+from prerank.service.serving import Running, load
 from prerank.serving.scorer import Scorer
 from tests.prerank.service.conftest import Client, Start, seal, until, write_bundle
 
@@ -167,6 +168,16 @@ def test_a_place_that_is_empty_for_a_while_changes_nothing(linked: Client, tmp_p
     assert outcomes(linked) == {"loaded": 1, "refused": 0, "rolled_back": 0}
     (tmp_path / "bundle").symlink_to(tmp_path / "two")
     answered_by(linked, "two")
+
+
+def test_a_bundle_that_needs_another_package_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_bundle(tmp_path / "bundle")
+    (folder / "manifest.json").unlink()
+    seal(folder, 3, kind="trees")
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    monkeypatch.delitem(sys.modules, "prerank.serving.trees", raising=False)
+    with pytest.raises(InputError, match=r"needs the package lightgbm, .*`pip install lightgbm`"):
+        load(folder, 1)
 
 
 def test_a_first_bundle_that_is_damaged_ends_the_service(tmp_path: Path) -> None:

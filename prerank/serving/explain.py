@@ -101,7 +101,7 @@ def explain(
         position, ids: of the candidates to explain.
     """
     of_head = logits.by_head()
-    unknown = set(prepared.unknown.tolist())
+    unknown = set(prepared.new.unknown.tolist())
     item = catalogue.find(prepared.item_hash[position])
     explained = []
     for place, row in enumerate(position.tolist()):

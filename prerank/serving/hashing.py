@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -121,7 +121,7 @@ def hash_ngrams(values: Sequence[str], length: int) -> Int64[np.ndarray, "texts 
     begins = np.zeros(len(content) + 1, np.bool_)
     begins[texts.starts] = True
     after = np.append(is_word[1:], False) & ~begins[1:]
-    before = np.insert(is_word[:-1], 0, False)[: len(content)] & ~begins[:-1]
+    before = _shifted(is_word) & ~begins[:-1]
     start, stop = np.flatnonzero(is_word & ~before), np.flatnonzero(is_word & ~after) + 1
     words = _finish(_fnv(_states(len(start), WORD_SALT), content, start, stop - start))
     character = np.flatnonzero(is_word & ((content & 0xC0) != 0x80))
@@ -161,19 +161,27 @@ def _trigrams(
 ) -> Hashes:
     """The 3-gram around each character of a word, whose two ends count as characters."""
     word = np.searchsorted(start, character, side="right") - 1
-    following = np.append(character[1:], 0), np.append(character[2:], (0, 0))[: len(character)]
+    next_but_one = np.zeros_like(character)
+    next_but_one[:-2] = character[2:]
     is_first = character == start[word]
     is_last = np.ones(len(character), np.bool_)
     is_last[:-1] = is_first[1:]
     last_but_one = np.zeros(len(character), np.bool_)
     last_but_one[:-1] = is_last[1:] & ~is_last[:-1]
-    begin = np.where(is_first, character, np.insert(character[:-1], 0, 0)[: len(character)])
-    end = np.where(is_last | last_but_one, stop[word], following[1])
+    begin = np.where(is_first, character, _shifted(character))
+    end = np.where(is_last | last_but_one, stop[word], next_but_one)
     state = _states(len(character), TRIGRAM_SALT)
     state[is_first] = _step(state[is_first], WORD_START)
     state = _fnv(state, content, begin, end - begin)
     state[is_last] = _step(state[is_last], WORD_END)
     return _finish(state)
+
+
+def _shifted(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Each value's predecessor, and zero for the first one."""
+    shifted = np.zeros_like(values)
+    shifted[1:] = values[:-1]
+    return shifted
 
 
 def _padded(

@@ -32,12 +32,14 @@ class NewItems:
         encoded: the item side's columns.
         candidates: which candidates are such items.
         places: of each of these candidates, the place of its item.
+        unknown: those of which nothing but the id is known.
     """
 
     item_hash: Hashes
     encoded: Encoded
     candidates: Int64[np.ndarray, " candidates"]
     places: Int64[np.ndarray, " candidates"]
+    unknown: Int64[np.ndarray, " unknown"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,6 @@ class Prepared:
         new: the latter.
         request: the request side's columns, of one row.
         pair: the pair side's columns.
-        unknown: candidates of which nothing but the id is known.
         missing: columns that the request leaves out.
     """
 
@@ -61,7 +62,6 @@ class Prepared:
     new: NewItems
     request: Encoded
     pair: Encoded
-    unknown: Int64[np.ndarray, " unknown"]
     missing: tuple[str, ...]
 
 
@@ -98,7 +98,6 @@ def prepare(request: Request, features: Features, catalogue: Catalogue) -> Prepa
             lambda name, _row: f"request.{name}",
         ),
         pair=encode_side(features.columns["pair"], request.candidates, rows, features.lengths, _in_candidates),
-        unknown=new.candidates[~np.isin(new.item_hash, list(given))[new.places]],
         missing=tuple(dict.fromkeys(missing)),
     )
 
@@ -146,7 +145,7 @@ def _new_items(item: Int64[np.ndarray, " rows"], item_hash: Hashes, given: Given
         is_new |= np.isin(item_hash, list(given))
     candidates = np.flatnonzero(is_new)
     if not len(candidates):
-        return NewItems(candidates, Encoded(0), candidates, candidates)
+        return NewItems(candidates, Encoded(0), candidates, candidates, candidates)
     distinct = np.unique(item_hash[candidates])
     described = [given.get(hashed, (None, {})) for hashed in distinct.tolist()]
     encoded = encode_side(
@@ -156,4 +155,6 @@ def _new_items(item: Int64[np.ndarray, " rows"], item_hash: Hashes, given: Given
         features.lengths,
         lambda name, row: f"items.{name}" if row is None else f"items.{described[row][0]}.{name}",
     )
-    return NewItems(distinct, encoded, candidates, place_among(distinct, item_hash[candidates]))
+    places = place_among(distinct, item_hash[candidates])
+    unknown = candidates[~np.isin(distinct, list(given))[places]]
+    return NewItems(distinct, encoded, candidates, places, unknown)

@@ -104,7 +104,7 @@ class Scorer:
         """
         prepared, logits = self._logits(request)
         return Scores(
-            fuse(logits, self.weights), logits.click, logits.order, logits.rank, prepared.unknown, prepared.missing
+            fuse(logits, self.weights), logits.click, logits.order, logits.rank, prepared.new.unknown, prepared.missing
         )
 
     def top(self, request: Request, n: int) -> Top:

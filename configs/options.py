@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
@@ -85,5 +86,5 @@ def _options(schema: type, prefix: str) -> Iterator[Option]:
         if isinstance(default, Enum):
             shown, default = "|".join(member.value for member in type(default)), default.value
         else:
-            shown = str(kind).replace("configs.schema.", "") if hasattr(kind, "__args__") else kind.__name__
+            shown = re.sub(r"configs\.schema\.\w+\.", "", str(kind)) if hasattr(kind, "__args__") else kind.__name__
         yield Option(f"{prefix}{entry.name}", shown, default, limits, entry.metadata["help"])

@@ -96,7 +96,7 @@ class GRACE(PLE):
         """w_k of the cutoffs that the log can tell; 1/|K| each by default, which makes λ1 mean the same for any K."""
         all_weights = list(self.model.rank.k_weights) or [1.0] * len(asked)
         weights = [weight for k, weight in zip(asked, all_weights, strict=True) if k in cutoffs]
-        return weights if self.model.rank.k_weights else [weight / max(len(cutoffs), 1) for weight in weights]
+        return weights if self.model.rank.k_weights else [weight / len(cutoffs) for weight in weights]
 
 
 SYSTEM = GRACE

@@ -100,3 +100,4 @@ def test_each_k_weighs_one_over_their_number_by_default(
     module = GRACE(work_of(small_encoded_log, "grace", psi=True))
     assert module.k_weights.tolist() == pytest.approx([1 / len(module.cutoffs)] * len(module.cutoffs))
     assert len(module.cutoffs) > 1
+    assert not {"psi", "psi_row", "k_weights"} & module.state_dict().keys()  # they are the log's and psi's own

@@ -114,7 +114,7 @@ def explain(
 
 
 def _head(logit: float, weight: float) -> Head:
-    return Head(logit, 0.5 + 0.5 * math.tanh(logit / 2), weight, weight * logit)
+    return Head(logit, 0.5 + 0.5 * math.tanh(logit / 2), weight, weight * logit + 0.0)  # not -0.0 of a weight of 0
 
 
 def _known(item: int, described: bool, catalogue: Catalogue, cut: PopularityCut | None) -> Known:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 """Rows of a chunk: its activations stay in the second-level cache."""
-SMALL_CHUNKS = (16, 64, 128)
+LIGHT_BYTES, LIGHT_CHUNK = 65_536, 4096
+"""A model of fewer bytes does so little for a row that calls would cost more than it: its chunks have so many rows."""
+SMALL_CHUNKS = (16, 64, 128, 256, 1024)
 """Rows of chunks for the last rows of a request, where they give the same bits; multiples of a vector's 16 floats."""
 NUMPY_TYPES: Mapping[str, npt.DTypeLike] = {"tensor(float)": np.float32, "tensor(bool)": np.bool_}
 
@@ -70,7 +72,8 @@ class Network:
 
     Attributes:
         widths: name of each input → length of its rows.
-        outputs: the names.
+        outputs: name of each output → the shape of a row.
+        chunk: rows of a chunk.
 
     Raises:
         InputError: if ONNX Runtime cannot read the model.
@@ -85,6 +88,7 @@ class Network:
         self._types = {each.name: NUMPY_TYPES[each.type] for each in inputs}
         self._by_row = [each.name for each in inputs if not isinstance(each.shape[0], int)]
         self._constant = [each.name for each in inputs if each.name not in self._by_row]
+        self.chunk = CHUNK if len(content) > LIGHT_BYTES else LIGHT_CHUNK
         self._sizes = self._usable_sizes() if self._by_row else (1,)
 
     def run(self, rows: int, inputs: Arrays) -> dict[str, Float32[np.ndarray, "rows ..."]]:
@@ -103,7 +107,7 @@ class Network:
             for name in self._constant:
                 _bind(binding.bind_input, name, inputs[name])
             for number in numbers:
-                part = slice(number * CHUNK, min((number + 1) * CHUNK, rows))
+                part = slice(number * self.chunk, min((number + 1) * self.chunk, rows))
                 self._run_chunk(
                     binding,
                     {name: inputs[name][part] for name in self._by_row},
@@ -111,7 +115,7 @@ class Network:
                     part.stop - part.start,
                 )
 
-        self._threads.share(-(-rows // CHUNK), work)
+        self._threads.share(-(-rows // self.chunk), work)
         return outputs
 
     def _run_chunk(self, binding: onnxruntime.IOBinding, inputs: Arrays, outputs: Arrays, rows: int) -> None:
@@ -135,24 +139,24 @@ class Network:
         draw = np.random.default_rng(0)
         inputs = {}
         for each in self._session.get_inputs():
-            shape = (CHUNK if each.name in self._by_row else each.shape[0], *each.shape[1:])
+            shape = (self.chunk if each.name in self._by_row else each.shape[0], *each.shape[1:])
             inputs[each.name] = draw.normal(size=shape).astype(self._types[each.name])
 
         def outputs_of(size: int) -> Arrays:
             self._sizes = (size,)
             parts = []
-            for start in range(0, CHUNK, size):
+            for start in range(0, self.chunk, size):
                 rows = {name: inputs[name][start : start + size] for name in self._by_row}
                 parts.append(self.run(size, inputs | rows))
             return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
 
-        whole = outputs_of(CHUNK)
+        whole = outputs_of(self.chunk)
         usable = []
-        for size in SMALL_CHUNKS:
+        for size in (size for size in SMALL_CHUNKS if size < self.chunk):
             small = outputs_of(size)
             if all(np.array_equal(small[name], values, equal_nan=True) for name, values in whole.items()):
                 usable.append(size)
-        return (*usable, CHUNK)
+        return (*usable, self.chunk)
 
 
 def _resized(values: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -292,6 +292,14 @@ def _stored(name: str, table: np.ndarray, precision: str) -> dict[str, np.ndarra
 def _restored(stored: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     values = stored[name].astype(np.float32)
     return values * stored[f"{name}.scale"][:, None] if f"{name}.scale" in stored else values
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_chunks() -> Iterator[None]:
+    """Chunks as of a large network, so that a few hundred rows are several of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("prerank.serving.network.LIGHT_BYTES", 0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prerank.serving.network import CHUNK, Network, Threads
+from prerank.serving.network import CHUNK, LIGHT_CHUNK, Network, Threads
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,22 @@ def test_small_requests_do_not_pay_for_a_whole_chunk(network: Network) -> None:
     """Where smaller chunks give the same bits, as they do on x86 with ONNX Runtime's kernels."""
     assert network._sizes[-1] == CHUNK
     assert len(network._sizes) > 1
+
+
+def test_chunks_are_long_where_a_row_costs_little(
+    network: Network, monkeypatch: pytest.MonkeyPatch, hand_bundle: Any
+) -> None:
+    """With the same bits."""
+    monkeypatch.setattr("prerank.serving.network.LIGHT_BYTES", 65_536)
+    light = Network((hand_bundle.folder / "network.onnx").read_bytes(), "network.onnx", Threads(3))
+    assert (network.chunk, light.chunk) == (CHUNK, LIGHT_CHUNK)
+    draw = np.random.default_rng(0)
+    item, pair, request = (
+        draw.normal(size=(count, network.widths[name])).astype(np.float32)
+        for name, count in (("item", 9000), ("pair", 9000), ("request", 1))
+    )
+    outputs, others = (run(each, item, pair, request) for each in (network, light))
+    assert all(np.array_equal(values, others[name]) for name, values in outputs.items())
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from index.report import verdict
 from index.report.figures import typed
 from index.report.page import render, write_report
 from index.report.verdict import findings
+from tests.prerank.pages.elements import PageElements
 
 World = Any
 """See conftest.py, which cannot be imported by name."""
@@ -35,29 +35,6 @@ def made(world: World, audited: dict[str, Any]) -> tuple[dict[str, Any], dict[st
 def audited() -> dict[str, Any]:
     """Filled by the first test that asks for it."""
     return {}
-
-
-class Tags(HTMLParser):
-    """Every tag and attribute of a page, and the text of its scripts."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self._script = False
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._script = tag == "script"
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "script":
-            self._script = False
-
-    def handle_data(self, data: str) -> None:
-        if self._script:
-            self.scripts.append(data)
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(made: Any) -> None:
@@ -88,13 +65,13 @@ def hostile(value: Any) -> Any:
 
 def test_nothing_can_be_injected_through_any_field(made: Any) -> None:
     found, browser = copy.deepcopy(made)
-    honest = Tags(render(found, browser))
+    honest = PageElements(render(found, browser))
     attribute = found["main_attribute"]
     renamed = json.loads(json.dumps(found).replace(f'"{attribute}', json.dumps(HOSTILE)[:-1]))
     renamed |= dict.fromkeys(("run", "system", "device", "catalogue", "seed", "draws"), HOSTILE)
-    attacked = Tags(render(renamed, hostile(browser)))
-    assert [tag for tag, _ in attacked.tags] == [tag for tag, _ in honest.tags]
-    assert all("onerror" not in attributes for _, attributes in attacked.tags)
+    attacked = PageElements(render(renamed, hostile(browser)))
+    assert attacked.tags == honest.tags
+    assert "onerror" not in attacked.attributes
     assert len(attacked.scripts) == len(honest.scripts) == 2
     assert json.loads(attacked.scripts[0])["items"][0][1] == HOSTILE
     assert attacked.scripts[1] == honest.scripts[1]
@@ -107,9 +84,9 @@ def test_hostile_titles_come_through_the_whole_audit(
     assert no_cold_start["held_out"] == 0
     audit(hostile_world.request)
     page = (hostile_world.run.reports / "embeddings.html").read_text()
-    tags = Tags(page)
+    tags = PageElements(page)
     assert len(tags.scripts) == 2
-    assert "img" not in {tag for tag, _ in tags.tags}
+    assert "img" not in tags.tags
     assert json.loads(tags.scripts[0])["items"][0][1].endswith(HOSTILE)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from graph.logs.prepare import prepare_log
 from prerank.dashboard import figures as dashboard_figures
 from prerank.dashboard.page import write_dashboard
 from prerank.fitting import fit_system
+from tests.prerank.pages.elements import PageElements
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7*7 }}\u2028"
 ITEMS, REQUESTS, LENGTH, DAYS = 30, 90, 10, 3
@@ -77,32 +77,11 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
-class Page(HTMLParser):
-    """The elements of a page, and the text of each script."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.names: set[str] = set()
-        self.scripts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.names |= {name for name, _ in attrs}
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_data(self, data: str) -> None:
-        if self.tags and self.tags[-1] == "script":
-            self.scripts[-1] += data
-
-
 def test_a_run_ends_with_a_page_and_its_json_beside_it(run: Run) -> None:
     path = write_dashboard(run)
     assert sorted(file.name for file in run.reports.iterdir()) == ["segments.html", "segments.json"]
     beside = strict((run.reports / "segments.json").read_text(encoding="utf-8"))
-    page = Page(path.read_text(encoding="utf-8"))
+    page = PageElements(path.read_text(encoding="utf-8"))
     assert strict(page.scripts[0]) == beside
     assert beside["systems"] == ["popularity", "lightgbm"]
     details = beside["details"]
@@ -116,14 +95,14 @@ def test_a_run_ends_with_a_page_and_its_json_beside_it(run: Run) -> None:
 def test_no_text_of_the_log_becomes_markup(run: Run) -> None:
     path = write_dashboard(run)
     text = path.read_text(encoding="utf-8")
-    page, held = Page(text), (run.reports / "segments.json").read_text(encoding="utf-8")
+    page, held = PageElements(text), (run.reports / "segments.json").read_text(encoding="utf-8")
     shown = strict(held)["details"]["requests"]
     assert HOSTILE in shown["requests"][0]["query"]
     assert HOSTILE in shown["requests"][0]["request_id"]
     assert any(HOSTILE in title for title, _ in shown["items"])
     assert page.tags.count("script") == 2
     assert "img" not in page.tags
-    assert not any(name.startswith("on") for name in page.names)
+    assert not any(name.startswith("on") for name in page.attributes)
     assert "<img" not in text
 
 

@@ -25,9 +25,7 @@ class Block(Protocol):
     """One layer's messages in a batch. In training, the targets of a type are the first of its sources."""
 
     @property
-    def target_counts(self) -> Mapping[str, int]:
-        """Targets of each type."""
-        ...
+    def target_counts(self) -> Mapping[str, int]: ...
 
     def aggregate(
         self, relations: Sequence[Key], sources: Float32[Tensor, "sources width"]

@@ -86,7 +86,6 @@ def log_keys(config: Config) -> Keys:
 
 
 def log_stage(config: Config, run: Run) -> Stage:
-    """The stage of a run's log."""
     settings = log_keys(config).settings(config) | {"format": FORMAT}
     return Stage(run.logs, settings, _sources(config.data), overwrite=config.overwrite)
 

@@ -58,7 +58,6 @@ class UserSums:
         return len(self.exposed)
 
     def take(self, users: Int64[np.ndarray, " n"]) -> UserSums:
-        """Some of the users."""
         return UserSums(*(values[users] for values in vars(self).values()))
 
     def totals(self) -> dict[str, float]:

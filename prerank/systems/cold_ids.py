@@ -168,7 +168,6 @@ class WarmedIds(ColdIdNetwork):
         return self.user_sum[place], self.user_count[place]
 
     def embed_cold(self, item_hash: Int64[Tensor, batch]) -> Float[Tensor, "batch embedding"]:
-        """The cold embedding of each id."""
         return self.cold.lookup(["item_id"], item_hash.unsqueeze(1))
 
     def warmed(

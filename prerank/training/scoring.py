@@ -84,7 +84,6 @@ def _probability(logit: np.ndarray | None, rows: int) -> pa.Array:
 
 
 def write_predictions(table: pa.Table, folder: Path) -> None:
-    """Write ``predictions.parquet``."""
     with replacing(folder / "predictions.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
 

@@ -74,7 +74,6 @@ class DglBatches:
         return -(-len(self._pairs) // self._batch_size)
 
     def epoch(self, number: int) -> Iterator[TargetBatch]:
-        """The batches of one epoch."""
         order = epoch_order(len(self._pairs), self._seed, number)
         for batch in range(len(self)):
             chosen = self._pairs.take(order[batch * self._batch_size : (batch + 1) * self._batch_size])

@@ -64,7 +64,6 @@ class PygBatches:
         return -(-len(self._pairs) // self._batch_size)
 
     def epoch(self, number: int) -> Iterator[TargetBatch]:
-        """The batches of one epoch."""
         self._sampler.epoch = number
         order = epoch_order(len(self._pairs), self._seed, number)
         for first in range(0, len(order), self._batch_size):

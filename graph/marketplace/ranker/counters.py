@@ -91,11 +91,9 @@ class Counters:
         self._asked: list[tuple[np.ndarray, np.ndarray]] = []
 
     def brand_cell(self, user: Cells, brand: Cells) -> Cells:
-        """Cell of a user and a brand."""
         return _cell(user, brand, self._brands, len(self.user_brand.shown))
 
     def leaf_cell(self, user: Cells, leaf: Cells) -> Cells:
-        """Cell of a user and a leaf."""
         return _cell(user, leaf, self._leaves, len(self.user_leaf))
 
     def profile(

@@ -74,7 +74,6 @@ class RankerFeatures:
         self._counters.observe(observed, exposed, clicked, ordered)
 
     def end_day(self) -> None:
-        """Count the day."""
         self._counters.end_day()
         self._refresh()
 

@@ -36,7 +36,6 @@ class Requests:
         return len(self.request_id)
 
     def take(self, rows: Int64[np.ndarray, " n"]) -> Requests:
-        """Some of the requests."""
         return Requests(**{name: values[rows] for name, values in vars(self).items()})
 
 
@@ -48,7 +47,6 @@ class HiddenIntents:
     leaf: Int32[np.ndarray, " r"]
 
     def take(self, rows: Int64[np.ndarray, " n"]) -> HiddenIntents:
-        """Those of some of the requests."""
         return HiddenIntents(topic=self.topic[rows], leaf=self.leaf[rows])
 
 

@@ -1,13 +1,14 @@
 """Load on a service of its own process, on loopback: from little to more than it can do, or very many requests.
 
-    python benchmarks/serving_load.py bundle=FOLDER [candidates=1000] [kind=json] [seconds=4] [requests=0] [KEY=VALUE]
+    python benchmarks/serving_load.py bundle=FOLDER [candidates=1000] [kind=json] [seconds=4] [requests=0] [swap=FOLDER]
 
 Bodies are the bundle's golden requests, their candidates strung together until there are as many as asked for. First
 CONNECTIONS clients ask that wait for each answer: what is answered then is the capacity. Then requests begin at shares
 of that rate, whatever has been answered (``seconds`` of each), and times count from when a request was due, so that one
 that had to wait for its turn to be sent has waited. ``requests=200000`` asks so many and shows the service's memory in
-between; ``kind=arrow`` sends Arrow streams and asks for them. Further keys are the service's (``service.queue=8``). The
-client takes a part of the same cores.
+between; ``swap=FOLDER`` puts that bundle and the first one in each other's place all the time, at half the capacity;
+``kind=arrow`` sends Arrow streams and asks for them. Further keys are the service's (``service.queue=8``). The client
+takes a part of the same cores.
 """
 
 from __future__ import annotations
@@ -178,6 +179,32 @@ async def many(load: Load, process: int, requests: int) -> None:
     say(f"statuses: {dict(statuses)}")
 
 
+async def swapping(load: Load, seconds: float, link: Path, folders: tuple[Path, Path], url: str) -> None:
+    """Half the capacity without a swap, then with one after the other."""
+    await load.closed(1)
+    asked, _, took = await load.closed(seconds)
+    rows = []
+    for swaps in (0, 10):
+        asking = asyncio.create_task(load.open(asked / took / 2, 2 * seconds))
+        for number in range(swaps):
+            point(link, folders[(number + 1) % 2])
+            await asyncio.sleep(2 * seconds / swaps)
+        milliseconds, statuses, _ = await asking
+        figures = [f"{each:.1f}" for each in np.percentile(milliseconds, (50, 99, 100))]
+        rows.append([swaps, *figures, dict(statuses)])
+    table("bundles swapped under load", ["swaps", "p50 ms", "p99 ms", "longest ms", "statuses"], rows)
+    with urllib.request.urlopen(f"{url}metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    say("\n".join(line for line in lines if line.startswith("grace_bundles_total")))
+
+
+def point(link: Path, folder: Path) -> None:
+    """Let a link lead to another folder, at once."""
+    beside = link.with_name("next")
+    beside.symlink_to(folder.resolve())
+    beside.replace(link)
+
+
 async def rising(load: Load, seconds: float) -> None:
     """From a tenth of the capacity to twice as much."""
     await load.closed(1)
@@ -204,8 +231,11 @@ def main() -> None:
     bundle = Path(keys.pop("bundle"))
     candidates, kind = int(keys.pop("candidates", "1000")), keys.pop("kind", "json")
     seconds, requests = float(keys.pop("seconds", "4")), int(keys.pop("requests", "0"))
-    command = [sys.executable, "-m", "prerank.serve", f"bundle={bundle}", "service.port=0"]
-    with tempfile.TemporaryFile("w+") as log:
+    other = keys.pop("swap", None)
+    with tempfile.TemporaryFile("w+") as log, tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "bundle"
+        point(link, bundle)
+        command = [sys.executable, "-m", "prerank.serve", f"bundle={link}", "service.port=0"]
         arguments = [f"{key}={value}" for key, value in keys.items()]
         process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=log, text=True)
         assert process.stdout is not None
@@ -217,7 +247,10 @@ def main() -> None:
         say(f"{bundle.name}: {candidates:,} candidates a request, {kind}, {size:.0f} kB")
         load = Load(port, contents)
         try:
-            asyncio.run(many(load, process.pid, requests) if requests else rising(load, seconds))
+            if other:
+                asyncio.run(swapping(load, seconds, link, (bundle, Path(other)), url))
+            else:
+                asyncio.run(many(load, process.pid, requests) if requests else rising(load, seconds))
         finally:
             process.terminate()
             process.wait(timeout=30)

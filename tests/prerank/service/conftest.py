@@ -160,7 +160,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     clients: list[Client] = []
 
     def run(wait: bool = True, load: Callable[[Path], Any] | None = None, **keys: Any) -> Client:
-        config = ServiceConfig(**{"bundle": str(tmp_path / "bundle"), "port": 0, "poll_seconds": 0.02, **keys})
+        config = ServiceConfig(
+            **{"bundle": str(tmp_path / "bundle"), "port": 0, "poll_seconds": 0.02, "time_limit_ms": 60_000, **keys}
+        )
         running = Running(config, load or (lambda folder: Scorer.load(folder, 1)))
         thread = threading.Thread(target=running.run, daemon=True)
         thread.start()

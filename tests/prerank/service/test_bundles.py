@@ -27,7 +27,7 @@ def linked(tmp_path: Path, start: Start) -> Client:
     for clicks, name in enumerate(("one", "two", "three"), start=1):
         write_bundle(tmp_path / name, clicks)
     (tmp_path / "bundle").symlink_to(tmp_path / "one")
-    return start()
+    return start(time_limit_ms=60_000)
 
 
 def put(tmp_path: Path, name: str) -> None:

@@ -7,7 +7,8 @@ CONNECTIONS clients ask that wait for each answer: what is answered then is the 
 of that rate, whatever has been answered (``seconds`` of each), and times count from when a request was due, so that one
 that had to wait for its turn to be sent has waited. ``requests=200000`` asks so many and shows the service's memory in
 between; ``swap=FOLDER`` puts that bundle and the first one in each other's place all the time, at half the capacity;
-``kind=arrow`` sends Arrow streams and asks for them. Further keys are the service's (``service.queue=8``). The client
+``kind=arrow`` sends Arrow streams and asks for them, and ``kind=both`` asks one thing after the other, JSON and Arrow in
+turn, beside the scorer alone in the client's process. Further keys are the service's (``service.queue=8``). The client
 takes a part of the same cores.
 """
 
@@ -21,7 +22,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,14 @@ import numpy as np
 import pyarrow as pa
 
 from configs.console import say, table
+from prerank.serving.request import Request
+from prerank.serving.scorer import Scorer
 
 CONNECTIONS = 8
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 2.0)
 ARROW = "application/vnd.apache.arrow.stream"
 BODIES = 50
+WARM_UP = 10
 
 
 class Connection(asyncio.Protocol):
@@ -205,6 +209,28 @@ def point(link: Path, folder: Path) -> None:
     beside.replace(link)
 
 
+async def in_turn(loads: dict[str, Load], scorer: Scorer, requests: list[Request], seconds: float) -> None:
+    """One client: JSON, Arrow and the scorer without HTTP, in turn."""
+    milliseconds: dict[str, list[float]] = {name: [] for name in (*loads, "scorer alone")}
+    begun = time.perf_counter()
+    for number in count():
+        for name, load in loads.items():
+            started = time.perf_counter()
+            status = await load.ask()
+            milliseconds[name].append(1000 * (time.perf_counter() - started))
+            assert status == 200, status
+        started = time.perf_counter()
+        scorer.score(requests[number % len(requests)])
+        milliseconds["scorer alone"].append(1000 * (time.perf_counter() - started))
+        if time.perf_counter() - begun > seconds:
+            break
+    rows = []
+    for name, each in milliseconds.items():
+        measured = each[WARM_UP:]
+        rows.append([name, *(f"{value:.2f}" for value in np.percentile(measured, (50, 90, 99))), len(measured)])
+    table("one request at a time", ["", "p50 ms", "p90 ms", "p99 ms", "n"], rows)
+
+
 async def rising(load: Load, seconds: float) -> None:
     """From a tenth of the capacity to twice as much."""
     await load.closed(1)
@@ -242,12 +268,16 @@ def main() -> None:
         url = next(word for word in process.stdout.readline().split() if word.startswith("http"))
         port = int(url.rstrip("/").rsplit(":", 1)[1])
         until_ready(url)
-        contents = contents_of(bundle, candidates, kind, port)
+        contents = contents_of(bundle, candidates, "json" if kind == "both" else kind, port)
         size = np.mean([len(content) for content in contents]) / 1000
         say(f"{bundle.name}: {candidates:,} candidates a request, {kind}, {size:.0f} kB")
         load = Load(port, contents)
         try:
-            if other:
+            if kind == "both":
+                loads = {each: Load(port, contents_of(bundle, candidates, each, port)) for each in ("json", "arrow")}
+                requests_ = [Request.of(json.loads(content.partition(b"\r\n\r\n")[2])) for content in contents]
+                asyncio.run(in_turn(loads, Scorer.load(bundle, verify=False), requests_, 4 * seconds))
+            elif other:
                 asyncio.run(swapping(load, seconds, link, (bundle, Path(other)), url))
             else:
                 asyncio.run(many(load, process.pid, requests) if requests else rising(load, seconds))

@@ -78,6 +78,7 @@ def describe(application: FastAPI, bundle: Bundle | None, most: int, batch: int)
 def _columns(features: Features, most: int) -> dict[str, Any]:
     sides = {side: {column.name: _value(column) for column in features.columns[side]} for side in SIDES}
     item_id = TYPES[features.item_type]
+    ids = {"propertyNames": {"pattern": "^-?[0-9]+$"}} if features.item_type == "integer" else {}
     candidates = {"item_id": item_id, **sides["pair"]}
     arrays = {
         name: {"type": "array", "items": value, "minItems": 1, "maxItems": most} for name, value in candidates.items()
@@ -85,7 +86,7 @@ def _columns(features: Features, most: int) -> dict[str, Any]:
     return {
         "candidates": {**_object(arrays), "required": ["item_id"]},
         "request": _object(sides["request"]),
-        "items": {"type": "object", "additionalProperties": _object(sides["item"])},
+        "items": {"type": "object", "additionalProperties": _object(sides["item"]), **ids},
     }
 
 

@@ -7,9 +7,9 @@ CONNECTIONS clients ask that wait for each answer: what is answered then is the 
 of that rate, whatever has been answered (``seconds`` of each), and times count from when a request was due, so that one
 that had to wait for its turn to be sent has waited. ``requests=200000`` asks so many and shows the service's memory in
 between; ``swap=FOLDER`` puts that bundle and the first one in each other's place all the time, at half the capacity;
-``kind=arrow`` sends Arrow streams and asks for them, and ``kind=both`` asks one thing after the other, JSON and Arrow in
-turn, beside the scorer alone in the client's process. Further keys are the service's (``service.queue=8``). The client
-takes a part of the same cores.
+``kind=arrow`` sends Arrow streams and asks for them, and ``kind=both`` asks one thing after the other: JSON, Arrow, and
+the scorer alone in the client's process. Further keys are the service's (``service.queue=8``). The client takes a part
+of the same cores.
 """
 
 from __future__ import annotations

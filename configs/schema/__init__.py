@@ -39,6 +39,7 @@ from configs.schema.prerank import (
     CompareConfig,
     EvaluationConfig,
     ExportConfig,
+    ExportTarget,
     MechanismsConfig,
     PrerankConfig,
     ServiceConfig,

@@ -112,6 +112,12 @@ class TablePrecision(StrEnum):
     int8 = "int8"
 
 
+class ExportTarget(StrEnum):
+    bundle = "bundle"
+    vespa = "vespa"
+    opensearch = "opensearch"
+
+
 @dataclass
 class ExportConfig:
     """A fitted system as a bundle: one folder that is served without the training code."""
@@ -120,6 +126,10 @@ class ExportConfig:
         TablePrecision.fp32, "embedding tables and phi: fp32, fp16, or int8 with a scale for each row"
     )
     folder: str | None = key(None, "of the bundle; none: runs/<run>/bundles/<name of the system>")
+    target: ExportTarget = key(
+        ExportTarget.bundle,
+        "bundle, or beside it a package for vespa or opensearch: <folder>-vespa, <folder>-opensearch",
+    )
 
 
 @dataclass

@@ -27,6 +27,7 @@ from configs.command import Invocation
 from configs.console import say
 from configs.errors import InputError
 from configs.locks import alone
+from configs.schema import ExportTarget
 from configs.stages import MANIFEST, beside, fingerprint, package_versions, read_json, settle, write_json
 from prerank.evaluation.segments import popularity_cut
 from prerank.exporting.features import FORMAT, describe_columns, lengths, schemas_of, type_name
@@ -37,6 +38,7 @@ from prerank.exporting.networks import ExportedNetwork
 from prerank.exporting.requests import golden_requests
 from prerank.exporting.sources import Source
 from prerank.exporting.tables import Arrays
+from prerank.exporting.targets import write_target
 from prerank.exporting.trees import ExportedPopularity, ExportedTrees
 from prerank.systems.lightgbm import BoostedTrees
 from prerank.systems.popularity import Popularity
@@ -72,10 +74,11 @@ def export_bundle(invocation: Invocation) -> Path:
     """Write the bundle of ``config.model`` of ``config.run``, fitted under ``config.name`` if it has one.
 
     Returns:
-        The bundle's folder.
+        The bundle's folder, or that of the engine's package that ``export.target`` asks for.
 
     Raises:
-        InputError: if the system is not fitted, or another bundle, or something else, has the folder.
+        InputError: if the system is not fitted, another bundle, or something else, has the folder, or the engine cannot
+            take such a system.
     """
     config = invocation.config
     asked = config.export.folder
@@ -85,11 +88,13 @@ def export_bundle(invocation: Invocation) -> Path:
         settle(home)
         if _is_there(home, source, config.overwrite):
             say(f"{source.name} is exported already: {home}")
+        else:
+            _write(source, home)
+            size = sum(file.stat().st_size for file in home.iterdir())
+            say(f"bundle: {home}, {size / 1e6:,.1f} MB; serve it with `python -m prerank.serve bundle={home}`")
+        if config.export.target is ExportTarget.bundle:
             return home
-        _write(source, home)
-    size = sum(file.stat().st_size for file in home.iterdir())
-    say(f"bundle: {home}, {size / 1e6:,.1f} MB; serve it with `python -m prerank.serve bundle={home}`")
-    return home
+        return write_target(source, home, config.export.target)
 
 
 def _is_there(home: Path, source: Source, overwrite: bool) -> bool:

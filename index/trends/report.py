@@ -1,4 +1,4 @@
-"""The trends report: its content as JSON, the same in words, as Markdown, and as one offline page.
+"""The trends report: its content as JSON, as Markdown, and as one offline page.
 
 Names of runs, systems and segments are untrusted: Jinja escapes them, the page's script only ever sets text, and
 Markdown cells hold no markup.
@@ -13,7 +13,8 @@ from typing import Any
 
 from graph.figure import Figure
 from index.trends.changes import Change, ways_in_words
-from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series, order_in_words, value_of
+from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series, order_in_words
+from index.trends.verdict import named, told_together, verdict
 from prerank.evaluation.definitions import define, lower_is_better
 from prerank.evaluation.significance import LEVEL
 from prerank.pages.markdown import bullets, document, heading
@@ -22,10 +23,6 @@ from prerank.pages.render import render_page, rounded
 from prerank.pages.table import Table
 
 DECIMALS = 5
-MOST_IN_WORDS = {"system": 8, "audit": 4}
-"""Movers that the report's opening names: systems first, then audits."""
-MOST_SEGMENTS = 2
-"""Segments, besides the leading one, that a sentence names."""
 MOST_POINTS = 30_000
 """Points that a page holds at most: about 4 MB."""
 MARKED = ("moved", "seeds")
@@ -105,13 +102,13 @@ def report_of(name: str, runs: Sequence[MeasuredRun], series: Series, changes: S
     by_figure: dict[FigureKey, list[Change]] = {}
     for change in changes:
         by_figure.setdefault(change.key, []).append(change)
-    groups = _told_together([change for change in changes if change.state in MARKED], len(runs) - 1)
+    groups = told_together([change for change in changes if change.state in MARKED], len(runs) - 1)
     return Report(
         name,
         runs,
         [_trend(key, points, by_figure[key]) for key, points in series.items()],
         [change for group in groups for change in group],
-        _verdict(runs, series, changes, groups),
+        verdict(runs, series, changes, groups),
         sum(change.p is not None for change in changes),
         ways_in_words(changes),
     )
@@ -187,7 +184,7 @@ def as_markdown(report: Report) -> str:
         heading(2, f"What moved ({len(report.movers)})"),
         _movers(report.movers, names).as_markdown() if report.movers else "Nothing.",
         heading(2, "All rows of the test split, and the audits"),
-        Table(["figure", *names], [[_named(trend.key), *_cells(trend)] for trend in whole]).as_markdown(),
+        Table(["figure", *names], [[named(trend.key), *_cells(trend)] for trend in whole]).as_markdown(),
         f"Tests: {report.ways}. {_correction(report.tests)}",
     )
 
@@ -218,7 +215,7 @@ def _runs(report: Report) -> Table:
 def _movers(movers: Sequence[Change], names: Sequence[str]) -> Table:
     rows = [
         (
-            _named(mover.key),
+            named(mover.key),
             names[mover.since],
             names[mover.until],
             signed(mover.value),
@@ -230,108 +227,6 @@ def _movers(movers: Sequence[Change], names: Sequence[str]) -> Table:
         for mover in movers
     ]
     return Table(("figure", "from", "to", "change", "interval", "p (Holm)", "test", ""), rows)
-
-
-def _verdict(
-    runs: Sequence[MeasuredRun], series: Series, changes: Sequence[Change], groups: Sequence[Sequence[Change]]
-) -> list[str]:
-    """What moved in words, the clearest first; how little is known where nothing did."""
-    movers = [change for group in groups for change in group]
-    moved = [change for change in movers if change.state == "moved"]
-    last = sum(change.until == len(runs) - 1 for change in moved)
-    tests = sum(change.p is not None for change in changes)
-    sentences = [
-        f"{len(runs)} runs from {_dated(runs[0])} to {_dated(runs[-1])}, {len(series):,} figures: "
-        f"{len(moved):,} of {tests:,} tested changes moved, {last:,} of them in the last run."
-    ]
-    if len(movers) > len(moved):
-        sentences.append(
-            f"{len(movers) - len(moved):,} more (▲?, ▼?) moved between runs of different seeds: training noise is in "
-            "them, and no two runs here repeat one log and its settings with other seeds to tell how much."
-        )
-    if not movers:
-        hints = sum(change.state == "hint" for change in changes)
-        sentences.append(
-            "Nothing moved by more than chance explains once all tests are corrected together"
-            + (f"; {hints:,} would have, taken alone." if hints else ".")
-        )
-    named = [
-        group for kind, most in MOST_IN_WORDS.items() for group in [g for g in groups if g[0].key.kind == kind][:most]
-    ]
-    sentences += [_sentence(group, runs, series) for group in named]
-    others = len(movers) - sum(map(len, named))
-    if others:
-        sentences.append(f"And {others:,} other changes, in the table.")
-    return sentences + _cautions(runs, series, changes)
-
-
-def _cautions(runs: Sequence[MeasuredRun], series: Series, changes: Sequence[Change]) -> list[str]:
-    """What besides the systems may have moved the figures, and what is missing."""
-    sentences = []
-    missing = sum(value_of(point) is None for points in series.values() for point in points)
-    if missing:
-        sentences.append(f"{missing:,} figures are missing in one run or another: those are gaps, not zeros.")
-    if len({run.data for run in runs}) > 1:
-        sentences.append(f"The runs hold different data: {'; '.join(dict.fromkeys(run.data for run in runs))}.")
-    if any(change.how == "independent" for change in changes):
-        sentences.append("Runs with other test rows differ by their days, too: a change may be the market's.")
-    seeds = list(dict.fromkeys(run.seed for run in runs if run.seed is not None))
-    if len(seeds) > 1:
-        known = any(change.noise is not None for change in changes)
-        claim = "hold that where runs repeat each other but for it" if known else "do not hold that"
-        sentences.append(
-            f"The runs were trained with different seeds ({', '.join(map(str, seeds))}): another seed alone moves "
-            f"figures, and the intervals {claim}."
-        )
-    if any(run.simulated for run in runs):
-        sentences.append("Simulated data are among the runs.")
-    return sentences
-
-
-def _told_together(movers: Sequence[Change], last: int) -> list[list[Change]]:
-    """Changes of one metric of one system into the same run: whole test splits, else the biggest segment, lead.
-
-    Systems come before audits, changes of the last run before earlier ones, each biggest first. The change since the
-    first run stands behind the last step.
-    """
-    groups: dict[tuple[str, ...], list[Change]] = {}
-    for change in movers:
-        key = change.key
-        part = key.section if key.kind == "audit" else ""
-        group_key = (key.kind, key.system, part, key.name, str(change.until))
-        groups.setdefault(group_key, []).append(change)
-    led = [
-        sorted(group, key=lambda change: (change.key.section != "all", -change.since, -change.size))
-        for group in groups.values()
-    ]
-    return sorted(led, key=lambda group: (group[0].key.kind == "audit", group[0].until != last, -group[0].size))
-
-
-def _sentence(changes: Sequence[Change], runs: Sequence[MeasuredRun], series: Series) -> str:
-    """The first of the changes with its figures, and where else the metric moved."""
-    change = changes[0]
-    old, new = series[change.key][change.since], series[change.key][change.until]
-    assert old is not None
-    assert new is not None
-    verb = "rose" if change.value > 0 else "fell"
-    judged = ", and the seeds differ" if change.state == "seeds" else ""
-    if change.key.kind == "system" and not judged:
-        better = (change.value > 0) != lower_is_better(change.key.name)
-        judged = ", better" if better else ", worse"
-    sections = {other.key.section: other.value for other in reversed(changes) if other.key != change.key}
-    biggest = sorted(sections.items(), key=lambda entry: -abs(entry[1]))
-    others = ", ".join(f"{section} {signed(value)}" for section, value in biggest[:MOST_SEGMENTS])
-    more = f" and {len(biggest) - MOST_SEGMENTS} other segments" if len(biggest) > MOST_SEGMENTS else ""
-    return (
-        f"{_named(change.key)} {verb} by {number(abs(change.value))} ({interval(old.value, new.value)}) "
-        f"from {runs[change.since].name} to {runs[change.until].name}{judged}; interval "
-        f"{interval(change.low, change.high, signed)}, {p_value(change.p_holm)}"
-        + (f"; also {others}{more}." if others else ".")
-    )
-
-
-def _named(key: FigureKey) -> str:
-    return f"{'audit of ' if key.kind == 'audit' else ''}{key.system}, {key.section}: {key.name}"
 
 
 def _cells(trend: Trend) -> list[str]:
@@ -348,10 +243,6 @@ def _correction(tests: int) -> str:
         f"Moved (▲▼): p below {LEVEL} after Holm's correction for all {tests:,} tests; ▲?▼?: likewise, but the seeds "
         "differ and training noise is not known; △▽: only before the correction."
     )
-
-
-def _dated(run: MeasuredRun) -> str:
-    return f"{run.name} ({run.day or run.written[:10]})"
 
 
 def _change(change: Change) -> dict[str, Any]:

@@ -51,6 +51,11 @@ def test_an_epoch_is_every_row_once(train: EncodedSplit, batch_size: int, seed: 
     assert (joined == sorted(joined)) is (seed is None or len(batches) == 1)
 
 
+def test_a_fresh_loader_stands_before_the_first_batch_of_the_first_epoch(train: EncodedSplit) -> None:
+    state = BatchLoader(train, 50, 0).state_dict()
+    assert (state["epoch"], state["handed_out"]) == (0, 0)
+
+
 def test_the_shuffle_is_a_function_of_seed_and_epoch(train: EncodedSplit) -> None:
     def epoch(seed: int, number: int) -> list[list[int]]:
         loader = BatchLoader(train, 50, seed)

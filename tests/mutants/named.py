@@ -104,7 +104,7 @@ GRACE = _of(
     ("grace: lambda_2 ignored", "self.model.contrast.weight * ", ""),
     ("grace: psi is not centred", "vectors - vectors.mean(dim=0)", "vectors"),
     ("grace: the first row of psi is outside P", "in_p = rows >= 0", "in_p = rows > 0"),
-    ("grace: w_k are not 1/|K|", "weight / max(len(cutoffs), 1)", "weight"),
+    ("grace: w_k are not 1/|K|", "weight / len(cutoffs)", "weight"),
 )
 MASKS = _of(
     "prerank/encoding/impressions.py",

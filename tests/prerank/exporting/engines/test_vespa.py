@@ -235,8 +235,20 @@ def _said_to_be(bundle: Path, kind: str) -> Path:
         {"sides": ("item", "pair"), "columns": ("price",)},
         {"ids": [7, -3, 2**40, 0]},
         {"ids": ["only one"]},
+        {"ids": [2**64 - 1, 5, 0]},
+        {"ids": ["", "${parameters.x}"]},
     ],
-    ids=["one task", "no attributes", "item alone", "no pair", "no request", "whole ids", "one item"],
+    ids=[
+        "one task",
+        "no attributes",
+        "item alone",
+        "no pair",
+        "no request",
+        "whole ids",
+        "one item",
+        "unsigned ids",
+        "odd ids",
+    ],
 )
 def test_bundles_that_lack_something(options: dict[str, Any], bundle_of: Callable[..., Path], tmp_path: Path):
     bundle = bundle_of(**options)

@@ -1,0 +1,49 @@
+"""Packages beside their bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from configs.errors import InputError
+from configs.schema.prerank import ExportTarget
+from prerank.exporting.targets import write_target
+
+SOURCE: Any = SimpleNamespace(fitted=None)
+
+
+@pytest.mark.parametrize("target", [ExportTarget.vespa, ExportTarget.opensearch])
+def test_a_package_lies_beside_its_bundle_and_is_replaced_whole(target: ExportTarget, bundle_of: Any):
+    bundle = bundle_of()
+    folder = write_target(SOURCE, bundle, target)
+    assert folder == bundle.with_name(f"bundle-{target.value}")
+    before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    (folder / "feed.jsonl").write_text("{}")
+    (folder / "of an older version").write_text("")
+    assert write_target(SOURCE, bundle, target) == folder
+    assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in bundle.parent.iterdir()) == ["bundle", folder.name]
+    assert json.loads((folder / "first_phase.json").read_text()) == {"direction": None, "recall": {}}
+
+
+def test_what_is_no_package_is_not_replaced(bundle_of: Any):
+    bundle: Path = bundle_of()
+    other = bundle.with_name("bundle-vespa")
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds other files and is no package"):
+        write_target(SOURCE, bundle, ExportTarget.vespa)
+    assert (other / "thesis.txt").read_text() == "mine"
+
+
+def test_a_refused_bundle_leaves_nothing(bundle_of: Any):
+    bundle: Path = bundle_of()
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(manifest | {"kind": "trees"}))
+    with pytest.raises(InputError, match="has no item vectors"):
+        write_target(SOURCE, bundle, ExportTarget.opensearch)
+    assert [path.name for path in bundle.parent.iterdir()] == ["bundle"]

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32
 
 from configs.errors import InputError
+from prerank.exporting.first_phase import TOP
 from prerank.serving.bundle import Bundle
 from prerank.serving.features import encode_ids, encode_side
 from prerank.serving.hashing import Hashes
@@ -25,6 +26,7 @@ from prerank.serving.models import History, Side
 from prerank.serving.network import Threads
 from prerank.serving.prepared import prepare
 from prerank.serving.request import ITEM_ID, Request
+from prerank.serving.scorer import Scorer
 from prerank.serving.spec import Features
 from prerank.serving.tables import Table, map_tensors
 
@@ -178,6 +180,26 @@ class RequestSides:
         return vector
 
 
+def without_pairs(folder: Path, sent: Collection[str]) -> str:
+    """What scores lose of which only some columns of the pair side are sent, in words: measured on golden requests.
+
+    Args:
+        folder: of the bundle.
+        sent: names of these columns.
+    """
+    scorer, shares = Scorer.load(folder, threads=1, verify=False), []
+    for golden in json_lines(scorer.bundle.read("golden.jsonl")):
+        candidates = golden["body"]["candidates"]
+        if len(candidates[ITEM_ID]) > TOP:
+            some = {name: values for name, values in candidates.items() if name in (ITEM_ID, *sent)}
+            full, less = (scorer.score(Request(golden["body"]["request"], each)).score for each in (candidates, some))
+            best, left = (np.argsort(-scores, kind="stable")[:TOP] for scores in (full, less))
+            shares.append(np.isin(best, left).mean())
+    if not shares:
+        return f"not measured: no golden request has more than {TOP} candidates"
+    return f"{np.mean(shares):.2f} of the {TOP} best stay among the {TOP} best, over {len(shares)} golden requests"
+
+
 def item_keys(ids: Sequence[Any], type_: str) -> list[str]:
     """The key of each item id."""
     hashes: Hashes = encode_ids(ids, type_, lambda row: ITEM_ID if row is None else f"{ITEM_ID}[{row}]")
@@ -314,9 +336,9 @@ def recall_table(recall: Mapping[str, Mapping[str, float]]) -> str:
     return markdown_table([["first phase's best", "of the network's 10 best", "by chance", "requests"], *rows])
 
 
-def json_lines(content: bytes, most: int) -> list[dict[str, Any]]:
-    """The first objects of JSON lines."""
-    return [json.loads(line) for line in content.splitlines()[:most]]
+def json_lines(content: bytes) -> list[dict[str, Any]]:
+    """The objects of JSON lines."""
+    return [json.loads(line) for line in content.splitlines()]
 
 
 def write_lines(path: Path, lines: Iterator[Mapping[str, Any]]) -> int:

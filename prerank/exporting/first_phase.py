@@ -7,7 +7,7 @@ all requests, of least squares on the scores of validation lists,
 .. math:: s(r, i) ≈ c · φ_i + b_r
 
 where b_r is free, since it orders nothing: scores and φ are centred within each list. A query vector of each request's
-own, an affine map of its side, was measured and left out: of the full score's 10 best it let at most 0.2 points more
+own, an affine map of its side, was measured and left out: of the full score's 10 best it let at most 0.4 points more
 through, and often fewer, in lists of the demo, trivago and expedia (PLE and GRACE). What a list's order adds to c is of
 the pair side, which no vector of the item knows; a score without the pair side is nearly c's alone (R² 0.96 to 1).
 """

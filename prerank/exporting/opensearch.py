@@ -21,7 +21,16 @@ from string import Template
 from typing import Any
 
 from configs.stages import write_json
-from prerank.exporting.engines import Field, Item, Package, json_lines, markdown_table, recall_table, write_lines
+from prerank.exporting.engines import (
+    Field,
+    Item,
+    Package,
+    json_lines,
+    markdown_table,
+    recall_table,
+    without_pairs,
+    write_lines,
+)
 from prerank.serving.request import ITEM_ID
 
 INDEX = "catalogue"
@@ -67,7 +76,7 @@ def write_package(bundle: Path, folder: Path, first_phase: dict[str, Any]) -> No
     write_json(folder / "connector.json", _connector(package, pairs))
     write_json(folder / "model.json", MODEL)
     write_json(folder / "pipeline.json", _pipeline(pairs))
-    (golden,) = json_lines(package.bundle.read("golden.jsonl"), 1)
+    golden = json_lines(package.bundle.read("golden.jsonl"))[0]
     write_json(folder / "search.json", _search(golden["body"]["request"], first_phase["direction"]))
     write_json(folder / "first_phase.json", first_phase)
     (folder / "README.md").write_text(_readme(package, items, pairs, first_phase), encoding="utf-8")
@@ -204,6 +213,7 @@ def _readme(package: Package, items: int, pairs: dict[str, str], first_phase: di
         index=INDEX,
         first=FIRST[package.is_towers],
         recall=recall_table(first_phase["recall"]),
+        without_pairs=without_pairs(package.bundle.folder, pairs),
         sent=", ".join(f"`{column}`" for column in pairs) or "none",
         others=", ".join(f"`{column}`" for column in others) or "none",
         fields=markdown_table([["column", "field", "type"], *_described(package.fields)])

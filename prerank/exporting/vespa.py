@@ -40,6 +40,7 @@ from prerank.exporting.engines import (
     json_lines,
     markdown_table,
     recall_table,
+    without_pairs,
     write_lines,
 )
 from prerank.serving.request import ITEM_ID, Request
@@ -343,7 +344,7 @@ def _profile_type(inputs: dict[str, Input]) -> str:
 
 def _write_examples(package: Package, sides: RequestSides, folder: Path) -> None:
     """Queries of golden requests over their own candidates, with the scores that they should get."""
-    for number, golden in enumerate(json_lines(package.bundle.read("golden.jsonl"), EXAMPLES), start=1):
+    for number, golden in enumerate(json_lines(package.bundle.read("golden.jsonl"))[:EXAMPLES], start=1):
         body = golden["body"]
         request = Request(body["request"], body["candidates"], body.get("items", {}))
         ids = body["candidates"][ITEM_ID]
@@ -378,6 +379,7 @@ def _readme(package: Package, items: int, first_phase: dict[str, Any], inputs: d
         namespace=NAMESPACE,
         first=FIRST[package.is_towers],
         recall=recall_table(first_phase["recall"]),
+        without_pairs=without_pairs(package.bundle.folder, ()),
         inputs=markdown_table(
             [["input", "type"], *([f"`query({name})`", f"`{type_}`"] for name, (type_, _) in inputs.items())]
         ),

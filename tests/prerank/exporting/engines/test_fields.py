@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from prerank.exporting.engines import as_list, decimal, item_keys, legal_names, markdown_table
+from prerank.exporting.engines import as_list, decimal, item_keys, legal_names, markdown_table, without_pairs
 
 
 def test_names_are_legal_distinct_and_not_reserved():
@@ -50,3 +52,12 @@ def test_keys_are_names_that_need_no_quotes():
 
 def test_a_cell_of_a_table_stays_one():
     assert markdown_table([["a", "b"], ["x|y", "1\n2"]]).splitlines()[2] == "| x\\|y | 1 2 |"
+
+
+def test_what_is_lost_without_pairs_is_measured(odd_bundle: Path, bundle_of: Callable[..., Path]):
+    assert without_pairs(odd_bundle, ()) == "not measured: no golden request has more than 10 candidates"
+    bundle = bundle_of(ids=[f"item {number}" for number in range(30)])
+    assert re.fullmatch(
+        r"0\.\d\d of the 10 best stay among the 10 best, over 3 golden requests", without_pairs(bundle, ())
+    )
+    assert without_pairs(bundle, ("price", "offer")).startswith("1.00 of the 10 best")

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from configs.command import Invocation, parse
 from configs.errors import InputError
 from configs.schema.prerank import ExportTarget
+from prerank.exporting.bundle import export_bundle
 from prerank.exporting.targets import write_target
+from tests.prerank.exporting.engines.test_vespa import check_scores, feed_of
 
 SOURCE: Any = SimpleNamespace(fitted=None)
 
@@ -47,3 +50,15 @@ def test_a_refused_bundle_leaves_nothing(bundle_of: Any):
     with pytest.raises(InputError, match="has no item vectors"):
         write_target(SOURCE, bundle, ExportTarget.opensearch)
     assert [path.name for path in bundle.parent.iterdir()] == ["bundle"]
+
+
+def test_a_fitted_system_becomes_a_package_whose_second_phase_scores_as_it_does(market: Invocation, tmp_path: Path):
+    place = [f"runs_folder={market.run.root.parent}", "run=market", "model=grace"]
+    folder = export_bundle(parse([*place, f"export.folder={tmp_path / 'bundle'}", "export.target=vespa"]))
+    assert folder == tmp_path / "bundle-vespa"
+    assert check_scores(tmp_path / "bundle", folder, requests=5, most=10) > 20
+    measured = json.loads((folder / "first_phase.json").read_text())
+    assert len(measured["direction"]) == len(next(iter(feed_of(folder)))["fields"]["item_vector"])
+    assert measured["recall"]["10"]["recall"] > measured["recall"]["10"]["chance"]
+    again = export_bundle(parse([*place, f"export.folder={tmp_path / 'bundle'}", "export.target=opensearch"]))
+    assert (again / "feed.jsonl").exists()

@@ -7,7 +7,7 @@ SETUP := $(VENV)/.tools
 DOCS := $(VENV)/.docs
 FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo gpu || echo cpu)
 
-.PHONY: demo test lint format docs bench clean setup
+.PHONY: demo serve test lint format docs bench clean setup
 
 setup: $(SETUP)
 
@@ -38,6 +38,12 @@ demo: $(RUNTIME)
 	@echo "Embedding quality:   runs/demo/reports/embeddings.html"
 	@echo "Long-tail dashboard: runs/demo/reports/segments.html"
 	@echo "All figures:         runs/demo/prerank/grace/metrics.json"
+	@echo "Ask it yourself:     make serve"
+
+# The demo's GRACE behind HTTP, until Ctrl-C.
+serve: $(RUNTIME)
+	$(BIN)/python -m prerank.export run=demo
+	$(BIN)/python -m prerank.serve bundle=runs/demo/bundles/grace
 
 test: $(SETUP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

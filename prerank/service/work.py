@@ -58,7 +58,7 @@ Work = Callable[[Bundle, Any, Limits], Answer]
 def score(bundle: Bundle, body: ScoreRequest, limits: Limits) -> Answer:
     """The scores of all candidates."""
     request = request_of(body, limits.candidates)
-    scores = bundle.scorer.score(request)
+    scores = bundle.scorer.score(request, logits=body.logits)
     logits = {head: getattr(scores, head) for head in ("click", "order", "rank")} if body.logits else {}
     columns = {"score": scores.score} | {head: values for head, values in logits.items() if values is not None}
     beside = {"unknown": scores.unknown, "missing": scores.missing, "bundle": bundle.short}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +16,7 @@ from prerank.serving.hashing import Hashes
 from prerank.serving.items import Catalogue
 from prerank.serving.lookups import id_buckets, part_of, side_by_side
 from prerank.serving.network import Network, Threads
+from prerank.serving.onnx_outputs import with_outputs
 from prerank.serving.prepared import Prepared
 from prerank.serving.spec import SIDES, Features, SideSpec
 from prerank.serving.tables import Tensors, map_tensors
@@ -48,7 +50,9 @@ class Logits:
 class Model(Protocol):
     """Scores prepared requests; from several threads at once."""
 
-    def logits(self, prepared: Prepared) -> Logits: ...
+    def logits(self, prepared: Prepared, ranking: bool) -> Logits:
+        """The logits; with ``ranking``, heads that weigh nothing in the score may be left out."""
+        ...
 
 
 class Side:
@@ -99,17 +103,21 @@ class NetworkModel:
 
     Args:
         bundle, features, catalogue: what it reads.
+        ranking: heads that weigh anything in the score.
         threads: that score chunks of candidates.
 
     Raises:
         InputError: if the bundle lacks a part, or parts do not fit each other.
     """
 
-    def __init__(self, bundle: Bundle, features: Features, catalogue: Catalogue, threads: Threads) -> None:
+    def __init__(
+        self, bundle: Bundle, features: Features, catalogue: Catalogue, ranking: Sequence[str], threads: Threads
+    ) -> None:
         tensors = map_tensors(bundle.path("tables.safetensors"))
         self._item, self._request, self._pair = (Side(features.sides[side], tensors, bundle, threads) for side in SIDES)
         self._history = History(dict(features.history), tensors) if features.history else None
         self._network = Network(bundle.read("network.onnx"), "network.onnx", threads)
+        self._ranking = _network_of(bundle.read("network.onnx"), ranking, self._network, threads)
         self._vectors = catalogue.vectors
         widths = {"item": self._item.width, "request": self._request.width, "pair": self._pair.width}
         for name, width in self._network.widths.items():
@@ -118,7 +126,7 @@ class NetworkModel:
         if self._vectors is not None and len(self._vectors) and self._vectors.width != self._item.width:
             raise InputError(f"items.safetensors has vectors of {self._vectors.width}, expected {self._item.width}")
 
-    def logits(self, prepared: Prepared) -> Logits:
+    def logits(self, prepared: Prepared, ranking: bool) -> Logits:
         inputs: dict[str, npt.NDArray[Any]] = {
             "item": self._item_vectors(prepared),
             "request": self._request.vectors(prepared.request, NO_ITEMS),
@@ -126,7 +134,7 @@ class NetworkModel:
         }
         if self._history is not None:
             inputs |= self._history.inputs(prepared.request)
-        outputs = self._network.run(prepared.rows, inputs)
+        outputs = (self._ranking if ranking else self._network).run(prepared.rows, inputs)
         return Logits(outputs.get("click"), outputs.get("order"), outputs.get("rank"))
 
     def _item_vectors(self, prepared: Prepared) -> Float32[np.ndarray, "rows width"]:
@@ -140,6 +148,17 @@ class NetworkModel:
         return vectors
 
 
+def _network_of(content: bytes, heads: Sequence[str], whole: Network, threads: Threads) -> Network:
+    """The part of a network that some heads need: fusion often gives a head no weight, which then costs experts."""
+    if set(heads) == set(whole.outputs):
+        return whole
+    try:
+        part = Network(with_outputs(content, heads), "network.onnx", threads)
+    except (ValueError, InputError):  # a model with subgraphs, as none of ours is
+        return whole
+    return part if whole.agrees(part) else whole
+
+
 class Popularity:
     """Items by their smoothed click and order rates on training days, whatever the request."""
 
@@ -149,7 +168,7 @@ class Popularity:
         events = {"click": catalogue.clicks, "order": catalogue.orders}
         self._logits = {head: _smoothed_logits(events[head].astype(np.int64), impressions) for head in features.heads}
 
-    def logits(self, prepared: Prepared) -> Logits:
+    def logits(self, prepared: Prepared, ranking: bool) -> Logits:  # noqa: ARG002
         item = self._catalogue.find(prepared.item_hash)
         # UNSEEN is the last place: the logit of an item without an impression.
         of_head = {head: logits.take(item) for head, logits in self._logits.items()}

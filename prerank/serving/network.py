@@ -134,13 +134,15 @@ class Network:
             for name, values in outputs.items():
                 values[...] = filled[name][:rows]
 
+    def agrees(self, other: Network) -> bool:
+        """Whether another network of the same inputs gives the bits that this one gives, of the outputs that it has."""
+        inputs = self._example()
+        ours, theirs = self.run(self.chunk, inputs), other.run(self.chunk, inputs)
+        return all(np.array_equal(ours[name], values, equal_nan=True) for name, values in theirs.items())
+
     def _usable_sizes(self) -> tuple[int, ...]:
         """The chunks whose rows have the bits that they have in a whole chunk, on this machine."""
-        draw = np.random.default_rng(0)
-        inputs = {}
-        for each in self._session.get_inputs():
-            shape = (self.chunk if each.name in self._by_row else each.shape[0], *each.shape[1:])
-            inputs[each.name] = draw.normal(size=shape).astype(self._types[each.name])
+        inputs = self._example()
 
         def outputs_of(size: int) -> Arrays:
             self._sizes = (size,)
@@ -157,6 +159,15 @@ class Network:
             if all(np.array_equal(small[name], values, equal_nan=True) for name, values in whole.items()):
                 usable.append(size)
         return (*usable, self.chunk)
+
+    def _example(self) -> dict[str, npt.NDArray[Any]]:
+        """Random inputs of one chunk, the same each time."""
+        draw = np.random.default_rng(0)
+        inputs = {}
+        for each in self._session.get_inputs():
+            shape = (self.chunk if each.name in self._by_row else each.shape[0], *each.shape[1:])
+            inputs[each.name] = draw.normal(size=shape).astype(self._types[each.name])
+        return inputs
 
 
 def _resized(values: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:

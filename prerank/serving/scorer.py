@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ class Scores:
 
     Attributes:
         score: the heads' logits, fused: higher is better. [candidates]
-        click, order: logits, or None for a model without the head. [candidates]
+        click, order: logits, or None for a model without the head, or where it was not asked for. [candidates]
         rank: logits of being among the ranking model's first k, for each k. [candidates, cutoffs]
         unknown: candidates of which nothing but the id is known: neither the catalogue nor the request has more.
         missing: columns that the request left out, such as ``request.user_id``.
@@ -76,7 +77,9 @@ class Scorer:
         self.features = Features.read(bundle.read("features.json"))
         self.catalogue = Catalogue.open(bundle.path("items.safetensors"))
         self.weights = _weights(bundle)
-        self._model = _model(bundle, self.features, self.catalogue, threads)
+        heads = self.features.heads
+        ranking = [head for head in heads if self.weights[head] != 0] or heads
+        self._model = _model(bundle, self.features, self.catalogue, ranking, threads)
 
     @classmethod
     def load(cls, bundle: Path, threads: int | None = None, verify: bool = True) -> Scorer:
@@ -96,15 +99,24 @@ class Scorer:
             check_golden(opened, lambda request: scorer.score(request).score)
         return scorer
 
-    def score(self, request: Request) -> Scores:
+    def score(self, request: Request, logits: bool = True) -> Scores:
         """The scores of all candidates.
+
+        Args:
+            request: to score.
+            logits: whether those of heads that weigh nothing in the score are wanted too: without them it costs less.
 
         Raises:
             RequestError: naming what cannot be scored.
         """
-        prepared, logits = self._logits(request)
+        prepared, of_heads = self._logits(request, ranking=not logits)
         return Scores(
-            fuse(logits, self.weights), logits.click, logits.order, logits.rank, prepared.new.unknown, prepared.missing
+            fuse(of_heads, self.weights),
+            of_heads.click,
+            of_heads.order,
+            of_heads.rank,
+            prepared.new.unknown,
+            prepared.missing,
         )
 
     def top(self, request: Request, n: int) -> Top:
@@ -114,7 +126,7 @@ class Scorer:
             RequestError: naming what cannot be scored.
             ValueError: if ``n`` is below 1.
         """
-        prepared, logits = self._logits(request)
+        prepared, logits = self._logits(request, ranking=True)
         score = fuse(logits, self.weights)
         position = best(score, prepared.item_hash, n)
         return Top(_take(request.candidates[ITEM_ID], position), position, score[position])
@@ -125,16 +137,16 @@ class Scorer:
         Raises:
             RequestError, ValueError: as :meth:`top`.
         """
-        prepared, logits = self._logits(request)
+        prepared, logits = self._logits(request, ranking=False)
         score = fuse(logits, self.weights)
         position = best(score, prepared.item_hash, prepared.rows if n is None else n)
         cut = PopularityCut.of(self.bundle.manifest)
         ids = _take(request.candidates[ITEM_ID], position)
         return explain(prepared, logits, score, self.weights, self.catalogue, cut, position, ids)
 
-    def _logits(self, request: Request) -> tuple[Prepared, Logits]:
+    def _logits(self, request: Request, ranking: bool) -> tuple[Prepared, Logits]:
         prepared = prepare(request, self.features, self.catalogue)
-        return prepared, self._model.logits(prepared)
+        return prepared, self._model.logits(prepared, ranking)
 
 
 def fuse(logits: Logits, weights: dict[str, float]) -> Float32[np.ndarray, " candidates"]:
@@ -179,11 +191,11 @@ def _weights(bundle: Bundle) -> dict[str, float]:
         raise InputError(f"{bundle.path('fusion.json')} is damaged ({error!r}): export the bundle again") from None
 
 
-def _model(bundle: Bundle, features: Features, catalogue: Catalogue, threads: Threads) -> Model:
+def _model(bundle: Bundle, features: Features, catalogue: Catalogue, ranking: Sequence[str], threads: Threads) -> Model:
     if bundle.kind == "popularity":
         return Popularity(features, catalogue)
     if bundle.kind == "trees":
         from prerank.serving.trees import Trees  # LightGBM is asked for here only
 
-        return Trees(bundle, features, threads)
-    return NetworkModel(bundle, features, catalogue, threads)
+        return Trees(bundle, features, ranking, threads)
+    return NetworkModel(bundle, features, catalogue, ranking, threads)

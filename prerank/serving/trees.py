@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +70,11 @@ class Trees:
 
     Args:
         bundle, features: what it reads.
+        ranking: heads that weigh anything in the score.
         threads: how many LightGBM may use.
     """
 
-    def __init__(self, bundle: Bundle, features: Features, threads: Threads) -> None:
+    def __init__(self, bundle: Bundle, features: Features, ranking: Sequence[str], threads: Threads) -> None:
         items = map_tensors(bundle.path("items.safetensors"))
         seen = map_tensors(bundle.path("tables.safetensors"))
         self._averages: Mapping[str, float] = (features.trees or {})["averages"]
@@ -85,12 +86,15 @@ class Trees:
         self._boosters = {
             task: lightgbm.Booster(model_str=bundle.read(f"{task}.txt").decode()) for task in features.heads
         }
+        self._ranking = ranking
         self._threads = threads.count
 
-    def logits(self, prepared: Prepared) -> Logits:
+    def logits(self, prepared: Prepared, ranking: bool) -> Logits:
         matrix = self._matrix(prepared)
         logits = {}
         for task, booster in self._boosters.items():
+            if ranking and task not in self._ranking:
+                continue
             slope, intercept = self._lines[task]
             score = np.asarray(booster.predict(matrix, raw_score=True, num_threads=self._threads))
             logits[task] = (slope * score + intercept).astype(np.float32)

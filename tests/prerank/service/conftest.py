@@ -104,9 +104,9 @@ class SlowScorer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.scorer, name)
 
-    def score(self, request: Request) -> Any:
+    def score(self, request: Request, logits: bool = True) -> Any:
         self.gate.wait(20)
-        return self.scorer.score(request)
+        return self.scorer.score(request, logits)
 
 
 @dataclass

@@ -243,7 +243,7 @@ def test_an_error_a_log_line_and_an_answer_have_one_id(client: Client, capfd: py
 def test_a_defect_is_logged_and_not_shown(
     client: Client, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("the secret")
 
     monkeypatch.setattr(Scorer, "score", broken)

@@ -283,3 +283,26 @@ def test_ten_thousand_new_items(hand_bundle: HandBundle, scorer: Scorer) -> None
         expected = hand_bundle.score(known, {"item_id": ids[place]}, items.get(ids[place], {}))
         assert abs(scores.score[place] - expected) < 1e-5
     assert scores.unknown.tolist() == list(range(1, 10_000, 2))
+
+
+@pytest.mark.parametrize(
+    "weights", [{"order": 0.0}, {"order": 0.0, "rank": 0.0}, {"click": 0.0, "order": 0.0, "rank": 0.0}]
+)
+def test_heads_without_weight_are_not_computed_to_rank(
+    weights: dict[str, float], write_bundle: Callable[..., HandBundle]
+) -> None:
+    """The order is to the bit that of all heads; an explanation has them all."""
+    hand = write_bundle()
+    said = json.loads((hand.folder / "fusion.json").read_bytes()) | weights
+    (hand.folder / "fusion.json").write_text(json.dumps(said))
+    write_manifest(hand.folder)
+    scorer = Scorer.load(hand.folder, verify=False)
+    request = Request(REQUEST, candidates_of(700))
+    whole, ranked = scorer.score(request), scorer.score(request, logits=False)
+    assert np.array_equal(whole.score, ranked.score)
+    left_out = [head for head in ("click", "order", "rank") if getattr(ranked, head) is None]
+    assert left_out == ([] if len(weights) == 3 else list(weights))
+    top = scorer.top(request, 20)
+    assert np.array_equal(top.score, np.sort(whole.score)[::-1][:20])
+    assert [each.position for each in scorer.explain(request, 20).candidates] == top.position.tolist()
+    assert set(scorer.explain(request, 1).candidates[0].heads) == {"click", "order", "rank"}

@@ -129,20 +129,30 @@ def _impatient(protocol: Any) -> type[asyncio.Protocol]:
 
     class Impatient(protocol):  # type: ignore[misc]
         deadline: asyncio.TimerHandle | None = None
-        heard = 0
+        in_head, heard = False, 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
             self._wait()
 
         def data_received(self, data: bytes) -> None:
+            in_head = self.in_head
             super().data_received(data)
             if self._answering():
                 self._forget_deadline()
-                return
-            self.heard += len(data)
-            if self.heard > LONGEST_HEAD:
-                self.transport.close()
+            if in_head and self.in_head:
+                self.heard += len(data)
+                if self.heard > LONGEST_HEAD:
+                    self.transport.close()
+
+        # httptools calls these; h11 limits the length of a head itself.
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self.in_head, self.heard = True, 0
+
+        def on_headers_complete(self) -> None:
+            self.in_head = False
+            super().on_headers_complete()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -157,7 +167,6 @@ def _impatient(protocol: Any) -> type[asyncio.Protocol]:
 
         def _wait(self) -> None:
             self._forget_deadline()
-            self.heard = 0
             self.deadline = self.loop.call_later(SECONDS_TO_ASK, self._close_unless_answering)
 
         def _forget_deadline(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +48,28 @@ def test_429_comes_beyond_the_queue_and_not_before(tmp_path: Path, start: Start,
         assert [each.result()[0] for each in taken] == [200] * 3
         until(lambda: queue.length == 0)
         assert client.post("/score", REQUEST)[0] == 200
+
+
+def test_a_large_body_that_is_refused_ends_neither_the_answer_nor_the_connection(
+    tmp_path: Path, start: Start, gate: threading.Event
+) -> None:
+    write_bundle(tmp_path / "bundle")
+    client = start(load=slow(gate), queue=1)
+    gate.clear()
+    headers = {"Content-Type": "application/json"}
+    with ThreadPoolExecutor(1) as threads:
+        taken = threads.submit(client.post, "/score", REQUEST)
+        until(lambda: client.running.service.queue.length == 1)
+        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
+        for _ in range(2):
+            connection.request("POST", "/score", b" " * 4_000_000, headers)
+            answer = connection.getresponse()
+            assert answer.status == 429
+            answer.read()
+        gate.set()
+        assert taken.result()[0] == 200
+    connection.request("POST", "/score", json.dumps(REQUEST).encode(), headers)
+    assert connection.getresponse().status == 200
 
 
 def test_a_request_whose_time_is_up_keeps_its_place_until_it_is_done(

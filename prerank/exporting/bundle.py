@@ -118,9 +118,18 @@ def _identity(source: Source) -> str:
 
 
 def _write(source: Source, home: Path) -> None:
+    """Make the bundle beside its place, and let it take its place; after an error nothing is left."""
     folder = beside(home, "next")
     shutil.rmtree(folder, ignore_errors=True)  # of an export that was killed
     folder.mkdir(parents=True)
+    try:
+        _fill(source, folder)
+        settle(home)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fill(source: Source, folder: Path) -> None:
     exported, schema = _exported(source), source.encoded.schema
     described = exported.write(folder)
     write_items(source, exported.items, folder)
@@ -146,7 +155,6 @@ def _write(source: Source, home: Path) -> None:
     card = model_card(source, exported.kind, loss, len(requests))
     (folder / "model_card.md").write_text(card, encoding="utf-8")
     write_json(folder / MANIFEST, _manifest(source, exported.kind, loss, len(requests), folder))
-    settle(home)
 
 
 def _exported(source: Source) -> Exported:

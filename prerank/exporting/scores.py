@@ -97,8 +97,9 @@ class BodyScore(Score):
 
     def outputs(self, sides: Mapping[str, Tensor]) -> Outputs:
         given = dict(sides)
-        whole = len(self.pieces) < 2
-        items = [sides["item"]] * len(self.pieces) if whole else list(torch.split(sides["item"], self.pieces, dim=1))
+        items = [sides["item"]] if "item" in sides else []
+        if len(self.pieces) > 1:
+            items = list(torch.split(sides["item"], self.pieces, dim=1))
         if self.pooling is not None:
             history, present = sides["history"].unsqueeze(0), sides["present"].unsqueeze(0)
             given["pooled"] = self.pooling(history, present, items[-1].unsqueeze(0)).squeeze(0)

@@ -38,6 +38,7 @@ NETWORKS = {
     "din": (),
     "din_sdim": ("model.din.pooling=sdim",),
     "cold": (),
+    "cold_without_item": (),
     "deepfm": (),
     "deepfm_no_id": ("model.item.use_hash_id=false",),
     "dssm": (),
@@ -52,7 +53,7 @@ ARCHITECTURES = (
     *("meta_embedding", "pretrained_item_id"),
 )
 """Those that differ in more than their losses: tracing a graph takes seconds."""
-MODELS = ("ple", "din", "deepfm", "pretrained_item_id")
+MODELS = ("ple", "din", "cold", "deepfm", "pretrained_item_id")
 """The models that have variants."""
 
 
@@ -73,7 +74,9 @@ def system_of(market: Invocation, encoded_market: EncodedLog, tmp_path: Path) ->
         place = (f"runs_folder={market.run.root.parent}", "run=market", f"model={model}")
         config = parse([*place, *small, *experts, *NETWORKS[name]]).config
         work = replace(open_work(config, market.run, encoded_market), folder=tmp_path)
-        write_json(tmp_path / GROUPS, {"kept": group_names(encoded_market.schema, config.model)[::2]})
+        groups = group_names(encoded_market.schema, config.model)
+        without_item = [group for group in groups if not group.startswith("item/")]
+        write_json(tmp_path / GROUPS, {"kept": without_item if name == "cold_without_item" else groups[::2]})
         torch.manual_seed(1)
         system = systems.find(config.model)(work)  # type: ignore[operator]
         assert isinstance(system, NetworkSystem)

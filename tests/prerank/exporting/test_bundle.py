@@ -194,7 +194,7 @@ def test_what_is_not_fitted_names_the_command(market: Invocation) -> None:
 def test_what_has_no_tables_is_not_rounded(market: Invocation, tmp_path: Path, system: str) -> None:
     with pytest.raises(InputError, match=f"export.tables=int8: model={system} has no embedding tables"):
         export_bundle(request_of(market, f"model={system}", "export.tables=int8", f"export.folder={tmp_path / 'b'}"))
-    assert not (tmp_path / "b").exists()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def killing(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments, **named)
     return called
-for name in ("write_items", "write_golden", "_manifest", "settle"):
+for name in ("write_items", "_manifest", "settle"):
     function = getattr(bundle, name)
     if name == "settle":  # the first call looks for what an earlier export left
         def settle(home, function=function):
@@ -237,7 +237,7 @@ sys.exit(main("prerank.export", sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize("step", ["write_items", "write_golden", "_manifest", "settle"])
+@pytest.mark.parametrize("step", ["write_items", "_manifest", "settle"])
 def test_a_killed_export_leaves_no_bundle_and_the_old_one_whole(
     export: Export, market: Invocation, tmp_path: Path, step: str
 ) -> None:

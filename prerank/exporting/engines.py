@@ -253,12 +253,16 @@ def _fields(features: Features, attributes: pq.ParquetFile, reserved: Collection
     fields = []
     for column, kind in kinds.items():
         type_ = attributes.schema_arrow.field(column).type
-        is_list = pa.types.is_list(type_) or pa.types.is_large_list(type_)
+        is_list = _is_list(type_)
         values = attributes.read([column]).column(column)
         family = _family(type_.value_type if is_list else type_, pc.list_flatten(values) if is_list else values)
         shown = "list" if is_list else "id" if kind == "text" and family != "text" else kind
         fields.append(Field(column, names[column], shown, family, values.null_count == 0))
     return fields
+
+
+def _is_list(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_))
 
 
 def _family(type_: pa.DataType, values: pa.ChunkedArray) -> str:
@@ -281,7 +285,9 @@ def _family(type_: pa.DataType, values: pa.ChunkedArray) -> str:
 
 def _values(column: pa.Array, dates: bool) -> list[Any]:
     """Values as JSON has them; None where there is none, or no number."""
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+    if pa.types.is_fixed_size_list(column.type):
+        column = column.cast(pa.list_(column.type.value_type))
+    if _is_list(column.type):
         flat = _values(column.flatten(), dates)
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
         ends = np.cumsum(lengths)

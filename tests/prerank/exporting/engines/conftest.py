@@ -51,6 +51,7 @@ VALUES = {
     "2nd": (pa.bool_(), [True, False, None] + [True] * 7, ("id",)),
     "tags": (pa.list_(pa.string()), [["a", None, "b"], [], None, [None], ["ü"]] + [["x"]] * 5, ("list",)),
     "flags": (pa.list_(pa.bool_()), [[True, False]] * 10, ("list",)),
+    "sizes": (pa.list_(pa.int32(), 2), [[1, 2], None, *[[3, None]] * 8], ("list",)),
     "seen": (
         pa.timestamp("us", tz="UTC"),
         [datetime(2024, 1, 31, 10, 0, 0, 5, tzinfo=UTC), None] + [datetime(1969, 1, 1, tzinfo=UTC)] * 8,

@@ -143,6 +143,7 @@ def test_what_columns_become(package: Path):
     assert first["huge"] == str(2**64 - 1)
     assert first["tags"] == ["a", "b"]
     assert first["flags"] == [1, 0]
+    assert first["sizes"] == [1, 2]
     assert first["blob"] == "AP8="
     assert first["preis_kg"] == 0.1
     assert schema.indexing["title"] == ["index", "summary"]

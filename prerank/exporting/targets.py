@@ -56,7 +56,7 @@ def first_phase(source: Source, bundle: Path) -> dict[str, Any]:
     """
     vectors = Catalogue.open(bundle / "items.safetensors").vectors
     fitted = source.fitted
-    if vectors is None or not isinstance(fitted, FittedNetwork):
+    if vectors is None or not vectors.width or not isinstance(fitted, FittedNetwork):
         return {"direction": None, "recall": {}}
     test = _lists(source, bundle, source.test)
     if isinstance(fitted.module.network, TwoTowers):

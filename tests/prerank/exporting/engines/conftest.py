@@ -113,7 +113,7 @@ def write_bundle(
     (folder / "features.json").write_text(json.dumps(_features(type_, heads, columns, sides)))
     (folder / "fusion.json").write_text(json.dumps({"click": 1.0, "order": 0.25, "rank": 1e-7}))
     (folder / "golden.jsonl").write_text("")
-    _write_manifest(folder, kind)
+    write_manifest(folder, kind)
     scorer, lines = Scorer.load(folder, threads=1, verify=False), []
     for number in range(3):
         asked = ids[number:] or ids
@@ -125,11 +125,11 @@ def write_bundle(
         scores = scorer.score(Request(request, candidates)).score.tolist()
         lines.append({"body": {"request": request, "candidates": candidates, "n": 3}, "score": scores})
     (folder / "golden.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    _write_manifest(folder, kind)
+    write_manifest(folder, kind)
     return folder
 
 
-def _write_manifest(folder: Path, kind: str) -> None:
+def write_manifest(folder: Path, kind: str) -> None:
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         for path in sorted(folder.iterdir())

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from configs.command import Invocation, parse
 from configs.errors import InputError
 from configs.schema.prerank import ExportTarget
 from prerank.exporting.bundle import export_bundle
 from prerank.exporting.targets import write_target
+from tests.prerank.exporting.engines.conftest import write_manifest
 from tests.prerank.exporting.engines.test_vespa import check_scores, feed_of
 
 SOURCE: Any = SimpleNamespace(fitted=None)
@@ -50,6 +52,15 @@ def test_a_refused_bundle_leaves_nothing(bundle_of: Any):
     with pytest.raises(InputError, match="has no item vectors"):
         write_target(SOURCE, bundle, ExportTarget.opensearch)
     assert [path.name for path in bundle.parent.iterdir()] == ["bundle"]
+
+
+def test_a_network_that_sees_no_item_column_is_refused(bundle_of: Any):
+    bundle: Path = bundle_of()
+    items = load_file(bundle / "items.safetensors")
+    save_file(items | {"vectors": items["vectors"][:, :0]}, bundle / "items.safetensors")
+    write_manifest(bundle, "network")
+    with pytest.raises(InputError, match="sees no item column"):
+        write_target(SOURCE, bundle, ExportTarget.vespa)
 
 
 def test_a_fitted_system_becomes_a_package_whose_second_phase_scores_as_it_does(market: Invocation, tmp_path: Path):

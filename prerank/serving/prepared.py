@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import Int64
 
 MOST_DIGITS = 20
-Given = Mapping[int, tuple[Any, Mapping[str, Any]]]
+Described = Mapping[int, tuple[Any, Mapping[str, Any]]]
 """Hash → the request's own key and the attributes of an item that it describes."""
 
 
@@ -80,8 +80,8 @@ def prepare(request: Request, features: Features, catalogue: Catalogue) -> Prepa
     rows = require_arrays(request.candidates)
     item_hash = _item_hashes(request, features)
     item = catalogue.find(item_hash)
-    given = _given_items(request.items, features, item_hash)
-    new = _new_items(item, item_hash, given, features)
+    described = _described_items(request.items, features, item_hash)
+    new = _new_items(item, item_hash, described, features)
     item[new.candidates] = UNSEEN
     missing = [f"request.{name}" for name in asked if name not in request.request]
     missing += [f"candidates.{name}" for name in offered if name not in request.candidates]
@@ -114,7 +114,7 @@ def _item_hashes(request: Request, features: Features) -> Hashes:
     return hashes
 
 
-def _given_items(items: Mapping[Any, Mapping[str, Any]], features: Features, item_hash: Hashes) -> Given:
+def _described_items(items: Mapping[Any, Mapping[str, Any]], features: Features, item_hash: Hashes) -> Described:
     """The items that the request describes."""
     if not items:
         return {}
@@ -139,22 +139,24 @@ def _item_id(key: Any, type_: str) -> Any:
     return key
 
 
-def _new_items(item: Int64[np.ndarray, " rows"], item_hash: Hashes, given: Given, features: Features) -> NewItems:
+def _new_items(
+    item: Int64[np.ndarray, " rows"], item_hash: Hashes, described: Described, features: Features
+) -> NewItems:
     is_new = item == UNSEEN
-    if given:
-        is_new |= np.isin(item_hash, list(given))
+    if described:
+        is_new |= np.isin(item_hash, list(described))
     candidates = np.flatnonzero(is_new)
     if not len(candidates):
         return NewItems(candidates, Encoded(0), candidates, candidates, candidates)
     distinct = np.unique(item_hash[candidates])
-    described = [given.get(hashed, (None, {})) for hashed in distinct.tolist()]
+    attributes = [described.get(hashed, (None, {})) for hashed in distinct.tolist()]
     encoded = encode_side(
         features.columns["item"],
-        {column.name: [values.get(column.name) for _, values in described] for column in features.columns["item"]},
+        {column.name: [values.get(column.name) for _, values in attributes] for column in features.columns["item"]},
         len(distinct),
         features.lengths,
-        lambda name, row: f"items.{name}" if row is None else f"items.{described[row][0]}.{name}",
+        lambda name, row: f"items.{name}" if row is None else f"items.{attributes[row][0]}.{name}",
     )
     places = place_among(distinct, item_hash[candidates])
-    unknown = candidates[~np.isin(distinct, list(given))[places]]
+    unknown = candidates[~np.isin(distinct, list(described))[places]]
     return NewItems(distinct, encoded, candidates, places, unknown)

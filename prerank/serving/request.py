@@ -17,6 +17,8 @@ from prerank.serving.hashing import Texts
 Values = Sequence[Any] | npt.NDArray[Any] | Texts
 """Raw values of a column, None where missing; numbers may be an array, texts their bytes."""
 ITEM_ID = "item_id"
+MOST_CHARACTERS = 200
+"""Of a name that is repeated in an error or compared with others: names come from whoever asks."""
 
 
 class RequestError(InputError):
@@ -29,6 +31,7 @@ class RequestError(InputError):
     """
 
     def __init__(self, field: str, value: object, rule: str) -> None:
+        field = field[:MOST_CHARACTERS]
         super().__init__(f"{field}: expected {rule}, found {reprlib.repr(value)}")
         self.field = field
         self.value = value
@@ -75,7 +78,7 @@ def require_known(names: Iterable[object], known: Sequence[str], values: Mapping
     for name in names:
         if name in known:
             continue
-        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(name)[:MOST_CHARACTERS], known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         rule = f"one of the names {', '.join(sorted(set(known)))}{hint}" if known else "no name: it has no columns"
         raise RequestError(f"{place}.{name}", values[name], rule)

@@ -219,6 +219,7 @@ def test_segments_and_counts(hand_bundle: HandBundle, scorer: Scorer) -> None:
         (Request({"age": "33"}, {"item_id": ["a"]}), "request.age", "an integer or null"),
         (Request({"history": "a"}, {"item_id": ["a"]}), "request.history", "a list or null"),
         (Request({"history": ["a", 3]}, {"item_id": ["a"]}), "request.history", "text or null"),
+        (Request({"q" * 10**6: 1}, {"item_id": ["a"]}), "request.qqq", "one of the names"),
         (Request([], {"item_id": ["a"]}), "request", "an object"),
         (Request({}, ["a"]), "candidates", "an object"),
         (Request({}, {"item_id": ["a"]}, ["a"]), "items", "an object"),
@@ -236,6 +237,7 @@ def test_bad_requests_are_named(request_: Request, field: str, rule: str, scorer
     assert caught.value.field.startswith(field)
     assert rule in caught.value.rule
     assert isinstance(caught.value, InputError)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(

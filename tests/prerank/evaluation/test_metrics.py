@@ -77,6 +77,11 @@ def test_auc_counts_pairs(seed, ties):
     assert auc(labels, scores, weights) == pytest.approx(naive_auc(labels, scores, weights))
 
 
+def test_a_perfect_order_is_one_also_where_weights_round_above():
+    weights = np.array([0.09, 0.24, 0.8, 0.58, 0.09, 0.43])
+    assert auc(np.arange(6) >= 3, np.arange(6.0), weights) == 1.0
+
+
 def test_auc_known_answers():
     assert auc(np.array([1, 0]), np.array([2.0, 1.0])) == 1.0
     assert auc(np.array([0, 1]), np.array([2.0, 1.0])) == 0.0
@@ -136,6 +141,14 @@ def test_recall_of_equal_scores_is_chance_and_of_the_ranking_model_is_one():
     assert chance.mean == pytest.approx(0.5)
     assert recall_at_k(request, lists_of(request, -positions, positions), 10)[0].mean == 1.0
     assert recall_at_k(request, lists_of(request, positions, positions), 5)[0].mean == 0.0
+
+
+def test_recall_of_a_segment_looks_for_its_rows_in_whole_lists():
+    positions, scores = np.arange(1.0, 7), np.array([1.0, 6.0, 5.0, 4.0, 3.0, 2.0])
+    lists, segment = lists_of(np.zeros(6, int), scores, positions), np.arange(6) < 2
+    kept, chance = recall_at_k(np.zeros(6, int), lists, 3, segment=segment)
+    assert kept.value.tolist() == [0.5]  # of the first three by position two are in it, and one of them is passed
+    assert chance.value.tolist() == [0.5]
 
 
 def test_recall_leaves_out_lists_that_cannot_tell_and_rows_without_a_position():

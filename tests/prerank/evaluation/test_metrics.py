@@ -159,7 +159,9 @@ def test_recall_leaves_out_lists_that_cannot_tell_and_rows_without_a_position():
     assert kept.request.tolist() == [1]  # request 0 has two known positions: its recall at 2 is 1 by construction
     assert kept.value.tolist() == [1.0]
     assert chance.value.tolist() == [2 / 3]
-    assert recall_at_k(request, lists_of(request, scores, positions), 3)[0].mean is None
+    nothing = recall_at_k(request, lists_of(request, scores, positions), 3)[0]
+    assert nothing.mean is None
+    assert len(nothing.request) == len(nothing.value) == len(nothing.weight) == 0
 
 
 def test_recall_takes_the_first_k_items_where_positions_have_gaps():

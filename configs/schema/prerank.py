@@ -144,7 +144,9 @@ class ServiceConfig:
     threads: int = key(0, "threads that score one request; 0: one per core", between=(0, 1024))
     workers: int = key(1, "requests that are scored at a time", between=(1, 64))
     queue: int = key(
-        32, "requests that are taken at a time, scored or waiting; one more is answered 429", between=(1, 10_000)
+        32,
+        "requests that are taken at most, scored or waiting, fewer if they could not be scored in time; one more: 429",
+        between=(1, 10_000),
     )
     candidates: int = key(20_000, "candidates of a request, or of a batch in all", between=(1, 1_000_000))
     batch: int = key(100, "requests of a batch", between=(1, 10_000))

@@ -1,4 +1,8 @@
-"""A bounded queue before a few threads: what is taken is answered in time, the rest is refused at once."""
+"""A bounded queue before a few threads: what is taken is answered in time, the rest is refused at once.
+
+A queue that is bounded by a number alone holds more of large requests than can be answered in time; all of these would
+be worked on in vain. So what is taken is bounded by the work, too: its length times what a request takes lately.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,10 @@ from prerank.web.errors import AnswerError
 
 Answer = TypeVar("Answer")
 SOON = {"Retry-After": "1"}
+WAIT_SHARE = 0.5
+"""Of the time of a request that may be spent in waiting for those before it."""
+LATELY = 0.1
+"""Weight of the newest request in the seconds that one takes."""
 
 
 class Queue:
@@ -25,8 +33,9 @@ class Queue:
     """
 
     def __init__(self, most: int, workers: int, seconds: float) -> None:
-        self.most, self.seconds = most, seconds
+        self.most, self.workers, self.seconds = most, workers, seconds
         self.length = 0
+        self.seconds_each = 0.0
         self._threads = ThreadPoolExecutor(workers, "worker")
 
     async def answer(self, read: Callable[[], Awaitable[bytes]], work: Callable[[bytes], Answer]) -> Answer:
@@ -43,8 +52,9 @@ class Queue:
             AnswerError: 429 without a place; 408, 503 or 504 if the time is up while the body is read, before its
                 turn has come, or while it is worked on; and what both functions raise.
         """
-        if self.length >= self.most:
-            reason = f"{self.most} requests are waiting: more are not taken."
+        wait = self.length * self.seconds_each / self.workers
+        if self.length >= self.most or wait > WAIT_SHARE * self.seconds:
+            reason = f"{self.length} requests are waiting: more are not taken."
             raise AnswerError(HTTPStatus.TOO_MANY_REQUESTS, reason, {**SOON})
         self.length += 1
         begun = time.monotonic()
@@ -52,7 +62,7 @@ class Queue:
         try:
             async with asyncio.timeout(self.seconds):
                 body = await read()
-                future = self._threads.submit(work, body)
+                future = self._threads.submit(self._timed, work, body)
                 return await asyncio.wrap_future(future)
         except TimeoutError:
             waited = f"after {1000 * (time.monotonic() - begun):.0f} ms"
@@ -72,6 +82,13 @@ class Queue:
     def close(self) -> None:
         """End the threads, once their work is done."""
         self._threads.shutdown()
+
+    def _timed(self, work: Callable[[bytes], Answer], body: bytes) -> Answer:
+        started = time.perf_counter()
+        try:
+            return work(body)
+        finally:
+            self.seconds_each += LATELY * (time.perf_counter() - started - self.seconds_each)
 
     def _leave(self) -> None:
         self.length -= 1

@@ -6,12 +6,14 @@ import http.client
 import json
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from prerank.serving.request import Request
 from prerank.serving.scorer import Scorer
 from tests.prerank.service.conftest import REQUEST, Client, SlowScorer, Start, until, write_bundle
 
@@ -48,6 +50,27 @@ def test_429_comes_beyond_the_queue_and_not_before(tmp_path: Path, start: Start,
         assert [each.result()[0] for each in taken] == [200] * 3
         until(lambda: queue.length == 0)
         assert client.post("/score", REQUEST)[0] == 200
+
+
+def test_more_work_than_can_be_done_in_time_is_not_taken(tmp_path: Path, start: Start) -> None:
+    """Whatever the number of places: those that are taken are answered, and the others are told at once."""
+    write_bundle(tmp_path / "bundle")
+
+    class Sleepy(SlowScorer):
+        def score(self, request: Request, logits: bool = True) -> Any:
+            time.sleep(0.1)
+            return self.scorer.score(request, logits)
+
+    client = start(load=lambda folder: Sleepy(Scorer.load(folder, 1), threading.Event()), time_limit_ms=4000)
+    queue = client.running.service.queue
+    client.post("/score", REQUEST)
+    assert queue.seconds_each > 0.009
+    queue.seconds_each = 0.5
+    with ThreadPoolExecutor(12) as threads:
+        answers = [each.result() for each in [threads.submit(client.post, "/score", REQUEST) for _ in range(12)]]
+    statuses = [status for status, _ in answers]
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) >= 5
 
 
 def test_a_large_body_that_is_refused_ends_neither_the_answer_nor_the_connection(

@@ -10,6 +10,7 @@ __all__ = [
     "Scorer",
     "compare_systems",
     "evaluate_system",
+    "export_bundle",
     "fit_system",
     "load_system",
     "paired_difference",
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from prerank.evaluating import evaluate_system as evaluate_system
     from prerank.evaluation.evaluation import paired_difference as paired_difference
     from prerank.evaluation.evaluation import read_evaluation as read_evaluation
+    from prerank.exporting.bundle import export_bundle as export_bundle
     from prerank.fitting import fit_system as fit_system
     from prerank.loading import load_system as load_system
     from prerank.serving.request import Request as Request
@@ -38,6 +40,7 @@ else:
             "compare_systems": "prerank.compare.comparison",
             "read_evaluation": "prerank.evaluation.evaluation",
             "paired_difference": "prerank.evaluation.evaluation",
+            "export_bundle": "prerank.exporting.bundle",
             "Request": "prerank.serving.request",
             "Scorer": "prerank.serving.scorer",
         },

@@ -79,6 +79,12 @@ def export_bundle(invocation: Invocation) -> Path:
     Raises:
         InputError: if the system is not fitted, another bundle, or something else, has the folder, or the engine cannot
             take such a system.
+
+    Examples:
+        >>> from configs import parse
+        >>> from prerank import export_bundle
+        >>> export_bundle(parse(["run=notebook", "model=grace"])).as_posix()
+        'runs/notebook/bundles/grace'
     """
     config = invocation.config
     asked = config.export.folder

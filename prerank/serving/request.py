@@ -47,6 +47,11 @@ class Request:
         candidates: ``item_id`` and the pair side's columns, as arrays of one length.
         items: item id → attributes, of candidates that the catalogue lacks or has otherwise: they stand in the place of
             the catalogue's as a whole.
+
+    Examples:
+        >>> from prerank import Request
+        >>> Request({"query": "red shoes"}, {"item_id": [7, 8], "price": [9.5, None]}).candidates["item_id"]
+        [7, 8]
     """
 
     request: Mapping[str, Any]

@@ -67,9 +67,12 @@ class Scorer:
     A candidate's score does not depend on the other candidates, their order, or the number of threads.
 
     Examples:
-        >>> scorer = Scorer.load(Path("bundles/demo-grace"))  # doctest: +SKIP
-        >>> scorer.score(Request({"query": "red shoes"}, {"item_id": ["a", "b"]})).score  # doctest: +SKIP
-        array([-2.31, -4.06], dtype=float32)
+        >>> from pathlib import Path
+        >>> from prerank import Request, Scorer
+        >>> scorer = Scorer.load(Path("runs/notebook/bundles/grace"))
+        >>> top = scorer.top(Request({"query": "red shoes"}, {"item_id": [7, 8, 9]}), n=2)
+        >>> len(top.item_id), bool(top.score[0] >= top.score[1])
+        (2, True)
     """
 
     def __init__(self, bundle: Bundle, threads: Threads) -> None:

@@ -28,6 +28,9 @@ PUBLIC = {
         "paired_difference",
         "tune_system",
         "compare_systems",
+        "export_bundle",
+        "Request",
+        "Scorer",
     ),
     "index": ("audit_run", "audit_tables"),
 }

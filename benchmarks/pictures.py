@@ -29,10 +29,11 @@ COLOURS = {
     "trivago": "#d55e00",
     "expedia": "#117733",
     "fifth": "#aa4499",
+    "sixth": "#8a6d00",
     "reference": "#777777",
 }
 """Told apart by readers who see few colours; dashes and marks say the same again."""
-SHAPES = {"trivago": SQUARE, "expedia": TRIANGLE, "fifth": DIAMOND}
+SHAPES = {"trivago": SQUARE, "expedia": TRIANGLE, "fifth": DIAMOND, "sixth": SQUARE}
 """Of the marks; the others are circles."""
 
 WIDTH, PANEL, LEFT, TOP, GAP = 860, 300, 62, 46, 70

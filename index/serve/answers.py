@@ -1,6 +1,6 @@
 """What the report server answers to an address: pages, files as they lie on the disk, and JSON.
 
-``docs/guides/serving.md`` lists the addresses. Names of runs, titles and reasons are untrusted: everything is
+``docs/guides/report_server.md`` lists the addresses. Names of runs, titles and reasons are untrusted: everything is
 escaped, and each answer says what the browser may do with it.
 """
 

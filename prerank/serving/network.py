@@ -27,6 +27,9 @@ LIGHT_BYTES, LIGHT_CHUNK = 65_536, 4096
 """A model of fewer bytes does so little for a row that calls would cost more than it: its chunks have so many rows."""
 SMALL_CHUNKS = (16, 64, 128, 256, 1024)
 """Rows of chunks for the last rows of a request, where they give the same bits; multiples of a vector's 16 floats."""
+NO_FOLDER = "/dev/null"
+"""Where a model's tensors in other files are looked for: ONNX Runtime would take them from the working directory, and
+no checksum of the bundle's covers those."""
 NUMPY_TYPES: Mapping[str, npt.DTypeLike] = {"tensor(float)": np.float32, "tensor(bool)": np.bool_}
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -187,6 +190,7 @@ def _open_session(content: bytes, name: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", NO_FOLDER)
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no class in common

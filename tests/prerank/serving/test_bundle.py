@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -165,14 +164,15 @@ def test_a_bundle_stays_readable_when_its_folder_is_replaced(folder: Path, tmp_p
     assert np.isfinite(scorer.score(Request({}, {"item_id": ["item 1", "new"]})).score).all()
 
 
-def test_weights_outside_the_model_are_not_read(tmp_path: Path) -> None:
-    """ONNX may keep tensors in other files, by a path of the model's choosing."""
-    (tmp_path / "secret").write_bytes(np.float32([[7.0]]).tobytes())
-    outside = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1, 1], data_location=TensorProto.EXTERNAL)
-    for location in ("secret", str(tmp_path / "secret"), os.path.relpath(tmp_path / "secret")):
+def test_weights_outside_the_model_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX may keep tensors in other files, by a path of the model's choosing, also beside where the command runs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_bytes(np.zeros((64, 64), np.float32).tobytes())
+    outside = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[64, 64], data_location=TensorProto.EXTERNAL)
+    for location in ("secret", "./secret", f"../{tmp_path.name}/secret", str(tmp_path / "secret")):
         del outside.external_data[:]
         outside.external_data.add(key="location", value=location)
-        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1]) for name in ("x", "y")]
+        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 64]) for name in ("x", "y")]
         graph = helper.make_graph(
             [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", values[:1], values[1:], [outside]
         )

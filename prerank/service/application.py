@@ -25,7 +25,7 @@ from prerank.service.schema import body_of, describe
 from prerank.serving.request import RequestError
 from prerank.web import bodies
 from prerank.web.errors import AnswerError, ErrorAnswers, as_answer_error
-from prerank.web.guards import OwnPages
+from prerank.web.guards import OWN_NAMES, OwnPages
 from prerank.web.headers import SafeHeaders
 from prerank.web.logs import RequestLog, traceback_of
 
@@ -42,6 +42,8 @@ REFUSALS = {
     503: "no bundle yet, or the request's turn had not come in time",
     504: "the scores were not there in time",
 }
+NAMES = (*OWN_NAMES, "[::1]")
+"""Of this machine, by all of which `service.host` may be told to listen."""
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 Responses = dict[int | str, dict[str, Any]]
@@ -121,7 +123,7 @@ class Service:
             Middleware(Measured, metrics=self.metrics, routes=paths),
             Middleware(SafeHeaders),
             Middleware(ErrorAnswers, answer=failure),
-            *([] if port is None else [Middleware(OwnPages, port=port)]),
+            *([] if port is None else [Middleware(OwnPages, port=port, names=NAMES)]),
         ]
         application.user_middleware.extend(layers)  # the first one sees a request first
         return application

@@ -123,7 +123,8 @@ class Client:
     def raw(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        address = self.running.server.listener.getsockname()[0]
+        connection = http.client.HTTPConnection(address, self.port, timeout=30)
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         content = answer.read()

@@ -263,6 +263,14 @@ def test_only_this_machine_by_its_own_name_is_answered(client: Client) -> None:
     assert client.raw("GET", "/ready", headers={"Host": f"localhost:{client.port}"})[0].status == 200
 
 
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+def test_this_machine_is_answered_by_its_address_of_version_6(tmp_path: Path, start: Start) -> None:
+    write_bundle(tmp_path / "bundle")
+    client = start(host="::1")
+    assert client.raw("GET", "/ready", headers={"Host": f"[::1]:{client.port}"})[0].status == 200
+    assert client.raw("GET", "/ready", headers={"Host": "evil.example"})[0].status == 421
+
+
 def test_a_host_that_was_told_is_answered_by_any_name(tmp_path: Path, start: Start) -> None:
     write_bundle(tmp_path / "bundle")
     assert start(host="0.0.0.0").raw("GET", "/ready", headers={"Host": "service:8080"})[0].status == 200

@@ -17,12 +17,12 @@ from starlette.middleware import Middleware
 from configs.manual import version
 from configs.schema import ServiceConfig
 from prerank.service import models, work
-from prerank.service.bodies import ARROW, JSON, short, write_json
+from prerank.service.bodies import ARROW, JSON, write_json
 from prerank.service.bundles import Bundle, Bundles
 from prerank.service.metrics import Measured, Metrics
 from prerank.service.queue import SOON, Queue
 from prerank.service.schema import body_of, describe
-from prerank.serving.request import RequestError
+from prerank.serving.request import RequestError, short
 from prerank.web import bodies
 from prerank.web.errors import AnswerError, ErrorAnswers, as_answer_error
 from prerank.web.guards import OWN_NAMES, OwnPages

@@ -6,7 +6,6 @@ them, each as JSON: ``request``, ``items``, ``n``, ``logits``. It is read withou
 
 from __future__ import annotations
 
-import reprlib
 import struct
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -126,11 +125,6 @@ def write_arrow(columns: Mapping[str, Any], beside: Mapping[str, Any]) -> bytes:
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     return bytes(sink.getvalue().to_pybytes())
-
-
-def short(value: object) -> str:
-    """A value as an error repeats it."""
-    return reprlib.repr(value)
 
 
 def _values(column: pa.ChunkedArray, place: str) -> Values:

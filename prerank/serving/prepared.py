@@ -127,7 +127,14 @@ def _described_items(items: Mapping[Any, Mapping[str, Any]], features: Features,
         require_known(items[key], known, items[key], f"items.{key}")
         if not is_candidate:
             raise RequestError(f"items.{key}", items[key], "an item that is one of the candidates")
-    return dict(zip(hashes.tolist(), items.items(), strict=True))
+    described: dict[int, tuple[Any, Mapping[str, Any]]] = {}
+    for hashed, (key, values) in zip(hashes.tolist(), items.items(), strict=True):
+        if hashed in described:  # "7" and "07" are one integer
+            raise RequestError(
+                f"items.{key}", values, f"one entry for each item, and {described[hashed][0]} is the same"
+            )
+        described[hashed] = key, values
+    return described
 
 
 def _item_id(key: Any, type_: str) -> Any:

@@ -21,6 +21,14 @@ MOST_CHARACTERS = 200
 """Of a name that is repeated in an error or compared with others: names come from whoever asks."""
 
 
+def short(value: object) -> str:
+    """A value as an error repeats it."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes out no integers of thousands of digits
+        return f"a value of type {type(value).__name__} that is too large to show"
+
+
 class RequestError(InputError):
     """A request that cannot be scored.
 
@@ -32,7 +40,7 @@ class RequestError(InputError):
 
     def __init__(self, field: str, value: object, rule: str) -> None:
         field = field[:MOST_CHARACTERS]
-        super().__init__(f"{field}: expected {rule}, found {reprlib.repr(value)}")
+        super().__init__(f"{field}: expected {rule}, found {short(value)}")
         self.field = field
         self.value = value
         self.rule = rule

@@ -225,6 +225,8 @@ def test_segments_and_counts(hand_bundle: HandBundle, scorer: Scorer) -> None:
         (Request({}, {"item_id": ["a"]}, ["a"]), "items", "an object"),
         (Request({}, {"item_id": ["a"]}, {"a": "x"}), "items.a", "an object"),
         (Request({}, {"item_id": ["a"]}, {"b": {}}), "items.b", "one of the candidates"),
+        (Request({"age": 10**5000}, {"item_id": ["a"]}), "request.age", "an integer of 64 bits"),
+        (Request({}, {"item_id": ["a"], "price": [10**5000]}), "candidates.price[0]", "double precision"),
         (Request({}, {"item_id": ["a"]}, {"a": {"brant": "x"}}), "items.a.brant", "did you mean 'brand'"),
         (Request({}, {"item_id": ["a"]}, {"a": {"brand": 3}}), "items.a.brand", "text or null"),
         (Request({}, {"item_id": ["a"]}, {3: {}}), "items.3", "text"),
@@ -270,6 +272,8 @@ def test_keys_of_integer_ids_are_read_from_text(write_bundle: Callable[..., Hand
     by_number = scorer.score(Request({}, candidates, {7: attributes, -8: attributes, 2**64 - 1: attributes}))
     assert np.array_equal(by_text.score, by_number.score)
     assert not len(by_text.unknown)
+    with pytest.raises(RequestError, match=r"items\.07: expected one entry for each item"):
+        scorer.score(Request({}, candidates, {"7": attributes, "-8": attributes, "07": {"brand": "y"}}))
     for key in ("9" * 5000, "x", "٧", "--7", ""):
         with pytest.raises(RequestError, match="items"):
             scorer.score(Request({}, candidates, {key: attributes}))

@@ -91,7 +91,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} is no bundle: {path} is missing; python -m prerank.export writes one") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): export the bundle again") from None
     wrong = _wrong(manifest)
     if wrong:

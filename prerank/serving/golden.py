@@ -35,7 +35,7 @@ def check_golden(bundle: Bundle, score: Score) -> int:
     try:
         count, tolerance = int(bundle.manifest["golden"]["requests"]), float(bundle.manifest["golden"]["tolerance"])
         golden = [_read(json.loads(line)) for line in bundle.read(GOLDEN).splitlines()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} or the manifest's golden is damaged ({error!r}): export the bundle again") from None
     if len(golden) != count:
         raise InputError(f"{path} has {len(golden)} requests, the manifest says {count}: export the bundle again")

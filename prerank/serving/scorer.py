@@ -20,7 +20,7 @@ from prerank.serving.models import Logits, Model, NetworkModel, Popularity
 from prerank.serving.network import Threads
 from prerank.serving.prepared import Prepared, prepare
 from prerank.serving.request import ITEM_ID, Request
-from prerank.serving.spec import Features
+from prerank.serving.spec import HEADS, Features
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
@@ -189,8 +189,8 @@ def _take(ids: Any, position: Int64[np.ndarray, " n"]) -> list[Any]:
 def _weights(bundle: Bundle) -> dict[str, float]:
     try:
         said = json.loads(bundle.read("fusion.json"))
-        return {head: float(said[head]) for head in ("click", "order", "rank")}
-    except (ValueError, KeyError, TypeError) as error:
+        return {head: float(said[head]) for head in HEADS}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{bundle.path('fusion.json')} is damaged ({error!r}): export the bundle again") from None
 
 

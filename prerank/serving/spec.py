@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from prerank.serving.features import TYPES, Column, Lengths
 FORMAT = 1
 SIDES = ("item", "request", "pair")
 KINDS = ("id", "number", "text", "list")
+HEADS = ("click", "order", "rank")
 
 
 @dataclass(frozen=True)
@@ -66,24 +67,31 @@ class Features:
             if said["format"] != FORMAT:
                 raise InputError(f"features.json has format {said['format']}, this version reads {FORMAT}: upgrade it")
             columns = {side: [_column(each) for each in said["columns"] if each["side"] == side] for side in SIDES}
+            sides = {side: _side(entry) for side, entry in (said.get("sides") or {}).items()}
+            if sides and sides.keys() != set(SIDES):
+                raise ValueError(f"expected the sides {', '.join(SIDES)}, found {', '.join(sides)}")
             return cls(
                 said["system"],
                 columns,
                 Lengths(said["lengths"]["text"], said["lengths"]["list"]),
-                said["item_id"]["type"],
-                {side: _side(entry) for side, entry in (said.get("sides") or {}).items()},
+                _one_of(said["item_id"]["type"], TYPES),
+                sides,
                 said.get("history"),
-                tuple(said["heads"]),
+                tuple(_one_of(head, HEADS) for head in said["heads"]),
                 said.get("trees"),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"features.json is damaged ({error!r}): export the bundle again") from None
 
 
 def _column(entry: Mapping[str, Any]) -> Column:
-    if entry["kind"] not in KINDS or entry["type"] not in TYPES:
-        raise ValueError(f"column {entry['name']} of kind {entry['kind']} and type {entry['type']}")
-    return Column(entry["name"], entry["kind"], entry["type"])
+    return Column(entry["name"], _one_of(entry["kind"], KINDS), _one_of(entry["type"], TYPES))
+
+
+def _one_of(name: str, known: Collection[str]) -> str:
+    if name not in known:
+        raise ValueError(f"expected one of {', '.join(known)}, found {name!r}")
+    return name
 
 
 def _side(entry: Mapping[str, Any]) -> SideSpec:

@@ -47,7 +47,7 @@ def map_tensors(path: Path) -> Tensors:
             raise ValueError(f"a header of {start - HEADER_BYTES} bytes")
         header = json.loads(mapped[HEADER_BYTES:start])
         return {name: _view(mapped, start, entry) for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is no readable safetensors file ({error}): export the bundle again") from None
 
 

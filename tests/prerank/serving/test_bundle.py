@@ -114,18 +114,44 @@ def test_no_bundle_at_all(folder: Path, tmp_path: Path) -> None:
     refused(folder / "fusion.json", "is no bundle")
     (folder / "manifest.json").write_text("{")
     refused(folder, "manifest.json", "is damaged")
+    (folder / "manifest.json").write_text("[" * 100_000)
+    refused(folder, "manifest.json", "is damaged")
     (folder / "manifest.json").write_text("[]")
     refused(folder, "is no bundle's manifest")
 
 
 @pytest.mark.parametrize("name", ["features.json", "fusion.json", "network.onnx", "items.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\x80\x04K\x01.", b'{"format": 7}'])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\x80\x04K\x01.", b'{"format": 7}', b"[" * 100_000])
 def test_a_damaged_file_that_the_manifest_agrees_with(name: str, content: bytes, folder: Path) -> None:
     """As a faulty exporter would leave it: an error of one line that names it, whatever it holds."""
     (folder / name).write_bytes(content)
     write_manifest(folder)
     with pytest.raises(InputError, match=name if name != "items.safetensors" else "items.safetensors|hash"):
         Scorer.load(folder)
+
+
+@pytest.mark.parametrize("name", ["golden.jsonl", "tables.safetensors"])
+def test_values_nested_without_end(name: str, folder: Path) -> None:
+    nested = b"[" * 100_000
+    (folder / name).write_bytes(nested if name == "golden.jsonl" else len(nested).to_bytes(8, "little") + nested)
+    write_manifest(folder)
+    refused(folder, name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda features: features["item_id"].update(type="date"),
+        lambda features: features.update(heads=["click", "like"]),
+        lambda features: features["sides"].pop("item"),
+    ],
+)
+def test_features_that_this_version_cannot_score(change: Callable[[dict[str, Any]], object], folder: Path) -> None:
+    features = json.loads((folder / "features.json").read_bytes())
+    change(features)
+    (folder / "features.json").write_text(json.dumps(features))
+    write_manifest(folder)
+    refused(folder, "features.json is damaged")
 
 
 def test_parts_that_do_not_fit_each_other(folder: Path) -> None:

@@ -194,13 +194,16 @@ class RunsFolder:
 
         Raises:
             FileNotFoundError: if it is none of those that :meth:`files` lists.
-            RefusedError: if it leads out of the folder of runs.
+            RefusedError: if it leads out of the folder of runs, or to a file of another kind.
         """
         wanted = self.run(name) / path
         if path not in {file.path for file in self.files(name)}:
             self.inside(wanted)
             raise FileNotFoundError(path)
-        return self.inside(wanted)
+        resolved = self.inside(wanted)
+        if resolved.suffix != wanted.suffix:
+            raise RefusedError("it leads to a file of another kind")
+        return resolved
 
     def summary(self, name: str) -> RunSummary:
         """Dates, data, reports and key figures of a run."""

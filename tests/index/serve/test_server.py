@@ -186,6 +186,7 @@ def test_links_out_of_the_folder_are_refused_and_links_within_are_not(served: Se
     reports = served.folder / "demo" / "reports"
     (reports / "out.html").symlink_to(tmp_path / "secret.html")
     (reports / "in.html").symlink_to(reports / "segments.html")
+    (reports / "log.html").symlink_to(served.folder / "demo" / "logs" / "items.parquet")
     outside = tmp_path / "outside"
     write_run(outside)
     (served.folder / "linked").symlink_to(outside)
@@ -194,6 +195,7 @@ def test_links_out_of_the_folder_are_refused_and_links_within_are_not(served: Se
     assert status == 403
     assert "leads out of the folder" in text
     assert served.get("/run/demo/file/reports/in.html") == (200, REPORT)
+    assert served.get("/run/demo/file/reports/log.html")[0] == 403
     assert served.get("/run/linked")[0] == 403
     assert served.get("/run/loop")[0] == 404
     assert served.get("/api/items?run=linked&q=lamp")[0] == 403

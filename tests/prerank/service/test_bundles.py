@@ -180,9 +180,13 @@ def test_a_bundle_that_needs_another_package_says_which(tmp_path: Path, monkeypa
         load(folder, 1)
 
 
-def test_a_first_bundle_that_is_damaged_ends_the_service(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "message"), [("bundle", r"items.safetensors was changed"), ("nowhere", "nowhere is no bundle")]
+)
+def test_a_first_bundle_that_cannot_be_loaded_ends_the_service(folder: str, message: str, tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundle")
     damage(tmp_path / "bundle", "items.safetensors")
-    config = ServiceConfig(bundle=str(tmp_path / "bundle"), port=0)
-    with pytest.raises(InputError, match=r"items.safetensors was changed"):
-        Running(config, Scorer.load).run()
+    running = Running(ServiceConfig(bundle=str(tmp_path / folder), port=0), Scorer.load)
+    # In a thread of its own: a test of a page leaves its event loop to this one.
+    with ThreadPoolExecutor(1) as thread, pytest.raises(InputError, match=message):
+        thread.submit(running.run).result(60)

@@ -297,7 +297,6 @@ def test_nothing_is_ready_before_the_bundle_is(tmp_path: Path, start: Start) -> 
     ("arguments", "message"),
     [
         ([], "bundle=FOLDER is missing"),
-        (["bundle=nowhere"], "nowhere is no bundle"),
         (["bundle=x", "service.queue=0"], "service.queue must be from 1 to 10000, found 0"),
         (["bundle=x", "service.body_bytes=10"], "service.body_bytes must be from 1024"),
         (["bundle=x", "service.time_limit_ms=0"], "service.time_limit_ms must be from 1"),

@@ -35,7 +35,7 @@ from prerank.exporting.golden import TOLERANCE, Predict, loss_of_rounding, write
 from prerank.exporting.items import hash_order, write_index, write_items
 from prerank.exporting.model_card import model_card
 from prerank.exporting.networks import ExportedNetwork
-from prerank.exporting.requests import golden_requests
+from prerank.exporting.requests import describe_first_items, golden_requests
 from prerank.exporting.sources import Source
 from prerank.exporting.tables import Arrays
 from prerank.exporting.targets import write_target
@@ -156,6 +156,8 @@ def _fill(source: Source, folder: Path) -> None:
     write_json(folder / "fusion.json", {"click": fusion.click, "order": fusion.order, "rank": fusion.rank})
     stored, predict, test = exported.stored_predictions(), source.fitted.predict, source.test
     requests = golden_requests(source.log, test, schema.columns)
+    if stored is None:  # else the catalogue's vectors are rounded once more than an item's that is described
+        describe_first_items(requests, source.log.items(), test, schema.columns)
     write_golden(requests, test, predict, stored, fusion, folder / "golden.jsonl")
     loss = {} if stored is None else loss_of_rounding(test, predict, stored, fusion)
     card = model_card(source, exported.kind, loss, len(requests))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,7 @@ from configs.errors import InputError
 from graph.logs.log import SearchLog
 from prerank.encoding.batches import EncodedSplit
 from prerank.encoding.columns import KEYS
-from prerank.encoding.schema import Column
+from prerank.encoding.schema import Column, of_side
 
 GOLDEN_REQUESTS = 100
 
@@ -28,7 +29,7 @@ class GoldenRequest:
 
     Attributes:
         rows: of the encoded split, int64 [candidates].
-        body: as JSON: ``request`` and ``candidates``.
+        body: as JSON: ``request``, ``candidates`` and perhaps ``items``.
     """
 
     rows: Int64[np.ndarray, " candidates"]
@@ -68,6 +69,27 @@ def golden_requests(
             )
         golden.append(GoldenRequest(rows, body_of(of_request, columns, tables)))
     return golden
+
+
+def describe_first_items(
+    requests: Sequence[GoldenRequest], items: pa.Table, split: EncodedSplit, columns: tuple[Column, ...]
+) -> None:
+    """Let each request say what its first candidate is, as of an item that the catalogue lacks.
+
+    The scores stay: but for this, nothing would compare what a bundle makes of attributes, since the catalogue's
+    vectors are ready.
+
+    Args:
+        requests: to be added to.
+        items: the catalogue, raw.
+        split: whose rows the requests are.
+        columns: the features.
+    """
+    names = dict.fromkeys(column.name for column in of_side(columns, "item", "id", "number", "text", "list"))
+    for request in requests:
+        row = int(split.item[request.rows[0]])
+        item_id = str(request.body["candidates"]["item_id"][0])
+        request.body["items"] = {item_id: {name: _plain(items[name][row].as_py()) for name in names}}
 
 
 def body_of(rows: pa.Table, columns: tuple[Column, ...], tables: dict[str, pa.Table | None]) -> dict[str, Any]:

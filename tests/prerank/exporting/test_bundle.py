@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pyarrow.parquet as pq
 import pytest
 
 from configs.command import Invocation, main, parse
 from configs.errors import InputError
-from configs.stages import Run, read_json
+from configs.stages import Run, read_json, write_json
 from prerank.encoding.batches import EncodedLog
 from prerank.exporting.bundle import export_bundle
 from prerank.serving.scorer import Scorer
@@ -81,6 +82,23 @@ def test_golden_scores_are_those_that_the_system_was_evaluated_with(export: Expo
         assert request["body"]["candidates"]["item_id"] == rows["item_id"].tolist()
         np.testing.assert_allclose(request["score"], rows["score"], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(1 / (1 + np.exp(-np.array(request["click"]))), rows["p_click"], rtol=1e-5)
+
+
+def test_golden_requests_take_the_way_of_items_that_are_described(export: Export, tmp_path: Path) -> None:
+    """The catalogue's vectors are ready: without such items nothing would look at what makes an item's vector."""
+    folder = Path(shutil.copytree(export("model=grace"), tmp_path / "bundle"))
+    assert all(len(request["body"]["items"]) == 1 for request in _golden(folder))
+    model = onnx.load(folder / "item.onnx")
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) == 2:
+            tensor.raw_data = (2 * onnx.numpy_helper.to_array(tensor)).tobytes()
+    (folder / "item.onnx").write_bytes(model.SerializeToString())
+    manifest = read_json(folder / "manifest.json")
+    changed = (folder / "item.onnx").read_bytes()
+    manifest["files"]["item.onnx"] = {"bytes": len(changed), "sha256": hashlib.sha256(changed).hexdigest()}
+    write_json(folder / "manifest.json", manifest)
+    with pytest.raises(InputError, match="golden request"):
+        Scorer.load(folder)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

@@ -76,8 +76,8 @@ def describe_history(network: object, tensors: Tensors) -> dict[str, Any] | None
     if not isinstance(network, HistoryNetwork) or network.pooling is None:
         return None
     hashed = _described(network.hash_id.part(None, False), "history", tensors)
-    kept = {key: hashed[key] for key in ("table", "hashing", "counts", "starts")}
-    return {"columns": network.histories, "length": history_length(network), **kept}
+    buckets = {key: hashed[key] for key in ("table", "hashing", "counts", "starts")}
+    return {"columns": network.histories, "length": history_length(network), **buckets}
 
 
 def history_length(network: HistoryNetwork) -> int:
@@ -139,8 +139,8 @@ def tables_of(sides: Mapping[str, SideParts]) -> Iterator[Any]:
 
 def tensors_of(sides: Mapping[str, SideParts]) -> list[Any]:
     """All tensors of the look-ups: what a dense network has no use for."""
-    found = []
+    tensors = []
     for side in sides.values():
         for part in side.parts:
-            found += [getattr(part, key, None) for key in ("table", "hashes", "projection", "mean", "scale", "edges")]
-    return [tensor for tensor in found if tensor is not None]
+            tensors += [getattr(part, key, None) for key in ("table", "hashes", "projection", "mean", "scale", "edges")]
+    return [tensor for tensor in tensors if tensor is not None]

@@ -79,7 +79,7 @@ def recall(lists: Lists, dots: Float[np.ndarray, " rows"]) -> dict[str, dict[str
                 hits[window].append((float(np.isin(best, through[:window]).mean()), window / len(rows)))
     return {
         str(window): {
-            "recall": float(np.mean([found for found, _ in each])),
+            "recall": float(np.mean([hit for hit, _ in each])),
             "chance": float(np.mean([chance for _, chance in each])),
             "requests": len(each),
         }

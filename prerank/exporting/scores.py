@@ -96,15 +96,15 @@ class BodyScore(Score):
         self.names += ["history", "present"] if compared else []
 
     def outputs(self, sides: Mapping[str, Tensor]) -> Outputs:
-        given = dict(sides)
+        values_of = dict(sides)
         items = [sides["item"]] if "item" in sides else []
         if len(self.pieces) > 1:
             items = list(torch.split(sides["item"], self.pieces, dim=1))
         if self.pooling is not None:
             history, present = sides["history"].unsqueeze(0), sides["present"].unsqueeze(0)
-            given["pooled"] = self.pooling(history, present, items[-1].unsqueeze(0)).squeeze(0)
+            values_of["pooled"] = self.pooling(history, present, items[-1].unsqueeze(0)).squeeze(0)
         place = iter(items)
-        rows = [next(place) if name == "item" else given[name] for name, _ in self.segments if name != "request"]
+        rows = [next(place) if name == "item" else values_of[name] for name, _ in self.segments if name != "request"]
         logits = self.body(torch.cat(rows, dim=1) if len(rows) > 1 else rows[0], sides.get("request"))
         return to_outputs(rows[0], logits, self.rank_heads)
 

@@ -96,5 +96,5 @@ def _figures(split: EncodedSplit, predictions: Predictions, fusion: FusionWeight
     tasks_off = {name: str(task["reason"]) for name, task in split.schema.tasks.items() if not task["available"]}
     measures = SplitMeasures(rows, tasks_off, split.schema.cutoffs, [RECALL_AT])
     statistics = measures.statistics(np.ones(split.rows, np.bool_))
-    told = {name: statistics[name] for name in MEASURED if name in statistics}
-    return {name: (float(each.value), each.n) for name, each in told.items() if not isinstance(each, Undefined)}
+    figures = {name: statistics[name] for name in MEASURED if name in statistics}
+    return {name: (float(each.value), each.n) for name, each in figures.items() if not isinstance(each, Undefined)}

@@ -152,11 +152,12 @@ def _loading(golden: int) -> str:
     return (
         "`pip install 'grace-prerank[serve]'` is enough; nothing that trains is needed.\n\n"
         "```python\n"
-        "from pathlib import Path\n"
-        "from prerank.serving.request import Request\n"
-        "from prerank.serving.scorer import Scorer\n\n"
-        'scorer = Scorer.load(Path("this folder"))\n'
-        'scorer.top(Request(request={...}, candidates={"item_id": [...]}), 100)\n'
+        "import json\n"
+        "from pathlib import Path\n\n"
+        "from prerank import Request, Scorer\n\n"
+        'folder = Path(".")  # this one\n'
+        'line = (folder / "golden.jsonl").open(encoding="utf-8").readline()\n'
+        'Scorer.load(folder).top(Request.of(json.loads(line)["body"]), 10)\n'
         "```\n\n"
         "Or behind HTTP: `python -m prerank.serve bundle=FOLDER`. Loading checks the SHA-256 of every file and scores "
         f"the {golden} requests of golden.jsonl, to {TOLERANCE:g}."

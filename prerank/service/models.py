@@ -86,6 +86,8 @@ class Topped(BaseModel):
     item_id: list[str | int]
     position: list[int] = Field(description="of each among the candidates, from 0")
     score: list[float]
+    unknown: list[int] = Field(description="candidates of which nothing but the id is known")
+    missing: list[str] = Field(description="columns that the request left out")
     bundle: str = Field(description="the bundle that answered")
 
 
@@ -125,6 +127,7 @@ class Explained(BaseModel):
     """The best candidates, best first, and why."""
 
     candidates: list[ExplainedCandidate]
+    unknown: list[int] = Field(description="candidates of which nothing but the id is known")
     missing: list[str] = Field(description="columns that the request left out")
     bundle: str = Field(description="the bundle that answered")
 

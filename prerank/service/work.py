@@ -70,15 +70,17 @@ def top(bundle: Bundle, body: TopRequest, limits: Limits) -> Answer:
     request = request_of(body, limits.candidates)
     best = bundle.scorer.top(request, body.n)
     columns = {"item_id": best.item_id, "position": best.position, "score": best.score}
-    return Answer(columns, {"bundle": bundle.short}, len(request.candidates[ITEM_ID]))
+    beside = {"unknown": best.unknown, "missing": best.missing, "bundle": bundle.short}
+    return Answer(columns, beside, len(request.candidates[ITEM_ID]), len(best.unknown), best.missing)
 
 
 def explain(bundle: Bundle, body: ExplainRequest, limits: Limits) -> Answer:
     """The best candidates, and why."""
     request = request_of(body, limits.candidates)
     why = bundle.scorer.explain(request, body.n)
-    beside = {"missing": why.missing, "bundle": bundle.short}
-    return Answer({"candidates": why.candidates}, beside, len(request.candidates[ITEM_ID]), missing=why.missing)
+    beside = {"unknown": why.unknown, "missing": why.missing, "bundle": bundle.short}
+    scored = len(request.candidates[ITEM_ID])
+    return Answer({"candidates": why.candidates}, beside, scored, len(why.unknown), why.missing)
 
 
 def one(

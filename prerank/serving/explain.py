@@ -75,9 +75,16 @@ class Explained:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The candidates, best first, and the columns that the request left out."""
+    """The candidates, best first.
+
+    Attributes:
+        candidates: those that were asked for.
+        unknown: positions of all candidates of which nothing but the id is known.
+        missing: the columns that the request left out.
+    """
 
     candidates: list[Explained]
+    unknown: Int64[np.ndarray, " unknown"]
     missing: tuple[str, ...]
 
 
@@ -110,7 +117,7 @@ def explain(
         described = bool(prepared.item[row] == UNSEEN) and row not in unknown
         known = _known(int(item[place]), described, catalogue, cut)
         explained.append(Explained(ids[place], row, float(score[row]), heads, rank_logits, known))
-    return Explanation(explained, prepared.missing)
+    return Explanation(explained, prepared.new.unknown, prepared.missing)
 
 
 def _head(logit: float, weight: float) -> Head:

@@ -54,11 +54,14 @@ class Top:
         item_id: as in the request.
         position: among the candidates.
         score: of each.
+        unknown, missing: as of :class:`Scores`, of all candidates.
     """
 
     item_id: list[Any]
     position: Int64[np.ndarray, " n"]
     score: Float32[np.ndarray, " n"]
+    unknown: Int64[np.ndarray, " unknown"]
+    missing: tuple[str, ...]
 
 
 class Scorer:
@@ -132,7 +135,8 @@ class Scorer:
         prepared, logits = self._logits(request, ranking=True)
         score = fuse(logits, self.weights)
         position = best(score, prepared.item_hash, n)
-        return Top(_take(request.candidates[ITEM_ID], position), position, score[position])
+        ids = _take(request.candidates[ITEM_ID], position)
+        return Top(ids, position, score[position], prepared.new.unknown, prepared.missing)
 
     def explain(self, request: Request, n: int | None = None) -> Explanation:
         """What each of the ``n`` best candidates' scores is made of; of all candidates, where ``n`` is None.

@@ -138,8 +138,11 @@ def _is_pickle(content: bytes) -> bool:
     return content[:1] == b"\x80" or b"data.pkl" in content
 
 
-def test_the_card_says_what_a_reader_must_know(export: Export) -> None:
-    card = (export("model=grace") / "model_card.md").read_text()
+def test_the_card_says_what_a_reader_must_know(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = export("model=grace")
+    card = (folder / "model_card.md").read_text()
+    monkeypatch.chdir(folder)
+    exec(card.split("```python\n")[1].split("```")[0])  # its example runs as it stands
     for words in ("simulated", "gauc_click", "95 % interval", "n = ", "grace-prerank[serve]", "test:", "Limits"):
         assert words in card
 

@@ -62,7 +62,8 @@ def test_a_batch_has_the_answers_of_its_requests(client: Client) -> None:
         status, batch = client.post(f"/batch{path}", {"requests": bodies})
         assert status == 200
         assert batch["results"] == [client.post(path, body)[1] for body in bodies]
-    assert client.post("/batch/score", {"requests": bodies})[1]["results"][1]["unknown"] == [0]
+        assert [each["unknown"] for each in batch["results"]] == [[], [0]]
+        assert all("request.query" in each["missing"] for each in batch["results"][1:])
 
 
 def test_an_arrow_body_has_the_answer_of_json(client: Client) -> None:
@@ -199,7 +200,8 @@ def test_health_readiness_metrics_and_headers(client: Client) -> None:
     assert client.get("/health") == (200, {"alive": True})
     status, ready = client.get("/ready")
     assert (status, ready["ready"], ready["current"]["name"], ready["previous"]) == (200, True, "bundle", None)
-    client.post("/score", {"candidates": {"item_id": ["i1", "unseen"]}})
+    for path in ("/score", "/top", "/explain"):
+        client.post(path, {"candidates": {"item_id": ["i1", "unseen"]}})
     client.post("/score", {})
     client.raw("GET", "/nowhere")
     answer, content = client.raw("GET", "/metrics")
@@ -209,9 +211,9 @@ def test_health_readiness_metrics_and_headers(client: Client) -> None:
         'grace_requests_total{route="/score",status="422"} 1.0',
         'grace_requests_total{route="other",status="404"} 1.0',
         'grace_request_seconds_bucket{le="0.001",route="/score"}',
-        "grace_unknown_items_total 1.0",
-        'grace_missing_columns_total{column="request.query"} 1.0',
-        'grace_candidates_bucket{le="10.0"} 1.0',
+        "grace_unknown_items_total 3.0",
+        'grace_missing_columns_total{column="request.query"} 3.0',
+        'grace_candidates_bucket{le="10.0"} 3.0',
         "grace_queue_length 0.0",
         f'grace_bundle_info{{bundle="{ready["current"]["bundle"]}",name="bundle",run="demo",system="popularity"',
         'grace_bundles_total{outcome="loaded"} 1.0',

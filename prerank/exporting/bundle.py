@@ -17,7 +17,6 @@ The folder is made beside its place and renamed: what lies in its place is alway
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,11 +39,10 @@ from prerank.exporting.sources import Source
 from prerank.exporting.tables import Arrays
 from prerank.exporting.targets import write_target
 from prerank.exporting.trees import ExportedPopularity, ExportedTrees
+from prerank.serving.bundle import sha256_of
 from prerank.systems.lightgbm import BoostedTrees
 from prerank.systems.popularity import Popularity
 from prerank.training.network_system import FittedNetwork
-
-CHUNK_BYTES = 1 << 20
 
 
 class Exported(Protocol):
@@ -119,7 +117,7 @@ def _is_there(home: Path, source: Source, overwrite: bool) -> bool:
 
 
 def _identity(source: Source) -> str:
-    figures = _sha256(source.home / "metrics.json")
+    figures = sha256_of(source.home / "metrics.json")
     return fingerprint({"format": FORMAT, "system": source.identity, "figures": figures, "tables": source.precision})
 
 
@@ -182,7 +180,7 @@ def _exported(source: Source) -> Exported:
 def _manifest(source: Source, kind: str, loss: dict[str, Any], golden: int, folder: Path) -> dict[str, Any]:
     shares = source.config.evaluation
     files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.iterdir())
         if path.name != MANIFEST
     }
@@ -204,11 +202,3 @@ def _manifest(source: Source, kind: str, loss: dict[str, Any], golden: int, fold
         "versions": package_versions(),
         "files": files,
     }
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

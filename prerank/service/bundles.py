@@ -8,7 +8,6 @@ that cannot be loaded is refused, once, and the old one goes on. The one before 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.errors import InputError
-from prerank.serving.bundle import MANIFEST
+from prerank.serving.bundle import MANIFEST, sha256_of
 from prerank.serving.scorer import Scorer
 from prerank.web.logs import traceback_of, write_line
 
@@ -57,7 +56,7 @@ def identity_of(folder: Path) -> str:
         InputError: if none does.
     """
     try:
-        return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+        return sha256_of(folder / MANIFEST)
     except OSError as error:
         raise InputError(
             f"{folder} is no bundle: {MANIFEST}: {error.strerror}; `python -m prerank.export` makes one"

@@ -52,7 +52,7 @@ class Bundle:
             _require_file(folder / name, said["bytes"])
         if verify:
             with ThreadPoolExecutor() as pool:
-                for name, digest in zip(files, pool.map(_sha256, (folder / name for name in files)), strict=True):
+                for name, digest in zip(files, pool.map(sha256_of, (folder / name for name in files)), strict=True):
                     if digest != files[name]["sha256"]:
                         raise InputError(
                             f"{folder / name} was changed: its SHA-256 is {digest}, the manifest has "
@@ -132,6 +132,7 @@ def _require_file(path: Path, size: int) -> None:
         raise InputError(f"{path} was changed: {size_now:,} bytes, the manifest has {size:,}; export the bundle again")
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """A file's SHA-256, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

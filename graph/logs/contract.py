@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -124,6 +124,9 @@ class RawLog:
         queries: the same, where the log has query attributes.
         rejected: Parquet of `REJECTED_SCHEMA`: source rows that could not be turned into impressions.
         simulated: whether the log comes from a simulator; every report then says so.
+        left_out: reason → source rows that are said to be left out.
+        read: rows of the source, lists taken apart: those in ``impressions``, in ``rejected`` and left out, together.
+            None where the reader does not count them itself.
     """
 
     impressions: Path
@@ -132,6 +135,8 @@ class RawLog:
     queries: Path | None = None
     rejected: Path | None = None
     simulated: bool = False
+    left_out: dict[str, int] = field(default_factory=dict)
+    read: int | None = None
 
 
 def family_of(type_: pa.DataType) -> str:

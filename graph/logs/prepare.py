@@ -16,8 +16,9 @@ from configs.keys import Keys
 from configs.schema import Config, DataConfig
 from configs.stages import Run, Stage, fingerprint, source_fingerprint, write_json
 from configs.worlds import load_world
+from graph.logs.accounting import Account, require_equal, rows_in
 from graph.logs.checking.checks import Impressions, check
-from graph.logs.checking.columns import FILE, ROW, inspect, tell_absent
+from graph.logs.checking.columns import FILE, ROW, SourceTable, inspect, tell_absent
 from graph.logs.checking.rejected import collect_rejected, tell_rejected
 from graph.logs.checking.tables import KeyedTable, check_table, write_keyed
 from graph.logs.contract import (
@@ -31,7 +32,7 @@ from graph.logs.contract import (
     RawLog,
     day_files,
 )
-from graph.logs.database import name, reading, scratch_database, write_days
+from graph.logs.database import name, reading, scratch_database, texts, write_days
 from graph.logs.facts import log_facts, tell_facts
 from graph.logs.log import SearchLog
 from graph.logs.readers import SEEDED, reader
@@ -111,7 +112,7 @@ def _read_check_write(config: Config, stage: Stage, whole: str) -> None:
         impressions, tables = _check_all(connection, raw)
         checked = [impressions.table, *(table.source for table in tables.values())]
         rejected = collect_rejected(connection, checked, raw.rejected, folder / "rejected.parquet")
-        before = sum(rejected.values()) - connection.sql("SELECT count(*) FROM rejected").fetchall()[0][0]
+        before = rows_in(raw.rejected) if raw.rejected is not None else 0
         read = before + sum(table.rows for table in checked)
         where = Path(data.path) if data.path is not None else folder
         tell_rejected(rejected, read, data.rejected_share, folder / "rejected.parquet", where)
@@ -123,8 +124,17 @@ def _read_check_write(config: Config, stage: Stage, whole: str) -> None:
         _write_impressions(connection, impressions, folder / "impressions")
         for called, table in tables.items():
             write_keyed(connection, table, called, folder / f"{called}.parquet")
+        accounts = {"impressions": _account_impressions(connection, raw, impressions, before, folder)}
+        accounts |= {called: _account_table(connection, table, called, folder) for called, table in tables.items()}
+        require_equal(
+            sum(rejected.values()), sum(a.rejected for a in accounts.values()), str(folder / "rejected.parquet")
+        )
         facts = log_facts(connection, folder, split_by, rejected, raw.simulated)
+    require_equal(accounts["impressions"].kept, facts["rows"], str(folder / "log.json"))
+    require_equal(facts["rows"], sum(split["rows"] for split in facts["splits"].values()), "the splits of log.json")
+    facts["accounts"] = {called: account.as_json for called, account in accounts.items()}
     write_json(folder / "log.json", facts)
+    accounts["impressions"].tell("impressions")
     tell_facts(facts)
     shutil.rmtree(folder / "raw", ignore_errors=True)
     stage.finish(rows=facts["rows"], catalogue=facts["catalogue"])
@@ -161,6 +171,51 @@ def _check_all(connection: duckdb.DuckDBPyConnection, raw: RawLog) -> tuple[Impr
     check(connection, impressions)
     _tell_unknown(connection, tables)
     return impressions, tables
+
+
+def _account_impressions(
+    connection: duckdb.DuckDBPyConnection, raw: RawLog, impressions: Impressions, before: int, folder: Path
+) -> Account:
+    """What became of every source row, from the reader to the files written.
+
+    Args:
+        before: rows that the reader rejected.
+
+    Raises:
+        InputError: if rows were lost or repeated at any step.
+    """
+    table = impressions.table
+    passed = before + sum(raw.left_out.values())
+    read = passed + table.rows if raw.read is None else raw.read
+    Account(read, table.rows, before, raw.left_out).require(f"the reader of {raw.impressions}")
+    in_splits, in_none = connection.sql(
+        "SELECT coalesce(sum(size) FILTER (split IS NOT NULL), 0), coalesce(sum(size) FILTER (split IS NULL), 0) "
+        "FROM requests LEFT JOIN assigned USING (request_id)"
+    ).fetchall()[0]
+    left_out = dict(raw.left_out) | ({"their day is in no split": int(in_none)} if in_none else {})
+    account = Account(read, int(in_splits), before + _rejected_of(connection, table), left_out)
+    account.require(f"the checks of {raw.impressions}")
+    require_equal(account.kept, rows_in(folder / "impressions"), f"writing {folder / 'impressions'}")
+    return account
+
+
+def _account_table(connection: duckdb.DuckDBPyConnection, table: KeyedTable, called: str, folder: Path) -> Account:
+    """What became of every row of a table beside the impressions.
+
+    Raises:
+        InputError: if rows were lost or repeated.
+    """
+    kept = rows_in(folder / f"{called}.parquet")
+    account = Account(table.source.rows, kept, _rejected_of(connection, table.source))
+    account.require(f"the checks of {called}")
+    return account
+
+
+def _rejected_of(connection: duckdb.DuckDBPyConnection, table: SourceTable) -> int:
+    """Rows of a table that the checks rejected."""
+    files = texts([str(file) for file in table.files])
+    counted = connection.sql(f"SELECT count(*) FROM rejected WHERE list_contains({files}, file)")
+    return int(counted.fetchall()[0][0])
 
 
 def _tell_unknown(connection: duckdb.DuckDBPyConnection, tables: dict[str, KeyedTable]) -> None:

@@ -117,7 +117,7 @@ def check(connection: duckdb.DuckDBPyConnection, impressions: Impressions) -> No
     session = id_type[families["session_id"]] if "session_id" in families else "VARCHAR"
     connection.execute(
         f"CREATE TABLE requests (request_id {id_type[families['request_id']]}, user_id "
-        f"{id_type[families['user_id']]}, session_id {session}, timestamp TIMESTAMP, day VARCHAR)"
+        f"{id_type[families['user_id']]}, session_id {session}, timestamp TIMESTAMP, day VARCHAR, size BIGINT)"
     )
     connection.execute(f"CREATE TABLE day_of_file ({FILE} VARCHAR, day VARCHAR)")
     files = [(str(file), day) for day, files in impressions.days.items() for file in files]
@@ -186,7 +186,7 @@ def _check_days(
     connection.execute(f"INSERT INTO rejected SELECT {FILE}, {ROW}, reason FROM judged WHERE reason IS NOT NULL")
     connection.execute(
         "INSERT INTO requests SELECT request_id, any_value(user_id), any_value(session_id), any_value(timestamp), "
-        "any_value(day) FROM judged WHERE reason IS NULL GROUP BY request_id"
+        "any_value(day), count(*) FROM judged WHERE reason IS NULL GROUP BY request_id"
     )
     for contradiction, condition in _contradictions(table).items():
         counted = f"SELECT count(*) FROM judged WHERE reason IS NULL AND {condition}"

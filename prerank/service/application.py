@@ -56,7 +56,7 @@ class Offer:
 
     path: str
     work: work.Work
-    body: type[models.ScoreRequest]
+    body: type[models.CandidatesRequest]
     answer: type[BaseModel]
     batch: type[models.Batch]
     batch_answer: type[BaseModel]

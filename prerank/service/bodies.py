@@ -15,8 +15,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from prerank.service.models import Asked, ScoreRequest
+from prerank.service.models import Asked, CandidatesRequest
 from prerank.serving.hashing import Texts
 from prerank.serving.request import Request, RequestError, Values
 from prerank.web.errors import AnswerError
@@ -26,6 +27,21 @@ ARROW = "application/vnd.apache.arrow.stream"
 MESSAGES = {1: "schema", 3: "record batch"}
 """Arrow's types of messages that are read; a dictionary is none of them."""
 DAMAGED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowSerializationError, OSError, struct.error, IndexError)
+
+RULES = {
+    "missing": "a value under this name",
+    "extra_forbidden": "no such name",
+    "model_type": "an object of the names {names}",
+    "dict_type": "an object of names and values",
+    "list_type": "an array of values",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than_equal": "a number of at most {le}",
+    "too_short": "at least {min_length} of them",
+}
+"""pydantic's type of an error → what was expected, in the words of the other errors."""
 
 Body = TypeVar("Body", bound=Asked)
 
@@ -67,7 +83,7 @@ def read_arrow(body: bytes, model: type[Body]) -> Body:
     if "candidates" in beside:
         raise RequestError("candidates", "metadata", "columns of the stream")
     read = checked({**beside, "candidates": {}}, model)
-    assert isinstance(read, ScoreRequest)
+    assert isinstance(read, CandidatesRequest)
     names = table.column_names
     for name in names:
         if names.count(name) > 1:
@@ -88,10 +104,16 @@ def checked(content: Any, model: type[Body]) -> Body:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        raise RequestError(field.removeprefix(".") or "body", first["input"], first["msg"]) from None
+        raise RequestError(field.removeprefix(".") or "body", first["input"], _rule(first, model)) from None
 
 
-def request_of(body: ScoreRequest, most: int) -> Request:
+def _rule(error: ErrorDetails, model: type[Asked]) -> str:
+    """What was expected, of what pydantic says was wrong."""
+    words = RULES.get(error["type"], error["msg"])
+    return words.format(**error.get("ctx", {}), names=", ".join(model.model_fields))
+
+
+def request_of(body: CandidatesRequest, most: int) -> Request:
     """What is scored.
 
     Args:

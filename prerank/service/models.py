@@ -21,24 +21,29 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class ScoreRequest(Asked):
-    """One request and its candidates."""
+class CandidatesRequest(Asked):
+    """One request and its candidates, whatever is asked of them."""
 
     candidates: Columns = Field(description="item_id and the pair side's columns: arrays of one length")
     request: dict[str, Any] = Field({}, description="the request side's columns; one that is left out is missing")
     items: Attributes = Field(
         {}, description="item id → attributes of candidates that the catalogue lacks, or has otherwise"
     )
+
+
+class ScoreRequest(CandidatesRequest):
+    """One request and its candidates."""
+
     logits: bool = Field(False, description="answer with each head's logits, too")
 
 
-class TopRequest(ScoreRequest):
+class TopRequest(CandidatesRequest):
     """One request, its candidates, and how many of them are wanted."""
 
     n: int = Field(100, ge=1, le=1_000_000, description="of the best candidates")
 
 
-class ExplainRequest(ScoreRequest):
+class ExplainRequest(CandidatesRequest):
     """One request, its candidates, and how many of them are explained."""
 
     n: int = Field(10, ge=1, le=MOST_EXPLAINED, description="of the best candidates")
@@ -47,7 +52,7 @@ class ExplainRequest(ScoreRequest):
 class Batch(Asked):
     """Several requests, answered all or none."""
 
-    requests: Sequence[ScoreRequest]
+    requests: Sequence[CandidatesRequest]
 
 
 class ScoreBatch(Batch):

@@ -35,7 +35,7 @@ ARROW_BODY = {
     "schema": {"type": "string", "format": "binary"},
     "description": (
         "An Arrow IPC stream without compression and dictionaries: columns are candidates; metadata of its schema are "
-        "request, items, n and logits, each as JSON."
+        "request, items, n and, of /score, logits, each as JSON."
     ),
 }
 

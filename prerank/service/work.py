@@ -8,7 +8,7 @@ from typing import Any
 
 from prerank.service.bodies import ARROW, JSON, read_arrow, read_json, request_of, write_arrow, write_json
 from prerank.service.bundles import Bundle
-from prerank.service.models import Batch, ExplainRequest, ScoreRequest, TopRequest
+from prerank.service.models import Batch, CandidatesRequest, ExplainRequest, ScoreRequest, TopRequest
 from prerank.serving.request import ITEM_ID, RequestError
 
 
@@ -84,7 +84,13 @@ def explain(bundle: Bundle, body: ExplainRequest, limits: Limits) -> Answer:
 
 
 def one(
-    bundle: Bundle, body: bytes, work: Work, model: type[ScoreRequest], limits: Limits, arrow: bool, wants_arrow: bool
+    bundle: Bundle,
+    body: bytes,
+    work: Work,
+    model: type[CandidatesRequest],
+    limits: Limits,
+    arrow: bool,
+    wants_arrow: bool,
 ) -> Written:
     """Answer one request.
 

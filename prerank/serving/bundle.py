@@ -103,7 +103,7 @@ def _wrong(manifest: Any) -> str | None:
     """What a manifest lacks, if anything."""
     if not isinstance(manifest, dict) or "format" not in manifest:
         return "is no bundle's manifest: export the bundle again"
-    if manifest["format"] != FORMAT:
+    if not is_format(manifest["format"], FORMAT):
         return f"has format {manifest['format']}, this version reads {FORMAT}: upgrade it, or export the bundle again"
     if manifest.get("kind") not in KINDS:
         return f"names the kind {manifest.get('kind')!r}, expected one of {', '.join(KINDS)}: upgrade this version"
@@ -114,6 +114,11 @@ def _wrong(manifest: Any) -> str | None:
     ):
         return "does not name the bundle's files with bytes and sha256: export the bundle again"
     return None
+
+
+def is_format(said: object, known: int) -> bool:
+    """Whether a file's format is the one that is read here; JSON's ``true`` is no 1."""
+    return type(said) is int and said == known
 
 
 def _require_plain(folder: Path, name: str) -> None:

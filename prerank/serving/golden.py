@@ -14,6 +14,8 @@ from prerank.serving.bundle import Bundle
 from prerank.serving.request import Request
 
 GOLDEN = "golden.jsonl"
+LARGEST_TOLERANCE = 1e-3
+"""Above it a scorer that is wrong would pass."""
 Score = Callable[[Request], npt.NDArray[np.float32]]
 """The scores of a request's candidates."""
 
@@ -33,7 +35,10 @@ def check_golden(bundle: Bundle, score: Score) -> int:
     """
     path = bundle.path(GOLDEN)
     try:
-        count, tolerance = int(bundle.manifest["golden"]["requests"]), float(bundle.manifest["golden"]["tolerance"])
+        count, tolerance = (
+            int(bundle.manifest["golden"]["requests"]),
+            _tolerance(bundle.manifest["golden"]["tolerance"]),
+        )
         golden = [_read(json.loads(line)) for line in bundle.read(GOLDEN).splitlines()]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} or the manifest's golden is damaged ({error!r}): export the bundle again") from None
@@ -49,6 +54,13 @@ def check_golden(bundle: Bundle, score: Score) -> int:
                 "that does not help"
             )
     return count
+
+
+def _tolerance(said: Any) -> float:
+    tolerance = float(said)
+    if not 0 <= tolerance <= LARGEST_TOLERANCE:
+        raise ValueError(f"a tolerance of {said}, expected one from 0 to {LARGEST_TOLERANCE:g}")
+    return tolerance
 
 
 def _read(golden: dict[str, Any]) -> tuple[Request, npt.NDArray[np.float64]]:

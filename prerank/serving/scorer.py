@@ -25,6 +25,9 @@ from prerank.serving.spec import HEADS, Features
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64
 
+UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a model made of parts that do not belong together ends in."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -100,9 +103,14 @@ class Scorer:
             InputError: naming the file or golden request that is not as it should be.
         """
         opened = Bundle.open(bundle, verify)
-        scorer = cls(opened, Threads(threads))
-        if verify:
-            check_golden(opened, lambda request: scorer.score(request).score)
+        try:
+            scorer = cls(opened, Threads(threads))
+            if verify:
+                check_golden(opened, lambda request: scorer.score(request).score)
+        except UNFIT as error:
+            raise InputError(
+                f"{bundle}: features.json does not fit the bundle's other files ({error!r}): export the bundle again"
+            ) from None
         return scorer
 
     def score(self, request: Request, logits: bool = True) -> Scores:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.errors import InputError
+from prerank.serving.bundle import is_format
 from prerank.serving.features import TYPES, Column, Lengths
 
 FORMAT = 1
@@ -64,7 +65,7 @@ class Features:
         """
         try:
             said = json.loads(content)
-            if said["format"] != FORMAT:
+            if not is_format(said["format"], FORMAT):
                 raise InputError(f"features.json has format {said['format']}, this version reads {FORMAT}: upgrade it")
             columns = {side: [_column(each) for each in said["columns"] if each["side"] == side] for side in SIDES}
             sides = {side: _side(entry) for side, entry in (said.get("sides") or {}).items()}

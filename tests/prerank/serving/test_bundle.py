@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +99,15 @@ def test_names_that_leave_the_folder_are_refused(name: str, folder: Path, tmp_pa
     [
         (lambda manifest: manifest.pop("format"), ["is no bundle's manifest"]),
         (lambda manifest: manifest.update(format=2), ["format 2", "reads 1"]),
+        (lambda manifest: manifest.update(format=True), ["format True", "reads 1"]),
         (lambda manifest: manifest.update(kind="magic"), ["'magic'", "two_towers"]),
         (lambda manifest: manifest.pop("files"), ["does not name the bundle's files"]),
         (lambda manifest: manifest["files"].update({"network.onnx": 3}), ["does not name the bundle's files"]),
         (lambda manifest: manifest["files"].pop("features.json"), ["features.json", "is not in the bundle's manifest"]),
         (lambda manifest: manifest.update(golden={"requests": 4, "tolerance": 1e-5}), ["golden.jsonl", "3", "4"]),
         (lambda manifest: manifest.pop("golden"), ["golden"]),
+        (lambda manifest: manifest["golden"].update(tolerance=float("inf")), ["golden", "tolerance of inf"]),
+        (lambda manifest: manifest["golden"].update(tolerance=float("nan")), ["golden", "tolerance of nan"]),
     ],
 )
 def test_a_manifest_that_cannot_be_read(change: Any, words: list[str], folder: Path) -> None:
@@ -160,6 +166,31 @@ def test_parts_that_do_not_fit_each_other(folder: Path) -> None:
     (folder / "features.json").write_text(json.dumps(features))
     write_manifest(folder)
     refused(folder, "network.onnx takes a pair side of 9, features.json says 10")
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where each value of a JSON document lies."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
+def test_every_value_of_the_features_may_be_another(folder: Path) -> None:
+    """An error that can be read, or a bundle that meets its golden requests all the same; never a traceback."""
+    content = (folder / "features.json").read_text()
+    wrongs = (None, -1, 10**9, "item", [])
+    outcomes = Counter[str]()
+    for number, path in enumerate(list(places(json.loads(content)))[1:]):
+        features = json.loads(content)
+        reduce(getitem, path[:-1], features)[path[-1]] = wrongs[number % len(wrongs)]
+        (folder / "features.json").write_text(json.dumps(features))
+        write_manifest(folder)
+        try:
+            Scorer.load(folder, threads=1)
+            outcomes["read"] += 1
+        except InputError:
+            outcomes["refused"] += 1
+    assert outcomes["refused"] > 2 * outcomes["read"]
 
 
 def test_golden_requests_are_scored(folder: Path) -> None:

@@ -284,7 +284,7 @@ def masked(content: DictConfig, wanted: Callable[[str], bool]) -> DictConfig:
     def pruned(section: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         parts: dict[str, Any] = {}
         for name, value in section.items():
-            if isinstance(value, dict) and value:
+            if isinstance(value, dict) and value and f"{prefix}{name}" not in names():
                 part = pruned(value, f"{prefix}{name}.")
                 parts |= {name: part} if part else {}
             elif wanted(f"{prefix}{name}"):
@@ -300,7 +300,7 @@ def leaves(content: Mapping[Any, Any], prefix: str) -> Iterator[str]:
     """The full names of all keys of a mapping."""
     for name, value in content.items():
         full = f"{prefix}{name}"
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and full not in names():
             yield from leaves(value, f"{full}.")
         else:
             yield full

@@ -65,6 +65,7 @@ from configs.schema.systems import (
     PretrainedItemConfig,
     RankFlowConfig,
 )
+from configs.schema.table import EventsConfig, ImpressionsConfig, KindsConfig, SourceConfig, TableConfig
 
 
 @dataclass

@@ -36,6 +36,7 @@ from graph.logs.database import name, reading, scratch_database, texts, write_da
 from graph.logs.facts import log_facts, tell_facts
 from graph.logs.log import SearchLog
 from graph.logs.readers import SEEDED, reader
+from graph.logs.readers.table.sources import fingerprints
 from graph.logs.split import assign_splits
 
 FORMAT = 2
@@ -80,7 +81,9 @@ def check_new_log(data: DataConfig, folder: Path) -> SearchLog:
 
 def log_keys(config: Config) -> Keys:
     """What is read and how it is checked and split, but not how columns are used later."""
-    read = ("data.name", "data.path", "data.rejected_share", "data.split")
+    read: tuple[str, ...] = ("data.name", "data.path", "data.rejected_share", "data.split")
+    if config.data.name == "table":
+        read = (*read, "data.table")
     if config.data.name in SEEDED:
         return Keys((*read, "data.world", "seed"), ("graph.memory_limit_gb",))
     return Keys(read, ("seed", "graph.memory_limit_gb"))  # readers are handed the seed whether they use it or not
@@ -93,6 +96,8 @@ def log_stage(config: Config, run: Run) -> Stage:
 
 def _sources(data: DataConfig) -> dict[str, str]:
     """Fingerprints of the files that a log is made from."""
+    if data.name == "table":
+        return fingerprints(data)
     inputs = {}
     if data.path is not None:
         path = Path(data.path).expanduser()

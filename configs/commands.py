@@ -16,7 +16,7 @@ from configs.schema import Config
 
 ALL = tuple(entry.name for entry in fields(Config))
 PLACE = ("run", "runs_folder")
-REMEMBERED = ("seed", "backend", "engine", "data", "graph", "pretrain")
+REMEMBERED = ("from_run", "seed", "backend", "engine", "data", "graph", "pretrain")
 """What a run's first command settles for the later ones."""
 ROOMS = ("configs", "graph", "pretrain", "prerank", "index")
 BRINGS_TRAIN = "; [cpu] and [gpu] bring it with FAISS"
@@ -101,7 +101,7 @@ COMMANDS = {
             "graph.build",
             "From a log to the co-engagement graph alone.",
             "graph.building:build",
-            reads=(*PLACE, "overwrite", "experiment", "seed", "engine", "data", "graph"),
+            reads=(*PLACE, "overwrite", "experiment", "from_run", "seed", "engine", "data", "graph"),
         ),
         Command(
             "prerank.fit",
@@ -145,14 +145,14 @@ COMMANDS = {
             "Compare systems side by side, on several seeds and data.",
             "prerank.compare.comparison:compare_systems",
             reads=(*PLACE, "experiment", *REMEMBERED, "model", "prerank", "evaluation", "compare"),
-            but=ONE_THREAD,
+            but=("from_run", *ONE_THREAD),
         ),
         Command(
             "prerank.mechanisms",
             "What every module of GRACE gains where it should help, and where it must not.",
             "prerank.mechanisms.experiment:mechanisms",
             reads=(*PLACE, "experiment", *REMEMBERED, "model", "prerank", "evaluation", "mechanisms"),
-            but=(*ONE_THREAD, "data.path"),
+            but=("from_run", *ONE_THREAD, "data.path"),
         ),
         Command(
             "prerank.ab",

@@ -80,6 +80,10 @@ class Config:
 
     run: str = key("default", "name of the run: its folder under runs_folder")
     runs_folder: str = key("runs", "folder of all runs")
+    from_run: str | None = key(
+        None,
+        "yesterday's run, written from=: its graph, psi and systems are the start, newer rows of the log are the data",
+    )
     name: str | None = key(None, "name that a system is fitted under in its run: prerank/<name>; none: model.name")
     overwrite: bool = key(False, "replace what was finished with other keys or data, once the new one is complete")
     experiment: str | None = key(None, "a file of configs/experiment, merged over data and model; paper: GRACE 3.1.4")

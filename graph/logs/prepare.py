@@ -233,8 +233,8 @@ def _account_impressions(
         "SELECT coalesce(sum(size) FILTER (split IS NOT NULL), 0), coalesce(sum(size) FILTER (split IS NULL), 0) "
         "FROM requests LEFT JOIN assigned USING (request_id)"
     ).fetchall()[0]
-    left_out = Counter(raw.left_out) + Counter(seen)
-    left_out |= Counter({"their day is in no split": int(in_none)} if in_none else {})
+    left_out = dict(Counter(raw.left_out) + Counter(seen))
+    left_out |= {"their day is in no split": int(in_none)} if in_none else {}
     account = Account(read, int(in_splits), before + _rejected_of(connection, table), left_out)
     account.require(f"the checks of {raw.impressions}")
     require_equal(account.kept, rows_in(folder / "impressions"), f"writing {folder / 'impressions'}")

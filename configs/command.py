@@ -56,7 +56,8 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
 
     Args:
         arguments: ``key=value`` overrides and ``--config FILE``.
-        remember: take the data, graph and pretrain sections from the run's ``config.yaml`` where it exists.
+        remember: take the data, graph and pretrain sections from the run's ``config.yaml`` where it exists; a command
+            that no run can be named to has none.
         command: that reads it; by default every key may be asked for.
 
     Raises:
@@ -75,7 +76,7 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
     for layer in everything:
         layers.require_known(layer, command)
     run = Run(Path(_last(everything, "runs_folder") or schema.runs_folder) / (_last(everything, "run") or schema.run))
-    settled = layers.remembered(run) if remember else None
+    settled = layers.remembered(run) if remember and command.takes("run") else None
     base = settled
     if settled is not None:
         everything = [layers.respelt(layer, settled) for layer in everything]

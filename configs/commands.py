@@ -98,6 +98,13 @@ COMMANDS = {
             reads=(*PLACE, "overwrite", "experiment", *REMEMBERED, "evaluation.draws", "evaluation.confidence"),
         ),
         Command(
+            "graph.check",
+            "Read, map and check a log and say what was understood; with init=FILE write the mapping that it suggests.",
+            "prerank.understanding:understand",
+            reads=("check", "overwrite", "seed", "data", "graph.memory_limit_gb"),
+            short=("check.init",),
+        ),
+        Command(
             "graph.build",
             "From a log to the co-engagement graph alone.",
             "graph.building:build",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from configs.ranges import LARGEST_SEED
+from configs.schema.check import CheckConfig
 from configs.schema.fields import key
 from configs.schema.graph import (
     DataConfig,
@@ -104,6 +105,7 @@ class Config:
     serve: ServeConfig = key(ServeConfig, "the reports of all runs in a browser")
     export: ExportConfig = key(ExportConfig, "the bundle of a fitted system")
     service: ServiceConfig = key(ServiceConfig, "a bundle behind HTTP")
+    check: CheckConfig = key(CheckConfig, "the look at a log before anything is made of it")
     trends: TrendsConfig = key(TrendsConfig, "the comparison of runs over time")
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ from graph.logs.readers import SEEDED, reader
 from graph.logs.readers.table.sources import fingerprints
 from graph.logs.split import assign_splits
 
+TellRejected = Callable[[dict[str, int], int, float, Path, Path], None]
+"""As `tell_rejected`."""
 FORMAT = 2
 """Of the checked log; a change makes every older log stale."""
 
@@ -88,6 +91,21 @@ def check_new_log(data: DataConfig, folder: Path) -> SearchLog:
     return SearchLog.open(folder)
 
 
+def understand_log(config: Config, folder: Path, tell: TellRejected) -> SearchLog:
+    """Check a log and write it to ``folder``, whatever share of its rows is bad: to look at it, not to learn from it.
+
+    Args:
+        tell: hears of the rejected rows by reason, in place of an error or a warning.
+
+    Raises:
+        InputError: if the source cannot be read, or no request is left.
+    """
+    stage = Stage(folder, log_keys(config).settings(config))
+    stage.start()
+    _read_check_write(log_keys(config).view(config), stage, whole="", tell=tell)
+    return SearchLog.open(folder)
+
+
 def log_keys(config: Config) -> Keys:
     """What is read and how it is checked and split, but not how columns are used later."""
     read: tuple[str, ...] = ("data.name", "data.path", "data.rejected_share", "data.split")
@@ -124,6 +142,10 @@ def _read_check_write(config: Config, stage: Stage, whole: str, origin: Continua
         whole: the one split of all rows.
         origin: what the log goes on from.
     """
+
+
+def _read_check_write(config: Config, stage: Stage, whole: str, tell: TellRejected = tell_rejected) -> None:
+    """The stage's story: read, check tables and rows, split, write, count. ``whole``: the one split of all rows."""
     folder, data = stage.folder, config.data
     for partial in ("raw", "impressions"):
         shutil.rmtree(folder / partial, ignore_errors=True)
@@ -135,7 +157,7 @@ def _read_check_write(config: Config, stage: Stage, whole: str, origin: Continua
         before = rows_in(raw.rejected) if raw.rejected is not None else 0
         read = before + sum(table.rows for table in checked)
         where = Path(data.path) if data.path is not None else folder
-        tell_rejected(rejected, read, data.rejected_share, folder / "rejected.parquet", where)
+        tell(rejected, read, data.rejected_share, folder / "rejected.parquet", where)
         seen = {} if origin is None else origin.leave_out_seen(connection)
         if whole:
             connection.execute(f"CREATE TABLE assigned AS SELECT request_id, '{whole}' AS split FROM requests")

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from configs.console import say
+from prerank.encoding.codes import with_codes
 
 SHOWN = ("title", "brand", "category", "price")
 """Columns that the neighbour browser shows where the log has them."""
@@ -58,6 +59,7 @@ def read_catalogue(items: pa.Table, impressions: Int64[np.ndarray, " items"]) ->
     """
     attributes: dict[str, Int64[np.ndarray, " items"]] = {}
     left_out = []
+    items = with_codes(items)
     for name in items.column_names:
         if name in NOT_ATTRIBUTES:
             continue

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float64, Int64
 
+from prerank.encoding.codes import with_codes
 from prerank.evaluation.segments import times_asked
 
 MOST_VALUES = 12
@@ -64,6 +65,7 @@ def attributes_of(
     """
     attributes: list[Attribute] = []
     left_out: dict[str, str] = {}
+    items = with_codes(items)
     for name in items.column_names:
         if name in NOT_ATTRIBUTES:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +13,9 @@ from configs.console import say, table
 from configs.errors import InputError
 from configs.schema import FeatureConfig
 from graph.logs.contract import family_of
+from prerank.encoding.codes import is_code
 from prerank.encoding.schema import ITEM_TABLE, SIDES, Column
+from prerank.encoding.types import is_list, type_name
 
 Sources = Mapping[str, pa.Schema]
 """Table (items, impressions and, if the log has them, users and queries) → its columns."""
@@ -60,14 +63,14 @@ def named_columns(features: Sequence[FeatureConfig], sources: Sources) -> tuple[
                 f"data.features: {column.name} shares the table of {column.table!r}, which is no feature; expected one "
                 f"of {', '.join(sorted(tables))}"
             )
-    return columns
+    return typed(columns, sources)
 
 
 def automatic_columns(sources: Sources, tables: Mapping[str, pa.Table], filled: Sequence[str]) -> tuple[Column, ...]:
     """All columns that a log offers: ids, and every attribute of items, users and queries; impressions' extras are not.
 
-    Strings, integers and booleans are ids, decimals are numbers, titles and other long strings are text. What is left
-    out is said.
+    Strings, integers and booleans are ids, decimals are numbers, but for integers that a missing value has turned into
+    floats (:mod:`prerank.encoding.codes`); titles and other long strings are text. What is left out is said.
 
     Args:
         sources: the columns of each table.
@@ -88,7 +91,18 @@ def automatic_columns(sources: Sources, tables: Mapping[str, pa.Table], filled: 
                 columns.append(column)
     if "price" in filled:
         columns.append(_column("price", "number", "pair", "impressions"))
-    return tuple(columns)
+    return typed(columns, sources)
+
+
+def typed(columns: Sequence[Column], sources: Sources) -> tuple[Column, ...]:
+    """The columns with the types that they have in a log; a column that has a type keeps it."""
+
+    def of(column: Column) -> str:
+        table = sources.get(column.source)
+        in_log = table is not None and column.name in table.names
+        return type_name(table.field(column.name).type) if table is not None and in_log else ""
+
+    return tuple(column if column.type else replace(column, type=of(column)) for column in columns)
 
 
 def require_columns(columns: Sequence[Column], sources: Sources) -> None:
@@ -171,9 +185,7 @@ def _check_type(column: Column, kind: pa.DataType, sources: Sources) -> None:
 
 def feature_family(kind: pa.DataType) -> str:
     """The family of an Arrow type; every list type is ``list``."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return "list"
-    return family_of(kind)
+    return "list" if is_list(kind) else family_of(kind)
 
 
 def _column(name: str, kind: str, side: str, source: str, shared: str | None = None) -> Column:
@@ -192,6 +204,9 @@ def _attributes(source: str, attributes: pa.Table, side: str) -> Iterator[Column
             say(f"{source}: column {field.name} holds no value and is no feature")
         elif kind is None:
             say(f"{source}: column {field.name} ({field.type}) is no feature: its type is neither id, number nor text")
+        elif kind == "number" and is_code(field.name, values):
+            say(f"{source}: column {field.name} ({field.type}) holds whole numbers that repeat: ids, as of integers")
+            yield replace(_column(field.name, "id", side, source), type="integer")
         else:
             yield _column(field.name, kind, side, source)
 

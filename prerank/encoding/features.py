@@ -41,14 +41,25 @@ from graph.logs.contract import day_files
 from graph.logs.log import SearchLog
 from prerank.encoding.arrays import load_array
 from prerank.encoding.batches import EXPOSED, EncodedLog, SideArrays, TrainingCounts
-from prerank.encoding.columns import KEYS, Sources, automatic_columns, named_columns, require_columns, say_columns
+from prerank.encoding.columns import (
+    KEYS,
+    Sources,
+    automatic_columns,
+    named_columns,
+    require_columns,
+    say_columns,
+    typed,
+)
 from prerank.encoding.encode import SideWriter, Tally, as_array, encode_side, in_order, number_statistics
 from prerank.encoding.impressions import SplitWriter, encode_rows, whole_requests
 from prerank.encoding.lookup import Lookup
 from prerank.encoding.schema import SIDES, SPLITS, Column, EncodedSchema, NumberStatistics, of_side, side_schema
+from prerank.encoding.types import TrainedTypes, type_name
 
 FORMAT = 1
 """Raised when the arrays' meaning changes, so that older encodings are made again."""
+TYPES_FORMAT = 1
+"""Of new logs: how their types are converted; raised as ``FORMAT``."""
 ENCODED_KEYS = Keys(("data.features", "data.cutoffs"))
 """What is encoded, and K of eq. 6."""
 ITEM_ROWS = 200_000
@@ -87,7 +98,9 @@ def _encode(data: DataConfig, log: SearchLog, stage: Stage) -> None:
         columns = automatic_columns(sources, tables, _filled(log, ("user_id", "price")))
     say_columns(columns)
     _start(stage)
-    counts, seen = _write_splits(stage.folder, log, tables, columns)
+    types = TrainedTypes.of(columns)
+    tables = _converted(tables, types)
+    counts, seen = _write_splits(stage.folder, log, tables, columns, types)
     _write_items(stage.folder / "items", tables["items"], columns, counts)
     cutoffs, tasks = _cutoffs(log, data.cutoffs, stage.folder)
     schema = EncodedSchema(
@@ -104,25 +117,31 @@ def _encode(data: DataConfig, log: SearchLog, stage: Stage) -> None:
     stage.finish()
 
 
-def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path) -> EncodedLog:
-    """Encode another log with the columns, statistics and cutoffs that a model was trained with.
+def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path, own: Path | None = None) -> EncodedLog:
+    """Encode another log with the columns, types, statistics and cutoffs that a model was trained with.
 
     Args:
         trained: the run's encoded log; training counts are taken over by item id, 0 for items that it lacks.
         log: checked, every row of it in the split ``test``.
         folder: to write to; a finished encoding of the same logs is kept.
+        own: the run's checked log, which says the types of columns where an older encoding does not.
 
     Raises:
-        InputError: if the log lacks a column that the model was trained with.
+        InputError: if the log lacks a column that the model was trained with, or has values that its type there lacks.
     """
-    stage = Stage(folder, {"format": FORMAT}, {"log": log.identity, "trained": trained.identity}, overwrite=True)
+    settings = {"format": FORMAT, "types": TYPES_FORMAT}
+    stage = Stage(folder, settings, {"log": log.identity, "trained": trained.identity}, overwrite=True)
     if stage.finished:
         return EncodedLog.open(folder)
     tables, schema = _tables(log), trained.schema
-    require_columns(schema.columns, _sources(log, tables))
+    sources = _sources(log, tables)
+    require_columns(schema.columns, sources)
+    types = _trained_types(trained, own)
+    types.tell(sources)
+    tables = _converted(tables, types)
     _start(stage)
     folder = stage.folder
-    _write_splits(folder, log, tables, schema.columns)
+    _write_splits(folder, log, tables, schema.columns, types)
     counts, known = counts_by_id(trained, as_array(tables["items"]["item_id"]))
     say(f"{known:,} of the new log's {len(tables['items']):,} items are in the trained catalogue")
     _write_items(folder / "items", tables["items"], schema.columns, counts)
@@ -140,6 +159,23 @@ def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path) -> Encoded
     new_schema.save(folder / "schema.json")
     stage.finish()
     return EncodedLog.open(stage.folder)
+
+
+def _trained_types(trained: EncodedLog, own: Path | None) -> TrainedTypes:
+    """The types that a log's columns were hashed in, and those of its keys."""
+    columns = trained.schema.columns
+    if own is not None and (own / "log.json").exists() and not all(column.type for column in columns):
+        log = SearchLog.open(own)
+        columns = typed(columns, _sources(log, _tables(log)))
+    requests = trained.split("train").requests.schema
+    return TrainedTypes.of(
+        columns,
+        {"item_id": trained.item_ids.type, **{key: requests.field(key).type for key in ("user_id", "query")}},
+    )
+
+
+def _converted(tables: Mapping[str, pa.Table], types: TrainedTypes) -> dict[str, pa.Table]:
+    return {name: types.convert(table, name).combine_chunks() for name, table in tables.items()}
 
 
 def _start(stage: Stage) -> None:
@@ -181,7 +217,7 @@ def _announced(log: SearchLog) -> dict[str, dict[str, int]]:
 
 
 def _write_splits(
-    folder: Path, log: SearchLog, tables: Mapping[str, pa.Table], columns: tuple[Column, ...]
+    folder: Path, log: SearchLog, tables: Mapping[str, pa.Table], columns: tuple[Column, ...], types: TrainedTypes
 ) -> tuple[TrainingCounts, npt.NDArray[np.bool_]]:
     """Stream the impressions once; return what training rows say of each item, and which items occur in them."""
     tally: Tally = Counter()
@@ -194,7 +230,8 @@ def _write_splits(
         for name, announced in _announced(log).items():
             temporary = opened.enter_context(replacing(folder / name))
             writers[name] = opened.enter_context(SplitWriter(temporary, announced, columns))
-        parts = _parts(whole_requests(log, columns), writers)
+        chunks = (types.convert(chunk, "impressions") for chunk in whole_requests(log, columns))
+        parts = _parts(chunks, writers)
         for name, encoded in in_order(lambda part: (part[0], encode_rows(part[1], columns, lookups)), parts):
             writers[name].append(encoded)
             tally.update(encoded.tally)
@@ -252,12 +289,12 @@ def counts_by_id(trained: EncodedLog, asked: pa.Array) -> tuple[TrainingCounts, 
         InputError: if the ids are of another type.
     """
     known = trained.item_ids
-    if known.type != asked.type:
+    if type_name(known.type) != type_name(asked.type):
         raise InputError(
             f"items.parquet: item_id has type {asked.type}, the log that the model was trained on has {known.type}: "
             "write both in one type"
         )
-    indices = pc.index_in(asked, value_set=known)
+    indices = pc.index_in(asked.cast(known.type), value_set=known)
     counts = trained.training_counts
     row = indices.fill_null(0).to_numpy(zero_copy_only=False)
     new = indices.is_null().to_numpy(zero_copy_only=False)

@@ -34,6 +34,8 @@ class Column:
         side: item, request or pair.
         source: the table that holds it: items, impressions, users or queries.
         table: the embedding table that its hashes look up; columns with the same one share it.
+        type: that values are hashed in, as :func:`prerank.encoding.types.type_name` calls it; empty in encodings that
+            were made before types were kept.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Column:
     side: str
     source: str
     table: str
+    type: str = ""
 
 
 @dataclass(frozen=True)

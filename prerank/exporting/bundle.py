@@ -28,8 +28,9 @@ from configs.errors import InputError
 from configs.locks import alone
 from configs.schema import ExportTarget
 from configs.stages import MANIFEST, beside, fingerprint, package_versions, read_json, settle, write_json
+from prerank.encoding.types import type_name
 from prerank.evaluation.segments import popularity_cut
-from prerank.exporting.features import FORMAT, describe_columns, lengths, schemas_of, type_name
+from prerank.exporting.features import FORMAT, describe_columns, lengths, schemas_of
 from prerank.exporting.golden import TOLERANCE, Predict, loss_of_rounding, write_golden
 from prerank.exporting.items import hash_order, write_index, write_items
 from prerank.exporting.model_card import model_card
@@ -155,7 +156,7 @@ def _fill(source: Source, folder: Path) -> None:
     stored, predict, test = exported.stored_predictions(), source.fitted.predict, source.test
     requests = golden_requests(source.log, test, schema.columns)
     if stored is None:  # else the catalogue's vectors are rounded once more than an item's that is described
-        describe_first_items(requests, source.log.items(), test, schema.columns)
+        describe_first_items(requests, source.items, test, schema.columns)
     write_golden(requests, test, predict, stored, fusion, folder / "golden.jsonl")
     loss = {} if stored is None else loss_of_rounding(test, predict, stored, fusion)
     card = model_card(source, exported.kind, loss, len(requests))

@@ -8,17 +8,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from graph.logs.contract import day_files, family_of
+from graph.logs.contract import day_files
 from graph.logs.log import SearchLog
 from prerank.encoding.schema import LIST_LENGTH, TEXT_LENGTH, Column
+from prerank.encoding.types import type_name
 from prerank.exporting.tables import Tensors
 from prerank.network.history import HistoryNetwork
 from prerank.network.parts import Columns, HashedId, IsKnown, KnownRows, Numbers, Part, PooledList, SideParts
 
 FORMAT = 1
 """Of the bundle; raised when an older reader would misread it."""
-NAMES = {"string": "text"}
-"""Of families of Arrow types, where a bundle calls them otherwise."""
 
 
 def schemas_of(log: SearchLog) -> dict[str, pa.Schema]:
@@ -35,21 +34,9 @@ def describe_columns(columns: tuple[Column, ...], schemas: Mapping[str, pa.Schem
     """Name, side, kind and type of each column; the type of a list is that of its values."""
     described = []
     for column in columns:
-        kind = schemas[column.source].field(column.name).type
-        if column.kind == "list":
-            kind = kind.value_type
-        described.append({"name": column.name, "side": column.side, "kind": column.kind, "type": type_name(kind)})
+        kind = column.type or type_name(schemas[column.source].field(column.name).type)
+        described.append({"name": column.name, "side": column.side, "kind": column.kind, "type": kind})
     return described
-
-
-def type_name(kind: pa.DataType) -> str:
-    """What a bundle calls a type: text, integer, boolean, decimal, null, or float (float32, float16) by its width."""
-    if pa.types.is_dictionary(kind):
-        return type_name(kind.value_type)
-    if pa.types.is_float32(kind) or pa.types.is_float16(kind):
-        return f"float{kind.bit_width}"
-    family = family_of(kind)
-    return NAMES.get(family, family)
 
 
 def lengths() -> dict[str, int]:

@@ -38,7 +38,7 @@ def write_items(source: Source, of_items: Arrays, folder: Path) -> None:
     if source.run.psi.exists():
         arrays["in_p"] = (EmbeddingTable.load(source.run.psi).rows_of(items.item_id) >= 0)[order].astype(np.uint8)
     write_tensors(arrays, folder / "items.safetensors")
-    table = source.log.items()
+    table = source.items
     names = dict.fromkeys(
         column.name for column in of_side(source.encoded.schema.columns, "item", "id", "number", "text", "list")
     )

@@ -19,6 +19,7 @@ from graph.logs.log import SearchLog
 from prerank.encoding.batches import EncodedSplit
 from prerank.encoding.columns import KEYS
 from prerank.encoding.schema import Column, of_side
+from prerank.encoding.types import TrainedTypes
 
 GOLDEN_REQUESTS = 100
 
@@ -55,7 +56,8 @@ def golden_requests(
     chosen = np.unique(np.linspace(0, len(starts) - 1, min(count, len(starts))).astype(np.int64))
     ids = split.requests["request_id"].take(pa.array(chosen))
     raw = _raw_rows(log, ids, columns)
-    tables = {"users": log.users(), "queries": log.queries()}
+    types, tables = TrainedTypes.of(columns), {"users": log.users(), "queries": log.queries()}
+    tables = {name: None if table is None else types.convert(table, name) for name, table in tables.items()}
     golden, at = [], 0
     for number in chosen:
         rows = np.arange(starts[number], ends[number])

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from configs.command import Invocation, config_from
 from configs.schema import Config, TablePrecision
 from configs.stages import Run, identity_of, read_json
 from graph.logs.log import SearchLog
 from prerank.encoding.batches import EncodedLog, EncodedSplit
+from prerank.encoding.types import TrainedTypes
 from prerank.evaluation.fusion import FusionWeights
 from prerank.loading import load_system
 from prerank.training.contracts import FittedSystem
@@ -63,6 +66,11 @@ class Source:
     @property
     def identity(self) -> str:
         return identity_of(self.home, "python -m prerank.fit")
+
+    @property
+    def items(self) -> pa.Table:
+        """The catalogue, raw, in the types that the system knows."""
+        return TrainedTypes.of(self.encoded.schema.columns).convert(self.log.items(), "items")
 
     @property
     def test(self) -> EncodedSplit:

@@ -15,6 +15,7 @@ __all__ = [
     "load_system",
     "paired_difference",
     "read_evaluation",
+    "score_log",
     "tune_system",
 ]
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from prerank.exporting.bundle import export_bundle as export_bundle
     from prerank.fitting import fit_system as fit_system
     from prerank.loading import load_system as load_system
+    from prerank.scoring import score_log as score_log
     from prerank.serving.request import Request as Request
     from prerank.serving.scorer import Scorer as Scorer
     from prerank.tune.tuning import tune_system as tune_system
@@ -40,6 +42,7 @@ else:
             "compare_systems": "prerank.compare.comparison",
             "read_evaluation": "prerank.evaluation.evaluation",
             "paired_difference": "prerank.evaluation.evaluation",
+            "score_log": "prerank.scoring",
             "export_bundle": "prerank.exporting.bundle",
             "Request": "prerank.serving.request",
             "Scorer": "prerank.serving.scorer",

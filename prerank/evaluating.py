@@ -23,6 +23,7 @@ from prerank import systems
 from prerank.dashboard.page import write_dashboard
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_new_log
+from prerank.encoding.unseen import tell_unseen
 from prerank.evaluation.fusion import FusionWeights
 from prerank.evaluation.measuring import evaluate_predictions
 from prerank.fitting import context_of, fit_command, measure, open_work, system_keys, system_stage
@@ -66,9 +67,10 @@ def evaluate_system(invocation: Invocation) -> Path:
     folder = home / "evaluations" / f"{config.data.name}-{fingerprint(settings(config.data))}"
     with alone(folder):
         log = check_new_log(config.data, folder / "logs")
-        new = encode_new_log(encoded, log, folder / "encoded")
+        new = encode_new_log(encoded, log, folder / "encoded", run.logs)
         weights = FusionWeights(**{**read_json(home / "fusion.json"), "chosen_by": ()})
         split = new.split("test")
+        tell_unseen(encoded, split, folder / "unseen.json")
         table = prediction_table(split, "test", system.predict(split), weights)
         evaluate_predictions(table, context_of(measured, run, new, encoded)).write(folder)
     say(f"figures: {folder / 'metrics.json'}")
@@ -92,7 +94,7 @@ def _is_own_log(invocation: Invocation) -> bool:
     """Whether the data are the run's own; then every row has its split, and keys that would change that are refused."""
     config, run = invocation.config, invocation.run
     asked, own = config.data, run_config(run).data
-    if (asked.name, asked.world, asked.table, _place(asked)) != (own.name, own.world, own.table, _place(own)):
+    if (asked.name, asked.world, _place(asked)) != (own.name, own.world, _place(own)):
         return False
     settings = Keys(("data",)).settings(config)
     named = {key: value for key, value in settings.items() if key in invocation.asked and key != "data.path"}

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from configs.ranges import LARGEST_SEED
-from configs.schema.check import CheckConfig
 from configs.schema.fields import key
 from configs.schema.graph import (
     DataConfig,
@@ -43,6 +42,7 @@ from configs.schema.prerank import (
     ExportTarget,
     MechanismsConfig,
     PrerankConfig,
+    ScoreConfig,
     ServiceConfig,
     TablePrecision,
     TuneConfig,
@@ -66,7 +66,6 @@ from configs.schema.systems import (
     PretrainedItemConfig,
     RankFlowConfig,
 )
-from configs.schema.table import EventsConfig, ImpressionsConfig, KindsConfig, SourceConfig, TableConfig
 
 
 @dataclass
@@ -81,10 +80,6 @@ class Config:
 
     run: str = key("default", "name of the run: its folder under runs_folder")
     runs_folder: str = key("runs", "folder of all runs")
-    from_run: str | None = key(
-        None,
-        "yesterday's run, written from=: its graph, psi and systems are the start, newer rows of the log are the data",
-    )
     name: str | None = key(None, "name that a system is fitted under in its run: prerank/<name>; none: model.name")
     overwrite: bool = key(False, "replace what was finished with other keys or data, once the new one is complete")
     experiment: str | None = key(None, "a file of configs/experiment, merged over data and model; paper: GRACE 3.1.4")
@@ -97,6 +92,7 @@ class Config:
     model: ModelConfig = key(ModelConfig, "the pre-ranking system")
     prerank: PrerankConfig = key(PrerankConfig, "its training")
     evaluation: EvaluationConfig = key(EvaluationConfig, "its evaluation")
+    score: ScoreConfig = key(ScoreConfig, "a new log, scored")
     index: IndexConfig = key(IndexConfig, "the audit of embeddings")
     mechanisms: MechanismsConfig = key(MechanismsConfig, "the experiment on GRACE's modules")
     compare: CompareConfig = key(CompareConfig, "the comparison of systems")
@@ -105,7 +101,6 @@ class Config:
     serve: ServeConfig = key(ServeConfig, "the reports of all runs in a browser")
     export: ExportConfig = key(ExportConfig, "the bundle of a fitted system")
     service: ServiceConfig = key(ServiceConfig, "a bundle behind HTTP")
-    check: CheckConfig = key(CheckConfig, "the look at a log before anything is made of it")
     trends: TrendsConfig = key(TrendsConfig, "the comparison of runs over time")
 
     @property

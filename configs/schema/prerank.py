@@ -106,6 +106,13 @@ class TuneConfig:
     space: str | None = key(None, "a YAML file of what is searched for each system; none: configs/tune.yaml")
 
 
+@dataclass
+class ScoreConfig:
+    """A new log, scored by a fitted system."""
+
+    folder: str | None = key(None, "of the results; none: runs/<run>/prerank/<name>/scores/<data>-<digest of its keys>")
+
+
 class TablePrecision(StrEnum):
     fp32 = "fp32"
     fp16 = "fp16"

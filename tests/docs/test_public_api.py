@@ -28,6 +28,7 @@ PUBLIC = {
         "paired_difference",
         "tune_system",
         "compare_systems",
+        "score_log",
         "export_bundle",
         "Request",
         "Scorer",

@@ -196,8 +196,8 @@ def _check_days(
 
 def _kept(table: SourceTable) -> str:
     """The columns of a judged row that are needed once its reason is known."""
-    defaults = {"session_id": "NULL", "stage": "'exposed'", "ordered": "false"}
-    columns = [FILE, ROW, "reason", "day", "request_id", "user_id", "timestamp", "clicked"]
+    defaults = {"session_id": "NULL", "stage": "'exposed'", "clicked": "false", "ordered": "false"}
+    columns = [FILE, ROW, "reason", "day", "request_id", "user_id", "timestamp"]
     return ", ".join(columns + [c if c in table.contract else f"{d} AS {c}" for c, d in defaults.items()])
 
 

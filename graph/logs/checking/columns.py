@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -22,6 +22,7 @@ from graph.logs.database import name, reading, text, texts
 FILE = "__file"
 ROW = "file_row_number"
 """Columns that `SourceTable.scan` adds: where a row lies, counted from 0."""
+LABELS = ("clicked", "ordered")
 INTEGERS = {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")} | {
     "INTEGER",
     "UINTEGER",
@@ -109,6 +110,17 @@ def inspect(
         absent=tuple(absent),
         empty=empty,
     )
+
+
+def unlabelled(columns: Sequence[ContractColumn]) -> tuple[ContractColumn, ...]:
+    """The contract of a log that is only scored: nothing is known of clicks and orders."""
+    return tuple(replace(column, required=column.required and column.name not in LABELS) for column in columns)
+
+
+def without_labels(table: SourceTable) -> SourceTable:
+    """A table whose clicks and orders are not read, if it has any."""
+    contract = {name: expression for name, expression in table.contract.items() if name not in LABELS}
+    return replace(table, contract=contract, absent=tuple(c for c in table.absent if c.name not in LABELS))
 
 
 def _footer(file: Path) -> pq.FileMetaData:

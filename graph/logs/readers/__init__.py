@@ -12,7 +12,6 @@ from graph.logs.contract import RawLog
 
 READERS = {
     "contract": "graph.logs.readers.contract",
-    "table": "graph.logs.readers.table.reader",
     "trivago": "graph.logs.readers.trivago",
     "expedia": "graph.logs.readers.expedia",
     "jdsearch": "graph.logs.readers.jdsearch.reader",

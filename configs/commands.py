@@ -119,7 +119,7 @@ COMMANDS = {
             "prerank.evaluating:evaluate_system",
             reads=(
                 *(*PLACE, "name", "experiment", "model", "evaluation"),
-                *("data.name", "data.path", "data.world", "data.rejected_share"),
+                *("data.name", "data.path", "data.world", "data.rejected_share", "data.ubi"),
             ),
             inherits=(*REMEMBERED, "prerank"),
         ),

@@ -66,6 +66,7 @@ from configs.schema.systems import (
     PretrainedItemConfig,
     RankFlowConfig,
 )
+from configs.schema.ubi import UbiConfig
 
 
 @dataclass

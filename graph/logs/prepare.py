@@ -35,7 +35,7 @@ from graph.logs.contract import (
 from graph.logs.database import name, reading, scratch_database, texts, write_days
 from graph.logs.facts import log_facts, tell_facts
 from graph.logs.log import SearchLog
-from graph.logs.readers import SEEDED, reader
+from graph.logs.readers import OWN_KEYS, SEEDED, reader
 from graph.logs.split import assign_splits
 
 FORMAT = 2
@@ -86,7 +86,8 @@ def check_new_log(data: DataConfig, folder: Path, labelled: bool = True) -> Sear
 
 def log_keys(config: Config) -> Keys:
     """What is read and how it is checked and split, but not how columns are used later."""
-    read = ("data.name", "data.path", "data.rejected_share", "data.split")
+    own = OWN_KEYS.get(config.data.name, ())
+    read = ("data.name", "data.path", "data.rejected_share", "data.split", *own)
     if config.data.name in SEEDED:
         return Keys((*read, "data.world", "seed"), ("graph.memory_limit_gb",))
     return Keys(read, ("seed", "graph.memory_limit_gb"))  # readers are handed the seed whether they use it or not

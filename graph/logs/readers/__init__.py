@@ -17,10 +17,13 @@ READERS = {
     "jdsearch": "graph.logs.readers.jdsearch.reader",
     "aliexpress": "graph.logs.readers.aliexpress",
     "aliccp": "graph.logs.readers.aliccp.reader",
+    "ubi": "graph.logs.readers.ubi.reader",
     "marketplace": "graph.logs.readers.marketplace",
 }
 SEEDED = frozenset({"marketplace"})
 """Readers whose log depends on the seed."""
+OWN_KEYS = {"ubi": ("data.ubi",)}
+"""Sections of the configuration that are one reader's own."""
 
 
 @runtime_checkable

@@ -1,0 +1,1 @@
+"""``data=ubi``: OpenSearch User Behavior Insights."""

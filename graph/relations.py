@@ -23,6 +23,8 @@ from graph.engines import Workbench
 from graph.store import EdgeBatch, Key, write_relation
 
 DEFAULT_ATTRIBUTES = ("brand", "shop", "category")
+LONGEST_NAME = 100
+"""Bytes of a node type's name: a relation's folder is called by two of them, and a file's name has 255."""
 LAID_OUT_TOGETHER = 2
 """Relations that are laid out at a time, in threads: the kernels hold no interpreter lock."""
 
@@ -58,6 +60,11 @@ def attributes_of(items: pa.Table, wanted: Sequence[str]) -> list[str]:
             )
         if name in ("item", "query") or "__" in name or not re.fullmatch(r"\w+", name):
             raise InputError(f"graph.attributes: {name!r} cannot name a node type; rename the column")
+        if len(name.encode()) > LONGEST_NAME:
+            raise InputError(
+                f"graph.attributes: {name!r} has {len(name.encode())} bytes; a node type, which names files, has "
+                f"{LONGEST_NAME} at most: rename the column"
+            )
     return list(dict.fromkeys(wanted))
 
 

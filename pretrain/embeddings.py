@@ -1,7 +1,8 @@
 """Vectors of items on disk: psi now, phi later.
 
 A folder of three files: ``vectors.safetensors`` (tensor ``vectors``, float32), ``ids.parquet`` (column ``item_id``,
-in the vectors' order) and ``manifest.json``, written last. Vectors are memory-mapped: a table may exceed memory.
+in the vectors' order) and ``manifest.json``, written last. Vectors are memory-mapped: a table may exceed memory. Of
+float16 or float64, which other programs write, a copy in float32 is read.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,6 +26,8 @@ from configs.stages import read_json, replacing, write_json
 
 VECTORS, IDS, MANIFEST = "vectors.safetensors", "ids.parquet", "manifest.json"
 LARGEST_HEADER_BYTES = 1 << 20
+STORED: Mapping[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
+"""Types of safetensors that are read."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,14 @@ class EmbeddingTable:
     """One vector for each of n items.
 
     Args:
-        ids: int64 or string [n], unique, not null.
-        vectors: one finite row per id, not normalised; a memory map where the table was loaded.
+        ids: int64 or string [n], unique, not null; a list or a NumPy array becomes an Arrow array.
+        vectors: one finite row per id, not normalised; a memory map where the table was loaded. Other real numbers, or
+            lists of them, become float32.
         catalogue: fingerprint of the catalogue that the ids belong to (``log.json``).
         name: what the vectors are, e.g. ``psi``.
 
     Raises:
-        InputError: if ids are null or repeated, or ids and vectors differ in number.
+        InputError: if ids are null, repeated or neither integers nor text, or ids and vectors differ in number.
 
     Examples:
         >>> from configs import parse
@@ -53,11 +58,8 @@ class EmbeddingTable:
     name: str
 
     def __post_init__(self) -> None:
-        if self.vectors.ndim != 2 or self.vectors.dtype != np.float32:
-            raise InputError(
-                f"{self.name}: expected float32 vectors [items, dimension], "
-                f"found {self.vectors.dtype} {list(self.vectors.shape)}"
-            )
+        object.__setattr__(self, "ids", _as_ids(self.ids, self.name))
+        object.__setattr__(self, "vectors", _as_vectors(self.vectors, self.name))
         if len(self.ids) != len(self.vectors):
             raise InputError(
                 f"{self.name}: expected one id per vector, found {len(self.ids)} ids and "
@@ -73,20 +75,20 @@ class EmbeddingTable:
         """Length of one vector."""
         return int(self.vectors.shape[1])
 
-    def rows_of(self, ids: pa.Array | pa.ChunkedArray) -> Int64[np.ndarray, " ids"]:
-        """The row of each id; -1 where the table has none (a null included).
+    def rows_of(self, ids: Any) -> Int64[np.ndarray, " ids"]:
+        """The row of each id, of an Arrow or NumPy array or a list; -1 where the table has none (a null included).
 
         Raises:
             InputError: if the ids are of another kind than the table's (text against numbers).
         """
-        if ids.type != self.ids.type:
-            if _is_text(ids.type) != _is_text(self.ids.type):
-                raise InputError(
-                    f"{self.name} holds ids of type {self.ids.type}, asked for ids of type {ids.type}: "
-                    "it belongs to another log"
-                )
-            ids = ids.cast(self.ids.type)
-        rows: Int64[np.ndarray, " ids"] = pc.fill_null(pc.index_in(ids, value_set=self.ids), -1).to_numpy()
+        asked = _as_ids(ids, self.name)
+        if asked.type != self.ids.type and asked.null_count < len(asked):
+            raise InputError(
+                f"{self.name} holds ids of type {self.ids.type}, asked for ids of type {asked.type}: "
+                "it belongs to another log"
+            )
+        asked = pa.nulls(len(asked), self.ids.type) if asked.type != self.ids.type else asked
+        rows: Int64[np.ndarray, " ids"] = pc.fill_null(pc.index_in(asked, value_set=self.ids), -1).to_numpy()
         return rows.astype(np.int64)
 
     def require_catalogue(self, catalogue: str) -> None:
@@ -129,6 +131,12 @@ class EmbeddingTable:
         Raises:
             InputError: if a file is missing, truncated or does not fit the others.
         """
+        folder = Path(folder)
+        if folder.is_file():
+            raise InputError(
+                f"{folder} is a file: an embedding table is a folder of {VECTORS}, {IDS} and {MANIFEST}; make one of "
+                f"an array by `EmbeddingTable(ids, numpy.load({str(folder)!r}), catalogue, name).save(FOLDER)`"
+            )
         if not folder.is_dir():
             raise InputError(f"{folder} does not exist: the stage that writes these embeddings has not run")
         manifest = read_json(folder / MANIFEST)
@@ -153,8 +161,42 @@ def _require_unique(ids: pa.Array, name: str) -> None:
         raise InputError(f"{name}: {len(ids) - distinct} ids are repeated, e.g. {example}; an item has one vector")
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _as_ids(ids: Any, name: str) -> pa.Array:
+    """Ids as one Arrow array of int64 or string.
+
+    Raises:
+        InputError: for values that are neither.
+    """
+    try:
+        flat = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids)
+        flat = flat.combine_chunks() if isinstance(flat, pa.ChunkedArray) else flat
+        flat = flat.dictionary_decode() if pa.types.is_dictionary(flat.type) else flat
+        if pa.types.is_integer(flat.type):
+            return flat.cast(pa.int64())
+        if pa.types.is_string(flat.type) or pa.types.is_large_string(flat.type) or pa.types.is_string_view(flat.type):
+            return flat.cast(pa.string())
+        if pa.types.is_null(flat.type):
+            return flat.cast(pa.int64())
+        reason = f"found {flat.type}"
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+    raise InputError(f"{name}: expected ids that are all integers (of 64 bits) or all text, {reason}")
+
+
+def _as_vectors(vectors: Any, name: str) -> Float32[np.ndarray, "items dimension"]:
+    """Vectors as float32 [items, dimension]; those that are so already are left where they lie.
+
+    Raises:
+        InputError: for what is no matrix of real numbers.
+    """
+    try:
+        matrix = vectors if isinstance(vectors, np.memmap) else np.asarray(vectors)
+        if matrix.ndim == 2 and matrix.dtype.kind in "fiu":
+            return matrix.astype(np.float32, copy=False)
+        reason = f"{matrix.dtype} {list(matrix.shape)}"
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+    raise InputError(f"{name}: expected vectors [items, dimension] of real numbers, found {reason}")
 
 
 def _map_vectors(path: Path) -> Float32[np.ndarray, "items dimension"]:
@@ -166,9 +208,13 @@ def _map_vectors(path: Path) -> Float32[np.ndarray, "items dimension"]:
                 raise ValueError(f"its header claims {header_bytes} bytes")
             entry: Mapping[str, Any] = json.loads(file.read(header_bytes))["vectors"]
         shape = (int(entry["shape"][0]), int(entry["shape"][1]))
-        expected = 8 + header_bytes + 4 * shape[0] * shape[1]
-        if entry["dtype"] != "F32" or entry["data_offsets"] != [0, 4 * shape[0] * shape[1]]:
-            raise ValueError(f"expected one float32 tensor, found {entry}")
+        if entry["dtype"] not in STORED:
+            raise InputError(f"{path} holds vectors of type {entry['dtype']}: write them as float32")
+        stored = np.dtype(STORED[entry["dtype"]])
+        size = stored.itemsize * shape[0] * shape[1]
+        expected = 8 + header_bytes + size
+        if entry["data_offsets"] != [0, size]:
+            raise ValueError(f"expected one tensor, found {entry}")
         if path.stat().st_size != expected:
             raise ValueError(f"expected {expected} bytes, found {path.stat().st_size}")
     except FileNotFoundError:
@@ -177,12 +223,16 @@ def _map_vectors(path: Path) -> Float32[np.ndarray, "items dimension"]:
         raise InputError(f"{path} is truncated or corrupt ({error}): make the embeddings again") from None
     if 0 in shape:
         return np.zeros(shape, dtype=np.float32)
-    return np.memmap(path, dtype="<f4", mode="r", offset=8 + header_bytes, shape=shape)
+    mapped: np.ndarray = np.memmap(path, dtype=stored, mode="r", offset=8 + header_bytes, shape=shape)
+    return mapped if stored == np.float32 else np.asarray(mapped, np.float32)
 
 
 def _read_ids(path: Path) -> pa.Array:
     try:
-        column = pq.read_table(path, columns=["item_id"])["item_id"]
+        table = pq.read_table(path)
+        if "item_id" not in table.column_names:
+            raise InputError(f"{path} has no column item_id; it has {', '.join(table.column_names) or 'none'}")
+        column = table["item_id"]
     except FileNotFoundError:
         raise InputError(f"{path} is missing: make the embeddings again") from None
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:

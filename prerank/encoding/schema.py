@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ LIST_LENGTH = 20
 """Values kept of a list column: the first ones, which are the most recent."""
 TEXT_LENGTH = 16
 """Hashed n-grams kept of a text."""
+LONGEST_QUOTED = 150
+"""Characters of a column's name that its file has; the name of a file, also while it is written, has 255 at most."""
 ITEM_TABLE = "item_id"
 """Name of the embedding table that a list of items shares with the item's own hash id."""
 
@@ -130,8 +133,11 @@ class EncodedSchema:
 
 
 def list_file(name: str) -> str:
-    """The file of a list column; a name may hold characters that a file's may not."""
-    return f"lists_{quote(name, safe='')}.npy"
+    """The file of a list column; a name may hold characters that a file's may not, and more of them."""
+    quoted = quote(name, safe="")
+    if len(quoted) > LONGEST_QUOTED:
+        quoted = f"{quoted[:LONGEST_QUOTED]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return f"lists_{quoted}.npy"
 
 
 def of_side(columns: tuple[Column, ...], side: str, *kinds: str) -> list[Column]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from configs.command import Invocation
@@ -18,6 +19,7 @@ from configs.errors import InputError
 from configs.schema import GraphConfig
 from graph.building import build_graph
 from graph.logs.log import SearchLog
+from graph.relations import attributes_of
 from graph.store import Graph
 
 MakeLog = Callable[..., SearchLog]
@@ -483,3 +485,10 @@ def test_spark_that_is_not_installed_is_explained(
     log = make_log(tmp_path / "logs", [{"item_id": "a", "clicked": True}], [{"item_id": "a"}])
     with pytest.raises(InputError, match=r"pip install -e \.\[spark\]"):
         build_graph(make_request("engine=spark"), log)
+
+
+def test_an_attribute_whose_name_no_file_may_have_is_refused():
+    items = pa.table({"item_id": [1], "列" * 33: ["a"], "列" * 34: ["a"]})
+    assert attributes_of(items, ["列" * 33]) == ["列" * 33]
+    with pytest.raises(InputError, match="has 102 bytes; a node type, which names files, has 100 at most"):
+        attributes_of(items, ["列" * 34])

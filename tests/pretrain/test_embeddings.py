@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 
@@ -102,3 +104,69 @@ def test_a_missing_folder_and_files_of_another_table_are_refused(tmp_path: Path)
 def test_an_empty_table_survives(tmp_path: Path) -> None:
     EmbeddingTable(pa.array([], pa.int64()), np.zeros((0, 8), np.float32), "c", "psi").save(tmp_path)
     assert len(EmbeddingTable.load(tmp_path)) == 0
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [30, 10, 20],
+        np.array([30, 10, 20], np.int32),
+        ["a", "b", "c"],
+        np.array(["a", "b", "c"]),
+        np.array(["a", "b", "c"], object),
+        pa.array(["a", "b", "c"], pa.large_string()),
+        pa.array(["a", "b", "c"]).dictionary_encode(),
+        pa.chunked_array([[30], [10, 20]]),
+    ],
+)
+@pytest.mark.parametrize("number", [np.float16, np.float64, np.int64, list])
+def test_ids_and_vectors_as_people_have_them(tmp_path: Path, ids: Any, number: Any) -> None:
+    values = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    made = EmbeddingTable(ids, values if number is list else np.array(values, number), "a" * 64, "mine")
+    made.save(tmp_path / "mine")
+    loaded = EmbeddingTable.load(tmp_path / "mine")
+    assert loaded.vectors.dtype == np.float32
+    np.testing.assert_array_equal(loaded.vectors, np.array(values))
+    asked = ids.to_pylist() if isinstance(ids, pa.Array | pa.ChunkedArray) else list(ids)
+    assert loaded.rows_of(asked[::-1]).tolist() == [2, 1, 0]
+    assert loaded.rows_of(np.array(asked)).tolist() == [0, 1, 2]
+    assert loaded.rows_of([None]).tolist() == [-1]
+
+
+@pytest.mark.parametrize(
+    ("ids", "vectors", "message"),
+    [
+        ([1, "b"], np.zeros((2, 2)), "all integers .* or all text"),
+        ([1.5, 2.5], np.zeros((2, 2)), "all integers .* or all text, found double"),
+        (np.array([[1], [2]]), np.zeros((2, 2)), "all integers .* or all text"),
+        ([1, 2], np.zeros(2), r"expected vectors \[items, dimension\] of real numbers, found float64 \[2\]"),
+        ([1, 2], [[1.0], [1.0, 2.0]], "expected vectors"),
+        ([1, 2], np.array([["a"], ["b"]]), "expected vectors .* found <U1"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_words(ids: Any, vectors: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        EmbeddingTable(ids, vectors, "a" * 64, "mine")
+
+
+@pytest.mark.parametrize("number", [np.float16, np.float64])
+def test_vectors_that_another_program_stored_are_read(tmp_path: Path, number: Any) -> None:
+    saved = table()
+    saved.save(tmp_path / "psi")
+    safetensors.numpy.save_file({"vectors": saved.vectors.astype(number)}, tmp_path / "psi" / "vectors.safetensors")
+    loaded = EmbeddingTable.load(tmp_path / "psi")
+    assert loaded.vectors.dtype == np.float32
+    np.testing.assert_array_equal(loaded.vectors, saved.vectors.astype(number).astype(np.float32))
+
+
+def test_what_is_no_folder_of_a_table_is_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "vectors.npy", np.zeros((2, 2)))
+    with pytest.raises(InputError, match=r"vectors\.npy is a file: .*EmbeddingTable\(ids, numpy\.load"):
+        EmbeddingTable.load(tmp_path / "vectors.npy")
+    table().save(tmp_path / "psi")
+    pq.write_table(pa.table({"id": [1, 2, 3]}), tmp_path / "psi" / "ids.parquet")
+    with pytest.raises(InputError, match="has no column item_id; it has id"):
+        EmbeddingTable.load(tmp_path / "psi")
+    safetensors.numpy.save_file({"vectors": np.zeros((3, 4), np.int32)}, tmp_path / "psi" / "vectors.safetensors")
+    with pytest.raises(InputError, match="holds vectors of type I32: write them as float32"):
+        EmbeddingTable.load(tmp_path / "psi")

@@ -9,6 +9,7 @@ import pytest
 from configs.errors import InputError
 from graph.hashing import hash_values
 from prerank.encoding.codes import is_code, with_codes
+from prerank.encoding.schema import list_file
 from prerank.encoding.types import as_type, type_name
 
 NAN = float("nan")
@@ -64,6 +65,15 @@ def test_one_value_has_one_hash_whatever_its_file_made_of_it():
     for drifted in (pa.array([5.0, 12.0, None]), pa.array(["5", "12", None]), pa.array(["5.0", "12.0", "nan"])):
         assert not (hash_values(drifted) == trained)[:2].any()  # hashed as they are, all would be new values
         np.testing.assert_array_equal(hash_values(as_type(drifted, "integer", "")), trained)
+
+
+def test_a_file_of_a_list_has_a_name_that_every_file_system_takes(tmp_path):
+    names = ["list", "列" * 48, "列" * 48 + "b", "a/b", "x" * 1000, "🙂" * 48]
+    files = [list_file(name) for name in names]
+    assert files[0] == "lists_list.npy"  # as older folders have it
+    assert len(set(files)) == len(names)
+    for file in files:
+        (tmp_path / f".{file}.{2**22}.tmp").touch()
 
 
 CODES = [1.0, 2.0, 1.0, 2.0, None]

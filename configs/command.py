@@ -17,11 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from configs import layers
 from configs.commands import COMMANDS, Command
+from configs.console import print_whatever_the_encoding
 from configs.errors import InputError, system_fault
 from configs.layers import CONFIGS as CONFIGS
 from configs.layers import GROUPS, Layer
 from configs.manual import print_help, print_version
-from configs.ranges import check_ranges
+from configs.ranges import check_ranges, require_folder_name
 from configs.schema import Config
 from configs.stages import Run, replacing
 
@@ -74,7 +75,9 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
     everything = [*map(layers.of_file, files), *map(layers.of_override, texts)]
     for layer in everything:
         layers.require_known(layer, command)
-    run = Run(Path(_last(everything, "runs_folder") or schema.runs_folder) / (_last(everything, "run") or schema.run))
+    name = _last(everything, "run") or schema.run
+    require_folder_name(name)
+    run = Run(Path(_last(everything, "runs_folder") or schema.runs_folder) / name)
     settled = layers.remembered(run) if remember else None
     if settled is not None:
         everything = [layers.respelt(layer, settled) for layer in everything]
@@ -109,6 +112,7 @@ def main(name: str | Command, arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 when done, 2 for an error that the user can mend, 130 when interrupted.
     """
+    print_whatever_the_encoding()
     command = COMMANDS[name] if isinstance(name, str) else name
     arguments = command.spelt_out(sys.argv[1:] if arguments is None else list(arguments))
     if print_help(command, arguments) or print_version(arguments):

@@ -37,6 +37,7 @@ class Command:
         inherits: sections and keys that it takes as the run, or the fitted system, has them.
         short: keys that may be written without their section, as ``a=`` for ``index.a=``.
         extra: of the package, with what the story imports.
+        alias: its word after ``grace``, where that is not the last part of its name.
     """
 
     name: str
@@ -47,6 +48,12 @@ class Command:
     inherits: tuple[str, ...] = ()
     short: tuple[str, ...] = ()
     extra: str = "train"
+    alias: str = ""
+
+    @property
+    def word(self) -> str:
+        """What it is called in ``grace WORD``."""
+        return self.alias or self.name.rpartition(".")[2]
 
     def takes(self, key: str) -> bool:
         """Whether the command can be told this key."""
@@ -96,6 +103,7 @@ COMMANDS = {
             "From a log to psi: read or simulate the log, build its graph, train GraphSAGE.",
             "pretrain.pipeline:make_psi",
             reads=(*PLACE, "overwrite", "experiment", *REMEMBERED, "evaluation.draws", "evaluation.confidence"),
+            alias="pretrain",
         ),
         Command(
             "graph.build",
@@ -202,6 +210,7 @@ COMMANDS = {
             "index.serve.server:serve",
             reads=("runs_folder", "serve"),
             extra="cpu",
+            alias="reports",
         ),
         Command(
             "prerank.serve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +23,12 @@ from rich.table import Table
 SECONDS_APART = 5.0
 """Between two lines of progress where the output is not a terminal."""
 console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 110)
+
+
+def print_whatever_the_encoding() -> None:
+    """Print ``?`` for what the output's encoding lacks, as cp1252 and Latin-1 lack φ, where Python would raise."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # error output has an escape for it by default
+        sys.stdout.reconfigure(errors="replace")
 
 
 def say(text: str) -> None:

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 
 FULL_DISK = ("No space left on device", "file write failed", "unexpected pos ")
 """What libraries that write through C++ or Rust (DuckDB, torch, safetensors) say when the disk is full."""
-NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+NO_MEMORY = ("can't allocate memory", "Out of Memory Error", "std::bad_alloc", "bad allocation")
+"""What torch and DuckDB say when the memory does not do."""
+NOT_WRITABLE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
 
 
 class InputError(Exception):
@@ -25,7 +30,7 @@ class InputError(Exception):
 
 
 def system_fault(error: BaseException, folder: object) -> str | None:
-    """What to tell the user if an error comes from a full disk or a folder that cannot be written; None otherwise.
+    """What to tell the user if the disk or the memory is full or a folder cannot be written; None otherwise.
 
     Args:
         error: as raised.
@@ -38,6 +43,12 @@ def system_fault(error: BaseException, folder: object) -> str | None:
             return (
                 f"the disk is full ({file or folder}): free space and run the command again; finished stages "
                 "are kept and an interrupted one resumes"
+            )
+        if isinstance(cause, MemoryError) or any(sign in str(cause) for sign in NO_MEMORY):
+            reason = " ".join(str(cause).split())[:200] or "MemoryError"
+            return (
+                f"the memory does not do ({reason}): lower batch sizes, widths or table sizes that you raised, raise "
+                "graph.memory_limit_gb if DuckDB says so, or take a machine with more"
             )
         if cause is error and isinstance(cause, OSError) and code in NOT_WRITABLE and file:
             return f"cannot read or write {file}: {cause.strerror}; give runs_folder=... a folder that may be written"

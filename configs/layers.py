@@ -25,6 +25,9 @@ GROUPS = {"data": "data.name", "model": "model.name", "experiment": "experiment"
 """Folder of YAML files → the key that names one of them."""
 OWN_MODELS = Path("models")
 """The user's own models, in the folder that a command is run from: ``models/NAME.yaml`` is ``model=NAME``."""
+UNREADABLE = (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, OverflowError, RecursionError)
+"""What reading a value may raise: beside wrong YAML, a number of 5,000 digits, lists in lists, half a Unicode pair."""
+LONGEST_REASON = 200
 OF_A_SAVED_FILE = {"run", "runs_folder", "seed"}
 """Keys that every configuration saved by a command has; a file with all of them may be about other commands too."""
 
@@ -108,8 +111,8 @@ def of_override(text: str) -> Layer:
         content = OmegaConf.create()
         OmegaConf.update(content, name, _as_text(value))
         return Layer(content)
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise InputError(f"cannot read the value of {text!r}: {error}") from None
+    except UNREADABLE as error:
+        raise InputError(f"cannot read the value of {shortened(repr(text))}: {_reason(error)}") from None
 
 
 def _as_text(value: str) -> Any:
@@ -129,7 +132,9 @@ def of_group(group: str, name: str) -> DictConfig:
     files = _group_files(group)
     if name not in files:
         among = sorted(files)
-        raise InputError(f"{group}={name} is unknown; there are: {', '.join(among)}{suggestion(name, among)}")
+        raise InputError(
+            f"{group}={shortened(name)} is unknown; there are: {', '.join(among)}{suggestion(name, among)}"
+        )
     content = read_yaml(files[name])
     return content if group == "experiment" else OmegaConf.create({group: {**content, "name": name}})
 
@@ -178,14 +183,35 @@ def read_yaml(path: Path) -> DictConfig:
     """
     try:
         content = OmegaConf.load(path)
+        if isinstance(content, DictConfig):
+            _take_as_typed(content, yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader))
     except FileNotFoundError:
         raise InputError(f"config file {path} does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        reason = " ".join(str(error).split())
+    except (*UNREADABLE, OSError) as error:
+        reason = shortened(" ".join(str(error).split()))
         raise InputError(f"config file {path} is not readable YAML: {reason}") from None
     if not isinstance(content, DictConfig):
         raise InputError(f"config file {path} must hold keys and values, found {type(content).__name__}")
     return content
+
+
+def _take_as_typed(section: DictConfig, typed: Any, prefix: str = "") -> None:
+    """Keys that hold text take it as the file has it, where YAML makes 20240501 of 2024_05_01 and True of on."""
+    plain = OmegaConf.to_container(section)
+    assert isinstance(plain, dict)
+    for key, value in plain.items():
+        name = str(key)
+        text = typed.get(name) if isinstance(typed, dict) else None
+        if isinstance(value, dict):
+            _take_as_typed(section[name], text, f"{prefix}{name}.")
+        elif is_text(f"{prefix}{name}") and isinstance(value, list) and isinstance(text, list):
+            section[name] = [each if _is_plain(entry) else entry for entry, each in zip(value, text, strict=True)]
+        elif is_text(f"{prefix}{name}") and _is_plain(value) and isinstance(text, str):
+            section[name] = text
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float)
 
 
 def remembered(run: Run) -> DictConfig | None:
@@ -210,9 +236,8 @@ def merge(contents: Sequence[DictConfig]) -> DictConfig:
         require_known(layer)
         try:
             merged.merge_with(content)
-        except OmegaConfBaseException as error:
-            where = getattr(error, "full_key", None) or ", ".join(layer.keys)
-            raise InputError(f"{where}: {str(error).splitlines()[0]}") from None
+        except UNREADABLE as error:
+            raise InputError(f"{_place(error) or ', '.join(layer.keys)}: {_reason(error)}") from None
     return merged
 
 
@@ -224,10 +249,24 @@ def as_object(merged: DictConfig) -> Config:
     """
     try:
         config = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        raise InputError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    except UNREADABLE as error:
+        raise InputError(f"{_place(error) or 'the configuration'}: {_reason(error)}") from None
     assert isinstance(config, Config)
     return config
+
+
+def shortened(text: str) -> str:
+    """A text as far as an error repeats it."""
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
+
+
+def _place(error: Exception) -> str:
+    """The key that an error of OmegaConf's names; empty where it names none."""
+    return shortened(getattr(error, "full_key", None) or "")
+
+
+def _reason(error: Exception) -> str:
+    return shortened((str(error) or type(error).__name__).splitlines()[0])
 
 
 def respelt(layer: Layer, settled: DictConfig) -> Layer:

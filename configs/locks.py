@@ -67,5 +67,8 @@ def _is_at(path: Path, file: TextIO) -> bool:
 
 
 def _command() -> str:
-    """As the user has called this process: ``python -m pretrain.run``."""
-    return f"python {' '.join(sys.orig_argv[1:3])}" if sys.orig_argv[1:2] == ["-m"] else Path(sys.argv[0]).name
+    """As the user has called this process: ``python -m pretrain.run`` or ``grace pretrain``."""
+    if sys.orig_argv[1:2] == ["-m"]:
+        return f"python {' '.join(sys.orig_argv[1:3])}"
+    program = Path(sys.argv[0]).name
+    return f"{program} {sys.argv[1]}" if program == "grace" and sys.argv[1:] else program

@@ -6,7 +6,7 @@ import importlib.metadata
 import tomllib
 from collections.abc import Callable, Sequence
 
-from configs.commands import Command
+from configs.commands import COMMANDS, Command
 from configs.console import say
 from configs.layers import CONFIGS, GROUPS, group_names
 from configs.options import options
@@ -19,7 +19,8 @@ def print_help(command: Command, arguments: Sequence[str]) -> bool:
     whole = "--help=all" in arguments or ("--help" in arguments and "all" in arguments)
     if not whole and not {"-h", "--help"} & set(arguments):
         return False
-    say(f"{command.purpose}\n\nusage: python -m {command.name} key=value ... [--config FILE] [--version]\n")
+    say(f"{command.purpose}\n\nusage: python -m {command.name} key=value ... [--config FILE] [--version]")
+    say(f"   or: grace {command.word} key=value ...\n" if command.name in COMMANDS else "")
     _print_keys(command.takes)
     for group, key in GROUPS.items():
         if command.takes(key):
@@ -32,6 +33,13 @@ def print_help(command: Command, arguments: Sequence[str]) -> bool:
     else:
         say("\n--help all lists the keys of other commands too.")
     return True
+
+
+def print_overview() -> None:
+    """Print what ``grace`` can do."""
+    say("usage: grace COMMAND key=value ... [--config FILE]\n       grace COMMAND --help\n       grace --version\n")
+    for command in COMMANDS.values():
+        say(f"  {command.word:10} {command.purpose}  (python -m {command.name})")
 
 
 def print_version(arguments: Sequence[str]) -> bool:

@@ -66,7 +66,7 @@ def load_yaml(path: Path, key: str) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{key}: {path} does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:  # ValueError: 2024-13-45 is no day
         raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import pairwise
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 LARGEST_SEED = 2**32 - 1
 """What NumPy and Lightning take."""
+LARGEST_NUMBER = 2**63 - 1
+"""What arrays and tensors count with."""
+LONGEST_NAME = 200
+"""Bytes of a folder's name, of the 255 that file systems take: ours add to it."""
 LARGEST_PORT = 2**16 - 1
 
 
@@ -99,11 +104,41 @@ def check_section(section: Any, prefix: str = "") -> None:
         if is_dataclass(value):
             check_section(value, f"{name}.")
             continue
-        for number in value if isinstance(value, list) else [value]:
-            if isinstance(number, float) and not math.isfinite(number):
-                raise InputError(f"{name} must be a finite number, found {number}")
+        for each in value if isinstance(value, list) else [value]:
+            _check_plain(name, each, within=value)
         for limit in entry.metadata["limits"]:
             limit.check(name, value)
+
+
+def _check_plain(name: str, each: Any, within: Any) -> None:
+    """Refuse what no key takes, whatever its range."""
+    if isinstance(each, float) and not math.isfinite(each):
+        raise InputError(f"{name} must be a finite number, found {each}")
+    if isinstance(each, int) and abs(each) > LARGEST_NUMBER:
+        raise InputError(f"{name} must be at most {LARGEST_NUMBER}, found a number of {each.bit_length()} bits")
+    if isinstance(each, str) and not _is_text(each):
+        raise InputError(f"{name} must be text, without NUL or half a Unicode pair, found {each!r}")
+    if isinstance(within, list) and (each is None or isinstance(each, list | dict)):
+        raise InputError(f"{name} must be a list of plain values, found {within}")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+
+
+def require_folder_name(run: str) -> None:
+    """Refuse a run that cannot be a folder.
+
+    Raises:
+        InputError: if it is a path, no text, or longer than what file systems take.
+    """
+    plain = run not in ("", ".", "..") and not any(c in run for c in "/\\") and _is_text(run)
+    if not plain or len(os.fsencode(run)) > LONGEST_NAME:
+        found = repr(run) if len(run) <= LONGEST_NAME else f"{run[:40]!r}… of {len(run):,} characters"
+        raise InputError(f"run must be a plain folder name of at most {LONGEST_NAME} bytes, found {found}")
 
 
 def check_ranges(config: Config) -> None:
@@ -112,8 +147,7 @@ def check_ranges(config: Config) -> None:
     Raises:
         InputError: naming the key, the range and the value.
     """
-    if not config.run or config.run in (".", "..") or any(c in config.run for c in "/\\\0"):
-        raise InputError(f"run must be a plain folder name, found {config.run!r}")
+    require_folder_name(config.run)
     check_section(config)
     if not config.pretrain.fan_out:
         raise InputError("pretrain.fan_out needs one number a layer, found []")

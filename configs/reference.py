@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from configs.commands import COMMANDS, Command
+from configs.console import print_whatever_the_encoding
 from configs.options import Option, options
 from configs.schema import Config
 
@@ -21,10 +22,18 @@ def reference() -> str:
 def commands() -> str:
     """A table of the commands: what each is for, which keys it reads, and which it takes from its run."""
     rows = [
-        (f"`python -m {command.name}`", command.purpose, _reads(command), _names(command.inherits))
+        (
+            f"`python -m {command.name}`",
+            f"`grace {command.word}`",
+            command.purpose,
+            _reads(command),
+            _names(command.inherits),
+        )
         for command in COMMANDS.values()
     ]
-    return _table(("command", "what it does", "keys that it reads", "what else it takes from its run or system"), rows)
+    return _table(
+        ("command", "or", "what it does", "keys that it reads", "what else it takes from its run or system"), rows
+    )
 
 
 def keys() -> str:
@@ -57,6 +66,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
+    print_whatever_the_encoding()
     if sys.argv[1:]:
         Path(sys.argv[1]).write_text(reference(), encoding="utf-8")
     else:

@@ -12,6 +12,7 @@ from typing import Any
 
 from configs.command import Invocation
 from configs.console import say
+from configs.locks import alone
 from configs.stages import replacing, write_json
 from index.trends.changes import changes_of
 from index.trends.read import measured_runs, series_of
@@ -49,9 +50,10 @@ def trends(invocation: Invocation) -> Trends:
     folder = invocation.run.reports
     files = [folder / "trends.html", folder / "trends.json", folder / "trends.md"]
     content = as_json(report)
-    write_json(files[1], content)
-    for path, text in ((files[2], as_markdown(report)), (files[0], page(report))):
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    with alone(folder):  # so that the three are of one report
+        write_json(files[1], content)
+        for path, text in ((files[2], as_markdown(report)), (files[0], page(report))):
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
     say(f"trends report: {files[0]}")
     return Trends(content, files)

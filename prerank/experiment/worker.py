@@ -15,9 +15,12 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+from configs.console import print_whatever_the_encoding
+
 
 def main() -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    print_whatever_the_encoding()
     os.dup2(2, 1)  # what the function prints belongs to the log, and the answers to nobody else
     task = json.loads(read_line())
     threading.Thread(target=end_with_parent, daemon=True).start()

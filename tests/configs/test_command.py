@@ -72,8 +72,43 @@ def test_text_is_taken_as_typed(tmp_path, name):
     for quote in ("'", '"'):
         assert at(tmp_path, f"data.path={quote}{name}{quote}").config.data.path == name
     file = tmp_path / "mine.yaml"
-    file.write_text(f"run: '{name}'\n")
-    assert parse(["--config", str(file)]).run.root.name == name
+    for text in (f"'{name}'", name):
+        file.write_text(f"run: {text}\nab: {{runs: [{text}, '2']}}\ndata: {{path: {text}}}\n")
+        read = parse(["--config", str(file)])
+        assert (read.run.root.name, read.config.data.path, read.config.ab.runs) == (name, name, [name, "2"])
+
+
+NASTY = [
+    *("nan", "1e400", "9" * 5000, "0x" + "f" * 5000, "-" + "9" * 30, "[" * 300, "[" * 300 + "]" * 300, "{" * 300),
+    *("[{}]", "[[]]", "[null]", "[nan]", "[a, 1]", "{a: {b: [1]}}", "&a [*a]", "*a", "!!python/object:os.system x"),
+    *("", "null", "'", "a: b", "\ud800", "日本", "a" * 5000, "2024-13-45", "<<: 1", "a\0b"),
+]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["run", "data.path", "data.features", "data.cutoffs", "graph.days", "seed", "prerank.learning_rate", "engine"],
+)
+def test_no_value_is_a_traceback(tmp_path, key, capsys):
+    """On the command line and in a file: a number too large, lists in lists, text that is no Unicode."""
+    file = tmp_path / "mine.yaml"
+    for value in NASTY:
+        *sections, name = key.split(".")
+        text = "".join(f"{section}: {{" for section in sections) + f"{name}: {value}" + "}" * len(sections)
+        file.write_text(text, encoding="utf-8", errors="surrogatepass")
+        for arguments in ([f"{key}={value}"], ["--config", str(file)]):
+            status = main(Command("test", "Purpose.", lambda _: None), [f"runs_folder={tmp_path}", *arguments])
+            error = capsys.readouterr().err
+            assert (status, bool(error)) in ((0, False), (2, True)), value
+            assert len(error) < 800, value
+
+
+def test_main_says_what_to_do_when_the_memory_is_full(capsys):
+    def body(_request):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+
+    assert main(Command("test", "Purpose.", body), []) == 2
+    assert "lower batch sizes" in capsys.readouterr().err
 
 
 def test_text_may_be_nothing(tmp_path):

@@ -39,7 +39,8 @@ def test_every_command_says_what_it_reads():
     table = rows(commands())
     assert list(table) == [f"python -m {name}" for name in COMMANDS]
     for command in COMMANDS.values():
-        _, purpose, reads, inherits = table[f"python -m {command.name}"]
+        _, word, purpose, reads, inherits = table[f"python -m {command.name}"]
+        assert word == f"`grace {command.word}`"
         assert purpose == command.purpose
         assert all(f"`{key}`" in reads for key in (*command.reads, *command.but))
         assert all(f"`{key}`" in inherits for key in command.inherits)

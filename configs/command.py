@@ -57,7 +57,8 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
 
     Args:
         arguments: ``key=value`` overrides and ``--config FILE``.
-        remember: take the data, graph and pretrain sections from the run's ``config.yaml`` where it exists.
+        remember: take the data, graph and pretrain sections from the run's ``config.yaml`` where it exists; a command
+            that no run can be named to has none.
         command: that reads it; by default every key may be asked for.
 
     Raises:
@@ -78,18 +79,23 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
     name = _last(everything, "run") or schema.run
     require_folder_name(name)
     run = Run(Path(_last(everything, "runs_folder") or schema.runs_folder) / name)
-    settled = layers.remembered(run) if remember else None
+    settled = layers.remembered(run) if remember and command.takes("run") else None
+    base = settled
     if settled is not None:
         everything = [layers.respelt(layer, settled) for layer in everything]
+    elif (origin := _last(everything, "from_run")) is not None:
+        base = layers.continued(Run(run.root.parent / origin))
     asked = [layers.taken(layer, command, run, settled) for layer in everything]
     overrides = _keys_of(asked) if command is not ANYTHING else frozenset()
     data, model, experiment = (_last(asked, key) for key in GROUPS.values())
 
-    contents = [schema] if settled is None else [schema, settled]
-    if data is not None and settled is not None:
+    contents = [schema] if base is None else [schema, base]
+    if data is not None and base is not None:
         contents.append(OmegaConf.create({"data": OmegaConf.to_container(schema.data)}))
-    if data is not None or settled is None:
+    if data is not None or base is None:
         contents.append(layers.of_group("data", schema.data.name if data is None else data))
+    if data is not None and base is not None and settled is None:
+        contents.append(layers.data_of(base))
     of_model = layers.of_group("model", schema.model.name if model is None else model)
     contents.append(of_model)
     if experiment is not None:

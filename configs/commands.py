@@ -16,7 +16,7 @@ from configs.schema import Config
 
 ALL = tuple(entry.name for entry in fields(Config))
 PLACE = ("run", "runs_folder")
-REMEMBERED = ("seed", "backend", "engine", "data", "graph", "pretrain")
+REMEMBERED = ("from_run", "seed", "backend", "engine", "data", "graph", "pretrain")
 """What a run's first command settles for the later ones."""
 ROOMS = ("configs", "graph", "pretrain", "prerank", "index")
 BRINGS_TRAIN = "; [cpu] and [gpu] bring it with FAISS"
@@ -106,10 +106,17 @@ COMMANDS = {
             alias="pretrain",
         ),
         Command(
+            "graph.check",
+            "Read, map and check a log and say what was understood; with init=FILE write the mapping that it suggests.",
+            "prerank.understanding:understand",
+            reads=("check", "overwrite", "seed", "data", "graph.memory_limit_gb"),
+            short=("check.init",),
+        ),
+        Command(
             "graph.build",
             "From a log to the co-engagement graph alone.",
             "graph.building:build",
-            reads=(*PLACE, "overwrite", "experiment", "seed", "engine", "data", "graph"),
+            reads=(*PLACE, "overwrite", "experiment", "from_run", "seed", "engine", "data", "graph"),
         ),
         Command(
             "prerank.fit",
@@ -127,7 +134,7 @@ COMMANDS = {
             "prerank.evaluating:evaluate_system",
             reads=(
                 *(*PLACE, "name", "experiment", "model", "evaluation"),
-                *("data.name", "data.path", "data.world", "data.rejected_share", "data.ubi"),
+                *("data.name", "data.path", "data.table", "data.ubi", "data.world", "data.rejected_share"),
             ),
             inherits=(*REMEMBERED, "prerank"),
         ),
@@ -137,7 +144,7 @@ COMMANDS = {
             "prerank.scoring:score_log",
             reads=(
                 *(*PLACE, "name", "model.name", "score"),
-                *("data.name", "data.path", "data.world", "data.rejected_share"),
+                *("data.name", "data.path", "data.table", "data.ubi", "data.world", "data.rejected_share"),
             ),
             inherits=(*REMEMBERED, "model", "prerank", "evaluation"),
         ),
@@ -163,14 +170,14 @@ COMMANDS = {
             "Compare systems side by side, on several seeds and data.",
             "prerank.compare.comparison:compare_systems",
             reads=(*PLACE, "experiment", *REMEMBERED, "model", "prerank", "evaluation", "compare"),
-            but=ONE_THREAD,
+            but=("from_run", *ONE_THREAD),
         ),
         Command(
             "prerank.mechanisms",
             "What every module of GRACE gains where it should help, and where it must not.",
             "prerank.mechanisms.experiment:mechanisms",
             reads=(*PLACE, "experiment", *REMEMBERED, "model", "prerank", "evaluation", "mechanisms"),
-            but=(*ONE_THREAD, "data.path"),
+            but=("from_run", *ONE_THREAD, "data.path"),
         ),
         Command(
             "prerank.ab",

@@ -23,11 +23,17 @@ from configs.stages import Run
 CONFIGS = Path(__file__).parent
 GROUPS = {"data": "data.name", "model": "model.name", "experiment": "experiment"}
 """Folder of YAML files → the key that names one of them."""
+SPELT = {"from": "from_run"}
+"""How a key is written on a command line where its name cannot be a field's → its name."""
 OWN_MODELS = Path("models")
 """The user's own models, in the folder that a command is run from: ``models/NAME.yaml`` is ``model=NAME``."""
 UNREADABLE = (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, OverflowError, RecursionError)
 """What reading a value may raise: beside wrong YAML, a number of 5,000 digits, lists in lists, half a Unicode pair."""
 LONGEST_REASON = 200
+CONTINUED_SHARES = (0.9, 0.05, 0.05)
+"""Of the new sessions of a run that goes on from another: training, validation and test."""
+OF_THE_READER = ("data.name", "data.path", "data.world", "data.table")
+"""Keys that say where a log is read from, and how."""
 OF_A_SAVED_FILE = {"run", "runs_folder", "seed"}
 """Keys that every configuration saved by a command has; a file with all of them may be about other commands too."""
 
@@ -101,6 +107,7 @@ def of_override(text: str) -> Layer:
         InputError: if its value cannot be read.
     """
     name, value = text.split("=", 1)
+    name = SPELT.get(name, name)
     if "${" in value:
         raise InputError(f"{text}: ${{...}} is not expanded here: write the value out, or let the shell expand it")
     if name in GROUPS:
@@ -221,6 +228,32 @@ def remembered(run: Run) -> DictConfig | None:
     return masked(read_yaml(run.config), lambda key: within(key, REMEMBERED))
 
 
+def continued(origin: Run) -> DictConfig:
+    """What a run takes over of the one that it goes on from: all that this has settled but which rows it was made of.
+
+    The new rows are split by session, most of them to be trained on, unless the origin has said otherwise in its turn.
+
+    Raises:
+        InputError: if there is no such run.
+    """
+    settled = remembered(origin)
+    if settled is None:
+        raise InputError(
+            f"from={origin.root.name}: {origin.root} is no run: make it with `python -m pretrain.run "
+            f"run={origin.root.name}`, or name another one"
+        )
+    if not settled.get("from_run"):
+        split = {"by": "session", "shares": list(CONTINUED_SHARES), "train": [], "validation": [], "test": []}
+        settled.merge_with({"data": {"split": split}})
+    settled.merge_with({"from_run": origin.root.name, "graph": {"days": []}})
+    return settled
+
+
+def data_of(settled: DictConfig) -> DictConfig:
+    """How a settled configuration uses its log's columns and rows, whatever the log is read from."""
+    return masked(settled, lambda key: within(key, ("data",)) and not within(key, OF_THE_READER))
+
+
 def merge(contents: Sequence[DictConfig]) -> DictConfig:
     """The configuration, a later layer's values over an earlier one's.
 
@@ -323,7 +356,7 @@ def masked(content: DictConfig, wanted: Callable[[str], bool]) -> DictConfig:
     def pruned(section: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         parts: dict[str, Any] = {}
         for name, value in section.items():
-            if isinstance(value, dict) and value:
+            if isinstance(value, dict) and value and f"{prefix}{name}" not in names():
                 part = pruned(value, f"{prefix}{name}.")
                 parts |= {name: part} if part else {}
             elif wanted(f"{prefix}{name}"):
@@ -339,7 +372,7 @@ def leaves(content: Mapping[Any, Any], prefix: str) -> Iterator[str]:
     """The full names of all keys of a mapping."""
     for name, value in content.items():
         full = f"{prefix}{name}"
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and full not in names():
             yield from leaves(value, f"{full}.")
         else:
             yield full

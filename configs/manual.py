@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from configs.commands import COMMANDS, Command
 from configs.console import say
-from configs.layers import CONFIGS, GROUPS, group_names
+from configs.layers import CONFIGS, GROUPS, SPELT, group_names
 from configs.options import options
 
 PACKAGE = "grace-prerank"
@@ -59,7 +59,9 @@ def version() -> str:
 
 
 def _print_keys(wanted: Callable[[str], bool]) -> None:
+    spelt = {name: written for written, name in SPELT.items()}
     for option in options():
         if wanted(option.name):
             limits = f", {option.limits}" if option.limits else ""
-            say(f"  {option.name}={option.default}  ({option.kind}{limits})\n      {option.meaning}")
+            name = spelt.get(option.name, option.name)
+            say(f"  {name}={option.default}  ({option.kind}{limits})\n      {option.meaning}")

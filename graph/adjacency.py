@@ -42,12 +42,14 @@ class Strengths:
         read: reads them all, in batches, as often as it is called.
         sources: number of source nodes; ``targets`` likewise.
         most: edges that are laid out at a time, of ``BYTES_OF_EDGE`` each.
+        beyond: strengths of each source and of each target whose edges are not known any more; None: there are none.
     """
 
     read: Callable[[], Iterable[StrengthBatch]]
     sources: int
     targets: int
     most: int
+    beyond: tuple[Float64[np.ndarray, " sources"], Float64[np.ndarray, " targets"]] | None = None
 
     @cached_property
     def sums(
@@ -55,6 +57,8 @@ class Strengths:
     ) -> tuple[Float64[np.ndarray, " sources"], Float64[np.ndarray, " targets"], Int64[np.ndarray, " targets"]]:
         """The strengths of each source and of each target, and the edges of each target."""
         source_sum, target_sum = np.zeros(self.sources), np.zeros(self.targets)
+        if self.beyond is not None:
+            source_sum, target_sum = (sums.copy() for sums in self.beyond)
         degree = np.zeros(self.targets, np.int64)
         for batch in self.read():
             _add(*batch, source_sum, target_sum, degree)
@@ -67,6 +71,7 @@ class Strengths:
             self.targets,
             self.sources,
             self.most,
+            None if self.beyond is None else self.beyond[::-1],
         )
 
     def both_ways(self) -> Strengths:
@@ -77,7 +82,7 @@ class Strengths:
                 yield source, target, strength
                 yield target, source, strength
 
-        return Strengths(read, self.sources, self.targets, self.most)
+        return Strengths(read, self.sources, self.targets, self.most, self.beyond)
 
 
 def capped(edges: Strengths, cap: int) -> Iterator[EdgeBatch]:

@@ -18,10 +18,12 @@ from configs.console import say
 from configs.errors import InputError
 from configs.keys import Keys
 from configs.locks import alone
+from configs.origin import origin_input, origin_of, require_alike
 from configs.schema import Config
 from configs.stages import Run, Stage
 from graph.coengagement import distinct, session_key, training_rows
 from graph.engines import workbench
+from graph.increment import Past
 from graph.logs.log import SearchLog
 from graph.logs.prepare import log_stage, prepare_log
 from graph.logs.split import days_of
@@ -31,6 +33,13 @@ from graph.summary import component_facts, degree_facts, isolated_facts, print_s
 
 KEYS = Keys(("graph",), ("graph.memory_limit_gb", "engine"))
 """Neither the engine nor its memory changes the graph, so a change of them does not start the stage over."""
+
+
+GOES_ON_WITH = Keys(
+    ("graph", *(f"data.{key}" for key in ("features", "attributes", "cutoffs"))),
+    ("graph.days", "graph.memory_limit_gb"),
+)
+"""What a graph means, and must be the same in one that goes on from it."""
 
 
 def build_graph(invocation: Invocation, log: SearchLog) -> Graph:
@@ -69,15 +78,38 @@ def build_graph(invocation: Invocation, log: SearchLog) -> Graph:
         rows = training_rows(impressions, days)
         used = rows_used(rows)
         assert_training_only(impressions, rows, used, days, log)
-        built = build_relations(stage.folder, bench, rows, log.items(), config, end)
+        past = _past(invocation.config, log, end)
+        built = build_relations(stage.folder, bench, rows, log.items(), config, end, past)
     facts = {"catalogue": log.catalogue, "log": log.identity, "settings": stage.settings, "days": days, "end": end}
+    if past is not None:
+        say(f"graph: went on from {past.name}'s, whose edges weigh {past.decay:.4f} of what they did")
+        facts["since"] = {"run": past.name, "end": past.graph.facts["end"], "decay": past.decay}
     return finish_graph(stage, built.nodes, facts | used | _describe(stage, built))
 
 
 def graph_stage(config: Config, run: Run, log: str) -> Stage:
     """The stage of a run's graph; ``log``: identity of the log's."""
     settings = KEYS.settings(config) | {"graph.attributes": _attributes(config)}
-    return Stage(run.graph, settings, {"log": log}, overwrite=config.overwrite)
+    inputs = {"log": log} | origin_input(config, run.graph, lambda each: each.graph, "python -m graph.build")
+    return Stage(run.graph, settings, inputs, overwrite=config.overwrite)
+
+
+def _past(config: Config, log: SearchLog, end: datetime) -> Past | None:
+    """The graph that the run's goes on from, if any.
+
+    Raises:
+        InputError: if it was built with other keys, or of later days.
+    """
+    origin = origin_of(config)
+    if origin is None:
+        return None
+    past = Past(origin.root.name, Graph.open(origin.graph), log.facts["items"], config.graph.half_life_days, end)
+    if past.decay > 1:
+        raise InputError(
+            f"the training days end at {end:%Y-%m-%d %H:%M}, those of {past.name}'s graph, which it goes on from, at "
+            f"{past.graph.facts['end']}: graph.days must not leave out the new days"
+        )
+    return past
 
 
 def stages_of(config: Config, run: Run) -> list[Stage]:
@@ -98,6 +130,7 @@ def settling(invocation: Invocation, stages: Sequence[Stage]) -> Iterator[None]:
             locks.enter_context(alone(stage.home))
         for stage in stages:
             stage.require_same()
+        require_alike(invocation.config, GOES_ON_WITH)
         first = not invocation.run.config.exists()
         if first:
             invocation.save(invocation.run.config)  # an interrupted first command is remembered too

@@ -54,10 +54,16 @@ def decayed(weight: Any, timestamp: Any, end: datetime, half_life_days: float) -
     return ibis.greatest(units.round().cast("float64"), ibis.literal(1.0)) * RESOLUTION
 
 
-def engagement(rows: Any, config: GraphConfig, end: datetime) -> Any:
+def engagement(rows: Any, config: GraphConfig, end: datetime, earlier: Any | None = None) -> Any:
     """All events: session, query, item_id, kind (click, order, touch), weight.
 
     A touch counts once for a session, query and item, however many requests of the session repeat it.
+
+    Args:
+        rows: training rows.
+        config: weights and decay.
+        end: the moment that ages are measured from.
+        earlier: engagement of rows before these (:func:`engaged`).
     """
     rows = rows.mutate(session=session_key(rows))
     parts = []
@@ -68,7 +74,7 @@ def engagement(rows: Any, config: GraphConfig, end: datetime) -> Any:
         if weight > 0:
             parts.append(_weighted(rows.filter(chosen), kind, weight, end, config.half_life_days))
     if config.weight_touch > 0 and "history" in rows.columns:
-        parts.append(_weighted(touches(rows), "touch", config.weight_touch, end, config.half_life_days))
+        parts.append(_weighted(touches(rows, earlier), "touch", config.weight_touch, end, config.half_life_days))
     return ibis.union(*parts) if len(parts) > 1 else parts[0]
 
 
@@ -80,11 +86,22 @@ def session_key(rows: Any) -> Any:
     return ibis.coalesce(session, ibis.literal("request ").concat(rows.request_id.cast("string")))
 
 
-def touches(rows: Any) -> Any:
+def engaged(rows: Any, earlier: Any | None = None) -> Any:
+    """user_id, item_id, engaged_at: when each user first clicked or ordered each item, here or in earlier rows."""
+    rows = rows.filter(rows.clicked | rows.ordered)
+    pairs = rows.group_by(["user_id", "item_id"]).agg(engaged_at=rows.timestamp.min())
+    if earlier is None:
+        return pairs
+    both = ibis.union(pairs, earlier.cast(dict(pairs.schema())).select(*pairs.columns))
+    return both.group_by(["user_id", "item_id"]).agg(engaged_at=both.engaged_at.min())
+
+
+def touches(rows: Any, earlier: Any | None = None) -> Any:
     """The items of each request's ``history``: session, query, item_id, timestamp (of the latest such request).
 
     A history that reaches back over earlier searches repeats their clicks. Those are events already, under the search
-    that they answered, so an item that the user clicked or ordered before the request is no touch of it.
+    that they answered, so an item that the user clicked or ordered before the request is no touch of it. ``earlier``:
+    engagement of rows before these.
     """
     with_history = rows.filter(rows.history.notnull())
     # history belongs to the request and is repeated on its rows: the row of the smallest item id speaks for it.
@@ -93,9 +110,7 @@ def touches(rows: Any) -> Any:
     requests = with_history.group_by("request_id").agg(**first)
     touched = requests.select("session", "query", "user_id", "timestamp", item_id=requests.history.unnest())
     touched = touched.filter(touched.item_id.notnull())
-    engaged = rows.filter(rows.clicked | rows.ordered)
-    engaged = engaged.group_by(["user_id", "item_id"]).agg(engaged_at=engaged.timestamp.min())
-    touched = touched.left_join(engaged, ["user_id", "item_id"])
+    touched = touched.left_join(engaged(rows, earlier), ["user_id", "item_id"])
     touched = touched.filter(touched.engaged_at.isnull() | (touched.engaged_at >= touched.timestamp))
     return touched.group_by(["session", "query", "item_id"]).agg(timestamp=touched.timestamp.max())
 

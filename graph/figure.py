@@ -85,12 +85,14 @@ class Difference(Figure):
     Attributes:
         p: two-sided, of no difference; None where nothing can be tested.
         p_holm: p corrected for a family of tests (:func:`prerank.evaluation.significance.holm`); None outside of one.
-        visible: the smallest true difference that such data show with 80 % power, in the value's unit.
+        visible: the smallest true difference that a test by itself shows with 80 % power, in the value's unit.
+        tests: how many there are in the family that p was corrected for; not in files, which name their family.
     """
 
     p: float | None = None
     p_holm: float | None = None
     visible: float | None = None
+    tests: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As a figure, with ``p`` and ``visible``, and ``p_holm`` where it was corrected; strict JSON."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import ibis
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,6 +23,16 @@ from configs.schema import GraphConfig
 from graph import coengagement
 from graph.adjacency import BYTES_OF_EDGE, StrengthBatch, Strengths, capped, mutually_capped
 from graph.engines import Workbench
+from graph.increment import (
+    ITEM_ITEM,
+    QUERY_ITEM,
+    Past,
+    Sums,
+    places_in,
+    write_engaged,
+    write_item_events,
+    write_sums,
+)
 from graph.store import EdgeBatch, Key, write_relation
 
 DEFAULT_ATTRIBUTES = ("brand", "shop", "category")
@@ -69,7 +82,13 @@ def attributes_of(items: pa.Table, wanted: Sequence[str]) -> list[str]:
 
 
 def build_relations(
-    folder: Path, bench: Workbench, rows: Any, items: pa.Table, config: GraphConfig, end: datetime
+    folder: Path,
+    bench: Workbench,
+    rows: Any,
+    items: pa.Table,
+    config: GraphConfig,
+    end: datetime,
+    past: Past | None = None,
 ) -> Built:
     """Write every relation of the graph.
 
@@ -80,17 +99,21 @@ def build_relations(
         items: the checked log's items table, in catalogue order.
         config: weights, decay, caps.
         end: the end of the days used.
+        past: the graph that this one goes on from.
 
     Raises:
         InputError: if nothing was engaged at all.
     """
     built = Built()
     attributes = attributes_of(items, config.attributes)
-    item_table = _index_items(bench, rows, items, attributes, end, built)
-    query_table = _index_queries(bench, rows, built)
-    events = _index_events(bench, rows, item_table, query_table, config, end, built)
+    item_table = _index_items(bench, rows, items, attributes, end, built, past)
+    query_table = _index_queries(bench, rows, built, past)
+    earlier = None if past is None else past.engaged(bench)
+    events = _index_events(bench, rows, item_table, query_table, config, end, built, earlier)
+    _keep_state(folder, bench, rows, events, config, built, past)
 
-    query_items = bench.keep(coengagement.query_item(events), "query_item")
+    since = _Since(bench, config, built, past)
+    query_items = since.joined(coengagement.query_item(events), QUERY_ITEM)
     pairs = {("query", "engaged", "item"): ("engaged_by", "query_item")}
     for name in attributes:
         bench.keep(coengagement.item_attribute(item_table, name), f"item_{name}")
@@ -98,11 +121,18 @@ def build_relations(
     if "category" in attributes:
         bench.keep(coengagement.query_category(query_items, item_table), "query_category")
         pairs["query", "in_category", "category"] = ("category_of_query", "query_category")
-    bench.keep(coengagement.item_item(events, config.item_item_window), "item_item")
+    since.joined(coengagement.item_item(events, config.item_item_window), ITEM_ITEM)
     stored: dict[Key, Iterator[EdgeBatch]] = {}
     for key, (reverse, name) in pairs.items():
-        stored |= _pair(bench, name, key, reverse, config, built)
-    stored |= _symmetric(bench, "item_item", ("item", "co_engaged", "item"), config, built)
+        edges = _strengths(bench, name, key, config, built)
+        if name == "query_item":
+            edges = replace(edges, beyond=since.beyond(QUERY_ITEM))
+            write_sums(folder, QUERY_ITEM, edges)
+        stored |= _pair(edges, bench.rows(name), key, reverse, config, built)
+    edges = _strengths(bench, "item_item", ITEM_ITEM[0], config, built).both_ways()
+    edges = replace(edges, beyond=since.beyond(ITEM_ITEM))
+    write_sums(folder, ITEM_ITEM, edges)
+    stored |= _symmetric(edges, 2 * bench.rows("item_item"), ITEM_ITEM[0], config, built)
     for name in attributes:
         if not bench.rows(f"item_{name}"):
             del built.nodes[name]
@@ -113,8 +143,62 @@ def build_relations(
     return built
 
 
+@dataclass(frozen=True)
+class _Since:
+    """Today's strengths of a relation together with what is left of yesterday's, where there is a yesterday."""
+
+    bench: Workbench
+    config: GraphConfig
+    built: Built
+    past: Past | None
+
+    @cached_property
+    def numbers(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Today's index of each of yesterday's items and queries."""
+        assert self.past is not None
+        items = np.arange(self.past.graph.node_counts["item"], dtype=np.int64)
+        return {"item": items, "query": places_in(self.built.nodes["query"]["key"], self.past.queries)}
+
+    def joined(self, strengths: Any, keys: tuple[Key, ...]) -> Any:
+        """Both, added up, as the engine's table of the relation's name."""
+        name = f"{keys[0][0]}_{keys[0][2]}"
+        if self.past is None:
+            return self.bench.keep(strengths, name)
+        before = self.past.keep_strengths(self.bench, f"{name}_stored", keys, self.numbers)
+        before = self.bench.keep(before, f"{name}_before")
+        today = self.bench.keep(strengths, f"{name}_today")
+        both = ibis.union(before.select("source", "target", "strength"), today.select("source", "target", "strength"))
+        return self.bench.keep(both.group_by(["source", "target"]).agg(strength=both.strength.sum()), name)
+
+    def beyond(self, keys: tuple[Key, ...]) -> Sums | None:
+        """What lies beyond yesterday's caps."""
+        if self.past is None:
+            return None
+        before = _strengths(self.bench, f"{keys[0][0]}_{keys[0][2]}_before", keys[0], self.config, self.built)
+        return self.past.beyond(keys, before.both_ways() if keys == ITEM_ITEM else before, self.numbers)
+
+
+def _keep_state(
+    folder: Path, bench: Workbench, rows: Any, events: Any, config: GraphConfig, built: Built, past: Past | None
+) -> None:
+    """What a later graph that goes on from this one needs besides edges."""
+    counted = events.group_by("item").agg(events=events.count()).to_pyarrow()
+    count = np.zeros(len(built.nodes["item"]), np.int64)
+    count[counted["item"].to_numpy()] = counted["events"].to_numpy()
+    write_item_events(folder, count if past is None else count + past.item_events)
+    earlier = None if past is None else past.engaged(bench)
+    if config.weight_touch > 0 and ("history" in rows.columns or earlier is not None):
+        write_engaged(folder, bench, coengagement.engaged(rows, earlier))
+
+
 def _index_items(
-    bench: Workbench, rows: Any, items: pa.Table, attributes: Sequence[str], end: datetime, built: Built
+    bench: Workbench,
+    rows: Any,
+    items: pa.Table,
+    attributes: Sequence[str],
+    end: datetime,
+    built: Built,
+    past: Past | None,
 ) -> Any:
     """item_id, item (its row number), known, and a column of node indices for each attribute."""
     built.nodes["item"] = pa.table({"key": items["item_id"]})
@@ -124,7 +208,8 @@ def _index_items(
         keys = pc.unique(values.drop_null()).sort()
         built.nodes[name] = pa.table({"key": keys})
         indexed = indexed.append_column(name, pc.index_in(values, keys).cast(pa.int64()))
-    indexed = indexed.append_column("listed", _listed(items, end))
+    listed = _listed(items, end)
+    indexed = indexed.append_column("listed", listed if past is None else pc.or_(listed, pa.array(past.known)))
     table = bench.put(indexed, "items_by_id")
     seen = coengagement.distinct(rows, item_id=rows.item_id).mutate(seen=True)
     joined = table.left_join(seen, "item_id")
@@ -146,10 +231,16 @@ def _listed(items: pa.Table, end: datetime) -> pa.Array:
     return pc.fill_null(pc.less_equal(listed_at, pa.scalar(end, pa.timestamp("ms", tz="UTC"))), False)
 
 
-def _index_queries(bench: Workbench, rows: Any, built: Built) -> Any:
-    """query_value, query (its index): the distinct training queries, ascending."""
+def _index_queries(bench: Workbench, rows: Any, built: Built, past: Past | None) -> Any:
+    """query_value, query (its index): the distinct training queries, yesterday's too, ascending."""
     bench.keep(coengagement.distinct(rows, key=rows.query).order_by("key"), "query_keys")
     keys = bench.read("query_keys")
+    if past is not None:
+        both = pa.chunked_array([*keys["key"].chunks, *past.queries.cast(keys["key"].type).chunks], keys["key"].type)
+        bench.put(pa.table({"key": both}), "all_queries")
+        table = bench.table("all_queries")
+        bench.keep(coengagement.distinct(table, key=table.key).order_by("key"), "query_keys")
+        keys = bench.read("query_keys")
     built.nodes["query"] = keys
     return bench.put(
         pa.table({"query_value": keys["key"], "query": np.arange(len(keys), dtype=np.int64)}), "queries_by_value"
@@ -157,10 +248,17 @@ def _index_queries(bench: Workbench, rows: Any, built: Built) -> Any:
 
 
 def _index_events(
-    bench: Workbench, rows: Any, items: Any, queries: Any, config: GraphConfig, end: datetime, built: Built
+    bench: Workbench,
+    rows: Any,
+    items: Any,
+    queries: Any,
+    config: GraphConfig,
+    end: datetime,
+    built: Built,
+    earlier: Any | None,
 ) -> Any:
     """session, query and item (indices), kind, weight: all events whose item the catalogue knows."""
-    by_id = coengagement.engagement(rows, config, end)
+    by_id = coengagement.engagement(rows, config, end, earlier)
     by_id = bench.keep(by_id.rename(query_value="query"), "events_by_id")
     indexed = by_id.join(items.select("item_id", "item"), "item_id").join(queries, "query_value")
     events = bench.keep(indexed.select("session", "query", "item", "kind", "weight"), "events")
@@ -186,23 +284,21 @@ def _counts(events: Any) -> dict[str, int]:
 
 
 def _pair(
-    bench: Workbench, name: str, key: Key, reverse: str, config: GraphConfig, built: Built
+    edges: Strengths, count: int, key: Key, reverse: str, config: GraphConfig, built: Built
 ) -> dict[Key, Iterator[EdgeBatch]]:
     """A relation and its reverse, each with at most ``degree_cap`` edges per target of its own."""
     back = (key[2], reverse, key[0])
-    if not _has_edges(bench.rows(name), [key, back], built):
+    if not _has_edges(count, [key, back], built):
         return {}
-    edges = _strengths(bench, name, key, config, built)
     return {key: capped(edges, config.degree_cap), back: capped(edges.reversed(), config.degree_cap)}
 
 
 def _symmetric(
-    bench: Workbench, name: str, key: Key, config: GraphConfig, built: Built
+    edges: Strengths, count: int, key: Key, config: GraphConfig, built: Built
 ) -> dict[Key, Iterator[EdgeBatch]]:
     """A relation that is its own reverse: an edge stays if it is among the heaviest of both its ends."""
-    if not _has_edges(2 * bench.rows(name), [key], built):
+    if not _has_edges(count, [key], built):
         return {}
-    edges = _strengths(bench, name, key, config, built).both_ways()
     return {key: mutually_capped(edges, config.degree_cap)}
 
 

@@ -94,7 +94,7 @@ def _is_own_log(invocation: Invocation) -> bool:
     """Whether the data are the run's own; then every row has its split, and keys that would change that are refused."""
     config, run = invocation.config, invocation.run
     asked, own = config.data, run_config(run).data
-    if (asked.name, asked.world, _place(asked)) != (own.name, own.world, _place(own)):
+    if (asked.name, asked.world, asked.table, _place(asked)) != (own.name, own.world, own.table, _place(own)):
         return False
     settings = Keys(("data",)).settings(config)
     named = {key: value for key, value in settings.items() if key in invocation.asked and key != "data.path"}

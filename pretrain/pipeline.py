@@ -10,6 +10,7 @@ from pathlib import Path
 
 from configs.command import Invocation
 from configs.console import say, table
+from configs.origin import origin_of, require_alike
 from configs.stages import read_json
 from graph.building import build_graph, settling, stages_of
 from graph.figure import Figure
@@ -18,6 +19,7 @@ from graph.logs.prepare import prepare_log
 from graph.store import Graph
 from pretrain.embeddings import EmbeddingTable
 from pretrain.psi import psi_stage, train_psi
+from pretrain.warm_start import GOES_ON_WITH
 
 TITLES = {"mrr": "MRR", "hits_at_10": "hits@10", "hits_at_50": "hits@50"}
 
@@ -33,7 +35,8 @@ def pretrain(invocation: Invocation, log: SearchLog, graph: Graph) -> EmbeddingT
     Raises:
         InputError: see :func:`pretrain.psi.train_psi`.
     """
-    return train_psi(graph, log, invocation.config, invocation.run.pretrain).table
+    config = invocation.config
+    return train_psi(graph, log, config, invocation.run.pretrain, origin=origin_of(config)).table
 
 
 def print_summary(folder: Path, psi: EmbeddingTable) -> None:
@@ -73,6 +76,7 @@ def make_psi(invocation: Invocation) -> EmbeddingTable:
         True
     """
     config, folders = invocation.config, invocation.run
+    require_alike(config, GOES_ON_WITH)
     stages = stages_of(config, folders)
     stages.append(psi_stage(folders.pretrain, stages[1].identity, stages[0].identity, config))
     with settling(invocation, stages):

@@ -16,10 +16,12 @@ from jaxtyping import Float32, Int64
 from configs.console import say, warn
 from configs.errors import InputError
 from configs.keys import Keys
+from configs.origin import origin_input
 from configs.schema import Config, GraphObjective
-from configs.stages import Stage, write_json
+from configs.stages import Run, Stage, write_json
 from graph.coengagement import engagement, training_rows
 from graph.engines import workbench
+from graph.increment import read_item_events
 from graph.logs.log import SearchLog
 from graph.store import Graph
 from pretrain.backends import batches
@@ -40,6 +42,7 @@ from pretrain.targets import (
 )
 from pretrain.training import BEST, Learning, best_epoch, fit, read_parameters
 from pretrain.validation import Scores, candidates_of, metrics, ranks
+from pretrain.warm_start import WarmStart
 
 FEWEST_ITEMS = 2
 """Items of P below which no contrast can be learnt."""
@@ -86,7 +89,12 @@ class Held:
 
 
 def train_psi(
-    graph: Graph, log: SearchLog, config: Config, folder: Path, excluded_items: Items = NO_ITEMS
+    graph: Graph,
+    log: SearchLog,
+    config: Config,
+    folder: Path,
+    excluded_items: Items = NO_ITEMS,
+    origin: Run | None = None,
 ) -> TrainedPsi:
     """Train the encoder and embed P. A stage: skipped when finished, resumed when it was killed.
 
@@ -97,16 +105,18 @@ def train_psi(
         folder: of the stage: ``checkpoints/``, ``psi/``, ``metrics.json``.
         excluded_items: item indices whose engagement is hidden: their query-item and item-item edges are neither
             learnt nor do they carry messages, and they are left out of P. Their attribute edges stay.
+        origin: the run whose psi this one goes on from; None: it starts anew.
 
     Raises:
         InputError: if P would be empty, the graph has too few pairs, or a setting fits no training.
     """
     hidden = np.unique(excluded_items)
-    stage = psi_stage(folder, graph.identity, log.identity, config, hidden)
+    stage = psi_stage(folder, graph.identity, log.identity, config, hidden, goes_on=origin is not None)
     config = KEYS.view(config)
     visible = without_engagement_of(graph, hidden) if len(hidden) else graph
     features = node_features(visible, log, config.data, config.pretrain)
-    encoder = initial_encoder(visible, features, config)
+    start = None if origin is None or stage.finished else WarmStart.of(origin, config)
+    encoder = initial_encoder(visible, features, config, start)
     torch.set_num_threads(config.pretrain.threads)
     if stage.finished:
         say(f"psi: finished before, {folder}")
@@ -121,7 +131,7 @@ def train_psi(
         if stage.start():
             say(f"psi: resuming in {stage.folder}")
         subset = items_of_p(visible, log, config, stage.folder / "scratch", hidden)
-        _learn(visible, features, encoder, config, stage.folder)
+        _learn(visible, features, encoder, config, stage.folder, start)
         vectors = embed(encoder, visible, features, ["item"])["item"].numpy()
         ids = log.items()["item_id"].combine_chunks().take(pa.array(subset))
         rows = vectors[subset]
@@ -148,15 +158,8 @@ def items_of_p(graph: Graph, log: SearchLog, config: Config, scratch: Path, hidd
     Raises:
         InputError: if there are fewer than two.
     """
-    with workbench(config.engine, scratch, config.graph.memory_limit_gb) as bench:
-        rows = training_rows(bench.impressions(log.folder / "impressions"), graph.facts["days"])
-        events = engagement(rows, config.graph, datetime.fromisoformat(str(graph.facts["end"])))
-        counted = events.group_by("item_id").agg(events=events.count()).to_pyarrow()
     ids = log.items()["item_id"].combine_chunks()
-    # Events on items that are not in the catalogue were warned of when the graph was built.
-    known = counted.filter(pc.is_in(counted["item_id"], value_set=ids))
-    count = np.zeros(len(ids), dtype=np.int64)
-    count[pc.index_in(known["item_id"], value_set=ids).to_numpy()] = known["events"].to_numpy()
+    count = read_item_events(graph) if "since" in graph.facts else _item_events(graph, log, config, scratch, ids)
     count[hidden] = 0
     subset = np.flatnonzero(count >= max(config.pretrain.min_engagement, 1))
     if len(subset) < FEWEST_ITEMS:
@@ -167,6 +170,21 @@ def items_of_p(graph: Graph, log: SearchLog, config: Config, scratch: Path, hidd
         )
     say(f"psi: P holds {len(subset):,} of {len(ids):,} items (at least {config.pretrain.min_engagement:g} events)")
     return subset
+
+
+def _item_events(
+    graph: Graph, log: SearchLog, config: Config, scratch: Path, ids: pa.Array
+) -> Int64[np.ndarray, " items"]:
+    """Events of each item in the graph's days, counted from the log."""
+    with workbench(config.engine, scratch, config.graph.memory_limit_gb) as bench:
+        rows = training_rows(bench.impressions(log.folder / "impressions"), graph.facts["days"])
+        events = engagement(rows, config.graph, datetime.fromisoformat(str(graph.facts["end"])))
+        counted = events.group_by("item_id").agg(events=events.count()).to_pyarrow()
+    # Events on items that are not in the catalogue were warned of when the graph was built.
+    known = counted.filter(pc.is_in(counted["item_id"], value_set=ids))
+    count = np.zeros(len(ids), dtype=np.int64)
+    count[pc.index_in(known["item_id"], value_set=ids).to_numpy()] = known["events"].to_numpy()
+    return count
 
 
 def dealt_out(rows: Float32[np.ndarray, "items dimension"], seed: int) -> Float32[np.ndarray, "items dimension"]:
@@ -180,14 +198,24 @@ def dealt_out(rows: Float32[np.ndarray, "items dimension"], seed: int) -> Float3
     return dealt
 
 
-def psi_stage(folder: Path, graph: str, log: str, config: Config, hidden: Items = NO_ITEMS) -> Stage:
-    """The stage of ψ; ``graph``, ``log``: identities of theirs."""
+def psi_stage(
+    folder: Path, graph: str, log: str, config: Config, hidden: Items = NO_ITEMS, goes_on: bool = True
+) -> Stage:
+    """The stage of ψ; ``graph``, ``log``: identities of theirs; ``goes_on``: whether from that of ``from=``, if any."""
     settings = KEYS.settings(config) | {"hidden_items": hidden.tolist()}
-    return Stage(folder, settings, {"graph": graph, "log": log}, overwrite=config.overwrite)
+    inputs = {"graph": graph, "log": log}
+    if goes_on:
+        inputs |= origin_input(config, folder, lambda run: run.pretrain, "python -m pretrain.run")
+    return Stage(folder, settings, inputs, overwrite=config.overwrite)
 
 
-def initial_encoder(graph: Graph, features: dict[str, NodeFeatures], config: Config) -> GraphEncoder:
-    """The encoder with its initial parameters, which the seed determines; its table has the features' buckets only."""
+def initial_encoder(
+    graph: Graph, features: dict[str, NodeFeatures], config: Config, start: WarmStart | None = None
+) -> GraphEncoder:
+    """The encoder with its initial parameters; its table has the features' buckets only.
+
+    The seed determines the parameters, or, for those that yesterday's encoder had, ``start``.
+    """
     wanted = config.pretrain
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -200,6 +228,8 @@ def initial_encoder(graph: Graph, features: dict[str, NodeFeatures], config: Con
             wanted.dimension,
             len(wanted.fan_out),
         )
+    if start is not None:
+        start.give(encoder)
     encoder.nodes.reduce(torch.from_numpy(features["item"].buckets))
     return encoder
 
@@ -214,15 +244,18 @@ class Lesson:
     held: Held
 
 
-def lesson(graph: Graph, features: dict[str, NodeFeatures], config: Config) -> Lesson:
+def lesson(graph: Graph, features: dict[str, NodeFeatures], config: Config, start: WarmStart | None = None) -> Lesson:
     """Split the engaged pairs and make what training needs of them.
+
+    Held out are pairs that no earlier encoder, which ``start`` comes from, has learnt.
 
     Raises:
         InputError: if there are too few pairs, or a setting fits no training.
     """
     wanted, seed, counts = config.pretrain, config.seed, graph.node_counts
     pairs = engaged_pairs(graph)
-    training, held_out = split_pairs(pairs, wanted.validation_share, seed)
+    unseen = None if start is None else start.unseen(pairs, graph)
+    training, held_out = split_pairs(pairs, wanted.validation_share, seed, unseen)
     messages = without(graph, TargetExclusions(graph.relations)(held_out.queries, held_out.items))
     held = Held(training, held_out, KnownPairs.of(pairs, counts["query"]), candidates_of(pairs, seed))
     hard = SameCategoryNegatives(messages, training, wanted.hard_negatives)
@@ -245,10 +278,15 @@ def lesson(graph: Graph, features: dict[str, NodeFeatures], config: Config) -> L
 
 
 def _learn(
-    graph: Graph, features: dict[str, NodeFeatures], encoder: GraphEncoder, config: Config, folder: Path
+    graph: Graph,
+    features: dict[str, NodeFeatures],
+    encoder: GraphEncoder,
+    config: Config,
+    folder: Path,
+    start: WarmStart | None,
 ) -> None:
     """Fit the encoder; write ``metrics.json`` with the baselines on the same held-out pairs."""
-    taught = lesson(graph, features, config)
+    taught = lesson(graph, features, config, start)
     held, hard = taught.held, taught.learning.hard
     say(
         f"psi: {len(held.training):,} query-item edges to learn, {len(held.held_out):,} held out, "

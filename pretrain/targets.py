@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 import numba
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from configs.errors import InputError
 from graph.store import Graph, Key, Relation
@@ -49,7 +49,9 @@ def engaged_pairs(graph: Graph) -> Pairs:
     return Pairs(codes // items, codes % items)
 
 
-def split_pairs(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
+def split_pairs(
+    pairs: Pairs, share: float, seed: int, unseen: Bool[np.ndarray, " pairs"] | None = None
+) -> tuple[Pairs, Pairs]:
     """Training and held-out pairs, drawn with the seed.
 
     Pairs whose query and item both keep another training pair come first. An item that lost its only edge can be told
@@ -60,6 +62,8 @@ def split_pairs(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
     Args:
         pairs: unique, at least 2.
         share: of all pairs to hold out, in (0, 1); ``LARGEST_HELD_OUT`` at most.
+        unseen: pairs that may be held out, half of them at most; None: all. An encoder that has learnt the others
+            before would not be judged by them.
 
     Raises:
         InputError: if a share outside (0, 1) is asked for, or there are too few pairs to split.
@@ -70,6 +74,9 @@ def split_pairs(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
         raise InputError(f"the graph has {len(pairs)} engaged query-item pairs; at least 2 are needed to train psi")
     order = np.random.default_rng(seed).permutation(len(pairs))
     wanted = min(max(1, round(share * len(pairs))), LARGEST_HELD_OUT, len(pairs) - 1)
+    if unseen is not None and unseen.sum() > 1:
+        order = order[unseen[order]]
+        wanted = min(wanted, len(order) // 2)
     spare = _spare(pairs.queries, pairs.items, order)
     chosen = spare[: min(wanted, len(spare) // 2)]
     missing = min(wanted, FEW_HELD_OUT) - len(chosen)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from configs.ranges import LARGEST_SEED
+from configs.schema.check import CheckConfig
 from configs.schema.fields import key
 from configs.schema.graph import (
     DataConfig,
@@ -66,6 +67,7 @@ from configs.schema.systems import (
     PretrainedItemConfig,
     RankFlowConfig,
 )
+from configs.schema.table import EventsConfig, ImpressionsConfig, KindsConfig, SourceConfig, TableConfig
 from configs.schema.ubi import UbiConfig
 
 
@@ -81,6 +83,10 @@ class Config:
 
     run: str = key("default", "name of the run: its folder under runs_folder")
     runs_folder: str = key("runs", "folder of all runs")
+    from_run: str | None = key(
+        None,
+        "yesterday's run, written from=: its graph, psi and systems are the start, newer rows of the log are the data",
+    )
     name: str | None = key(None, "name that a system is fitted under in its run: prerank/<name>; none: model.name")
     overwrite: bool = key(False, "replace what was finished with other keys or data, once the new one is complete")
     experiment: str | None = key(None, "a file of configs/experiment, merged over data and model; paper: GRACE 3.1.4")
@@ -102,6 +108,7 @@ class Config:
     serve: ServeConfig = key(ServeConfig, "the reports of all runs in a browser")
     export: ExportConfig = key(ExportConfig, "the bundle of a fitted system")
     service: ServiceConfig = key(ServiceConfig, "a bundle behind HTTP")
+    check: CheckConfig = key(CheckConfig, "the look at a log before anything is made of it")
     trends: TrendsConfig = key(TrendsConfig, "the comparison of runs over time")
 
     @property

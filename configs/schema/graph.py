@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from configs.schema.fields import key
+from configs.schema.table import TableConfig
 from configs.schema.ubi import UbiConfig
 
 
@@ -55,11 +56,12 @@ class DataConfig:
 
     name: str = key(
         "marketplace",
-        "marketplace, contract, trivago, expedia, jdsearch, aliexpress, aliccp, ubi: a file of configs/data",
+        "marketplace, contract, table, ubi, trivago, expedia, jdsearch, aliexpress, aliccp: a file of configs/data",
     )
     path: str | None = key(None, "file or folder of the log; not used by the marketplace")
     world: str = key("default", "marketplace only: a file of configs/world")
     rejected_share: float = key(0.01, "share of bad rows above which reading stops with an error", between=(0, 1))
+    table: TableConfig = key(TableConfig, "table only: what your files and their columns are")
     split: SplitConfig = key(SplitConfig, "train, validation, test")
     ubi: UbiConfig = key(UbiConfig, "data=ubi: User Behavior Insights")
     features: list[FeatureConfig] = key(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from configs.command import Invocation, settings
 from configs.console import progress, say, warn
 from configs.errors import InputError
 from configs.keys import Keys
+from configs.origin import origin_input, origin_of
 from configs.schema import Config, DataConfig
 from configs.stages import Run, Stage, fingerprint, source_fingerprint, write_json
 from configs.worlds import load_world
@@ -21,6 +24,7 @@ from graph.logs.checking.checks import Impressions, check
 from graph.logs.checking.columns import FILE, ROW, SourceTable, inspect, tell_absent, unlabelled, without_labels
 from graph.logs.checking.rejected import collect_rejected, tell_rejected
 from graph.logs.checking.tables import KeyedTable, check_table, write_keyed
+from graph.logs.continuing import Continuation
 from graph.logs.contract import (
     ALWAYS_WRITTEN,
     CANONICAL,
@@ -34,10 +38,13 @@ from graph.logs.contract import (
 )
 from graph.logs.database import name, reading, scratch_database, texts, write_days
 from graph.logs.facts import log_facts, tell_facts
-from graph.logs.log import SearchLog
+from graph.logs.log import MADE_BY, SearchLog
 from graph.logs.readers import OWN_KEYS, SEEDED, reader
+from graph.logs.readers.table.sources import fingerprints
 from graph.logs.split import assign_splits
 
+TellRejected = Callable[[dict[str, int], int, float, Path, Path], None]
+"""As `tell_rejected`."""
 FORMAT = 2
 """Of the checked log; a change makes every older log stale."""
 
@@ -60,8 +67,14 @@ def prepare_log(invocation: Invocation) -> SearchLog:
         say(f"log: {stage.folder} is up to date")
         return SearchLog.open(stage.folder)
     stage.start()
-    _read_check_write(config, stage, whole="")
+    _read_check_write(config, stage, whole="", origin=_continuation(invocation.config))
     return SearchLog.open(stage.folder)
+
+
+def _continuation(config: Config) -> Continuation | None:
+    """What the log goes on from, if anything."""
+    origin = origin_of(config)
+    return None if origin is None else Continuation(origin.root.name, SearchLog.open(origin.logs))
 
 
 def check_new_log(data: DataConfig, folder: Path, labelled: bool = True) -> SearchLog:
@@ -84,6 +97,21 @@ def check_new_log(data: DataConfig, folder: Path, labelled: bool = True) -> Sear
     return SearchLog.open(folder)
 
 
+def understand_log(config: Config, folder: Path, tell: TellRejected) -> SearchLog:
+    """Check a log and write it to ``folder``, whatever share of its rows is bad: to look at it, not to learn from it.
+
+    Args:
+        tell: hears of the rejected rows by reason, in place of an error or a warning.
+
+    Raises:
+        InputError: if the source cannot be read, or no request is left.
+    """
+    stage = Stage(folder, log_keys(config).settings(config))
+    stage.start()
+    _read_check_write(log_keys(config).view(config), stage, whole="", tell=tell)
+    return SearchLog.open(folder)
+
+
 def log_keys(config: Config) -> Keys:
     """What is read and how it is checked and split, but not how columns are used later."""
     own = OWN_KEYS.get(config.data.name, ())
@@ -95,11 +123,14 @@ def log_keys(config: Config) -> Keys:
 
 def log_stage(config: Config, run: Run) -> Stage:
     settings = log_keys(config).settings(config) | {"format": FORMAT}
-    return Stage(run.logs, settings, _sources(config.data), overwrite=config.overwrite)
+    inputs = _sources(config.data) | origin_input(config, run.logs, lambda each: each.logs, MADE_BY)
+    return Stage(run.logs, settings, inputs, overwrite=config.overwrite)
 
 
 def _sources(data: DataConfig) -> dict[str, str]:
     """Fingerprints of the files that a log is made from."""
+    if data.name == "table":
+        return fingerprints(data)
     inputs = {}
     if data.path is not None:
         path = Path(data.path).expanduser()
@@ -109,37 +140,60 @@ def _sources(data: DataConfig) -> dict[str, str]:
     return inputs
 
 
-def _read_check_write(config: Config, stage: Stage, whole: str, labelled: bool = True) -> None:
-    """The stage's story: read, check tables and rows, split, write, count. ``whole``: the one split of all rows."""
+def _read_check_write(
+    config: Config,
+    stage: Stage,
+    whole: str,
+    origin: Continuation | None = None,
+    tell: TellRejected = tell_rejected,
+    labelled: bool = True,
+) -> None:
+    """The stage's story: read, check tables and rows, split, write, count.
+
+    Args:
+        whole: the one split of all rows.
+        origin: what the log goes on from.
+        tell: hears of the rejected rows by reason.
+        labelled: whether clicks and orders are read.
+    """
     folder, data = stage.folder, config.data
     for partial in ("raw", "impressions"):
         shutil.rmtree(folder / partial, ignore_errors=True)
     raw = reader(data.name)(data, config.seed, folder / "raw")
     with scratch_database(folder / "scratch", config.graph.memory_limit_gb) as connection:
-        impressions, tables = _check_all(connection, raw, labelled)
+        impressions, tables = _check_all(connection, raw, origin, labelled)
         checked = [impressions.table, *(table.source for table in tables.values())]
         rejected = collect_rejected(connection, checked, raw.rejected, folder / "rejected.parquet")
         before = rows_in(raw.rejected) if raw.rejected is not None else 0
         read = before + sum(table.rows for table in checked)
         where = Path(data.path) if data.path is not None else folder
-        tell_rejected(rejected, read, data.rejected_share, folder / "rejected.parquet", where)
+        tell(rejected, read, data.rejected_share, folder / "rejected.parquet", where)
+        seen = {} if origin is None else origin.leave_out_seen(connection)
         if whole:
             connection.execute(f"CREATE TABLE assigned AS SELECT request_id, '{whole}' AS split FROM requests")
             split_by = "day"
         else:
             split_by = assign_splits(connection, data.split, "session_id" in impressions.table.contract)
+        if origin is not None:
+            origin.keep_sessions_whole(connection)
         _write_impressions(connection, impressions, folder / "impressions")
         for called, table in tables.items():
             write_keyed(connection, table, called, folder / f"{called}.parquet")
-        accounts = {"impressions": _account_impressions(connection, raw, impressions, before, folder)}
+        accounts = {"impressions": _account_impressions(connection, raw, impressions, before, seen, folder)}
         accounts |= {called: _account_table(connection, table, called, folder) for called, table in tables.items()}
         require_equal(
             sum(rejected.values()), sum(a.rejected for a in accounts.values()), str(folder / "rejected.parquet")
         )
+        carried = 0
+        if origin is not None:
+            carried = origin.carry(folder / "impressions")
+            origin.grow(folder)
         facts = log_facts(connection, folder, split_by, rejected, raw.simulated)
-    require_equal(accounts["impressions"].kept, facts["rows"], str(folder / "log.json"))
+    require_equal(accounts["impressions"].kept + carried, facts["rows"], str(folder / "log.json"))
     require_equal(facts["rows"], sum(split["rows"] for split in facts["splits"].values()), "the splits of log.json")
     facts["accounts"] = {called: account.as_json for called, account in accounts.items()}
+    if origin is not None:
+        facts["since"] = {"run": origin.name, "last": origin.last, "carried": carried}
     write_json(folder / "log.json", facts)
     accounts["impressions"].tell("impressions")
     tell_facts(facts if labelled else facts | {"tasks": {}})
@@ -148,11 +202,13 @@ def _read_check_write(config: Config, stage: Stage, whole: str, labelled: bool =
 
 
 def _check_all(
-    connection: duckdb.DuckDBPyConnection, raw: RawLog, labelled: bool = True
+    connection: duckdb.DuckDBPyConnection, raw: RawLog, origin: Continuation | None, labelled: bool = True
 ) -> tuple[Impressions, dict[str, KeyedTable]]:
     """Check every table of the log; bad rows are named in the DuckDB table ``rejected``."""
     connection.execute("CREATE TABLE rejected (file VARCHAR, row BIGINT, reason VARCHAR)")
     days = day_files(raw.impressions)
+    if origin is not None:
+        days = origin.unseen_days(days, raw)
     files = [file for of_day in days.values() for file in of_day]
     columns = IMPRESSION_COLUMNS if labelled else unlabelled(IMPRESSION_COLUMNS)
     table = inspect(connection, files, columns, raw.impressions.parent)
@@ -176,6 +232,8 @@ def _check_all(
                 f"{keyed.key} is {families[0]} in {called}.parquet and {families[1]} in the impressions "
                 f"({files[0]}): write both as int64 or both as string"
             )
+    if origin is not None:
+        origin.know_tables(connection, table.families)
     impressions = Impressions(table, filled)
     if set(impressions.table.extra) - set(impressions.extra):
         warn("columns day and split of the log are not used: the folder names the day and data.split the split")
@@ -185,12 +243,18 @@ def _check_all(
 
 
 def _account_impressions(
-    connection: duckdb.DuckDBPyConnection, raw: RawLog, impressions: Impressions, before: int, folder: Path
+    connection: duckdb.DuckDBPyConnection,
+    raw: RawLog,
+    impressions: Impressions,
+    before: int,
+    seen: dict[str, int],
+    folder: Path,
 ) -> Account:
     """What became of every source row, from the reader to the files written.
 
     Args:
         before: rows that the reader rejected.
+        seen: reason → good rows that the run which the log goes on from has seen.
 
     Raises:
         InputError: if rows were lost or repeated at any step.
@@ -203,7 +267,8 @@ def _account_impressions(
         "SELECT coalesce(sum(size) FILTER (split IS NOT NULL), 0), coalesce(sum(size) FILTER (split IS NULL), 0) "
         "FROM requests LEFT JOIN assigned USING (request_id)"
     ).fetchall()[0]
-    left_out = dict(raw.left_out) | ({"their day is in no split": int(in_none)} if in_none else {})
+    left_out = dict(Counter(raw.left_out) + Counter(seen))
+    left_out |= {"their day is in no split": int(in_none)} if in_none else {}
     account = Account(read, int(in_splits), before + _rejected_of(connection, table), left_out)
     account.require(f"the checks of {raw.impressions}")
     require_equal(account.kept, rows_in(folder / "impressions"), f"writing {folder / 'impressions'}")

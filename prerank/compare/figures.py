@@ -83,6 +83,7 @@ def figures_of(evaluations: Evaluations, market: bool, baseline: str, confidence
     family = holm({place: each for place, each in differences.items() if place[1] == WHOLE and place[2] in metrics})
     protocol = next((each.protocol for by_seed in evaluations.values() for each in by_seed.values()), None)
     return {
+        "confidence": confidence,
         "figures": _nested({place: summary(by_seed, market, confidence) for place, by_seed in cells.items()}, systems),
         "undefined": _undefined(evaluations),
         "chance": _chances(evaluations),

@@ -8,6 +8,7 @@ from typing import Any
 from prerank.compare.figures import WHOLE, shown_systems
 from prerank.compare.statistics import LEAST_SEEDS, SeedDifference, SeedMean
 from prerank.compare.verdict import NO_CLAIM
+from prerank.evaluation.claims import MINIMUM_N, too_few, visible_among
 from prerank.pages.markdown import bullets, document, heading, plain
 from prerank.pages.numbers import UNKNOWN, estimate, interval, number, p_value, points
 from prerank.pages.table import Table
@@ -108,36 +109,48 @@ def _differences(data: Mapping[str, Any]) -> Iterator[str]:
     yield heading(3, f"Differences to {family['baseline']}")
     yield (
         f"In points (hundredths), paired; p corrected (Holm) for the {family['tests']} differences of this table. "
-        "*Visible*: the smallest true difference that such data show with 80 % power."
+        "Alone: p of the one test. *Visible*: the smallest true difference that is told apart among all of them with "
+        "80 % power."
     )
     rows = [
-        [system, metric, *_difference_cells(cells[family["segment"]][metric])]
+        [system, metric, *_difference_cells(cells[family["segment"]][metric], data)]
         for system, cells in data["differences"].items()
         for metric in family["metrics"]
         if metric in cells.get(family["segment"], {})
     ]
-    columns = ("system", "metric", "difference", "interval", "p (Holm)", "visible", "seeds", "claim")
+    columns = ("system", "metric", "difference", "interval", "n", "p (Holm)", "alone", "visible", "seeds", "claim")
     yield Table(columns, rows).as_markdown()
 
 
-def _difference_cells(difference: SeedDifference) -> list[str]:
+def _difference_cells(difference: SeedDifference, data: Mapping[str, Any]) -> list[str]:
     seeds = str(len(difference.by_seed))
     if difference.value is None:
-        return [UNKNOWN, difference.reason or UNKNOWN, UNKNOWN, UNKNOWN, seeds, UNKNOWN]
+        return [UNKNOWN, difference.reason or UNKNOWN, *[UNKNOWN] * 4, seeds, UNKNOWN]
+    visible = visible_difference(difference, data)
+    p_values = [p_value(p).removeprefix("p ") for p in (difference.p_holm, difference.p)]
     return [
         points(difference.value),
         interval(difference.low, difference.high, points) or UNKNOWN,
-        p_value(difference.p_holm).removeprefix("p "),
-        UNKNOWN if difference.visible is None else number(100 * difference.visible, ".2f"),
+        f"{difference.n:,}",
+        *([UNKNOWN] * 2 if too_few(difference) else p_values),
+        UNKNOWN if visible is None else number(100 * visible, ".2f"),
         seeds,
         claim(difference),
     ]
+
+
+def visible_difference(difference: SeedDifference, data: Mapping[str, Any]) -> float | None:
+    """The smallest true difference that is told apart among the family of a data set."""
+    degrees = len(difference.by_seed) - 1 if data["kind"] == "markets" else None
+    return visible_among(difference, data["confidence"], degrees)
 
 
 def claim(difference: SeedDifference) -> str:
     """What a difference of the family may be called."""
     if difference.few:
         return NO_CLAIM
+    if too_few(difference):
+        return f"not compared: n below {MINIMUM_N}"
     return "shown" if difference.shown else UNKNOWN if difference.p_holm is None else "not told apart"
 
 

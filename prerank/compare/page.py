@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from prerank.compare.figures import Cell
-from prerank.compare.markdown import claim
+from prerank.compare.markdown import claim, visible_difference
 from prerank.compare.statistics import LEAST_SEEDS, SeedDifference, SeedMean
+from prerank.evaluation.claims import MINIMUM_N, unit_of_difference
 from prerank.pages.render import render_page, rounded
 
 DECIMALS = 5
 NOT_ON_THE_PAGE = re.compile(r".*_with_random|top\d+_survival.*")
 """Metrics that ``comparison.json`` has and the page leaves out."""
-MINIMUM_N = 100
-"""Cells with fewer cases are greyed: too few to compare systems on."""
 
 
 def page(content: Mapping[str, Any]) -> str:
@@ -38,7 +37,11 @@ def page_content(content: Mapping[str, Any]) -> dict[str, Any]:
         **{key: content[key] for key in ("run", "systems", "baseline", "warnings", "tuning", "tuning_note", "paper")},
         "least_seeds": LEAST_SEEDS,
         "minimum_n": MINIMUM_N,
-        "metrics": [metric for metric in content["metrics"] if not NOT_ON_THE_PAGE.fullmatch(metric["name"])],
+        "metrics": [
+            {**metric, "unit": unit_of_difference(metric["name"])}
+            for metric in content["metrics"]
+            if not NOT_ON_THE_PAGE.fullmatch(metric["name"])
+        ],
         "data": [_data_set(data) for data in content["data"]],
     }
 
@@ -51,7 +54,7 @@ def _data_set(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: rounded(data[key], DECIMALS) for key in shown},
         "figures": _each(data["figures"], _figure),
-        "differences": _each(data["differences"], _difference),
+        "differences": _each(data["differences"], lambda cell: _difference(cell, data)),
     }
 
 
@@ -74,9 +77,10 @@ def _figure(cell: SeedMean) -> list[Any]:
     return short
 
 
-def _difference(cell: SeedDifference) -> list[Any]:
-    """``[value, low, high, p, p_holm, visible, seeds, claim]`` (claim: of the family only), or ``[null, reason]``."""
+def _difference(cell: SeedDifference, data: Mapping[str, Any]) -> list[Any]:
+    """``[value, low, high, p, p_holm, visible, seeds, claim, n]``, or ``[null, reason]``; claim: of the family only."""
     if cell.value is None:
         return [None, cell.reason]
-    figures = rounded([cell.value, cell.low, cell.high, cell.p, cell.p_holm, cell.visible], DECIMALS)
-    return [*figures, len(cell.by_seed), None if cell.p_holm is None else claim(cell)]
+    visible = visible_difference(cell, data)
+    figures = rounded([cell.value, cell.low, cell.high, cell.p, cell.p_holm, visible], DECIMALS)
+    return [*figures, len(cell.by_seed), None if cell.p_holm is None else claim(cell), cell.n]

@@ -16,7 +16,8 @@ from jaxtyping import Float, Float64
 
 from graph.figure import Difference, Figure
 from graph.resampling import percentile_interval
-from prerank.evaluation.significance import LEVEL, difference_of_draws, estimate
+from prerank.evaluation.claims import Claim, claim_of
+from prerank.evaluation.significance import difference_of_draws, estimate
 
 LEAST_SEEDS = 5
 """Seeds that a claim needs (the protocol of the project)."""
@@ -76,8 +77,8 @@ class SeedDifference(Difference):
 
     @property
     def shown(self) -> bool:
-        """Whether it is claimed: enough seeds, and below the level after correction."""
-        return not self.few and self.p_holm is not None and self.p_holm < LEVEL
+        """Whether it is claimed: enough seeds, enough cases, and below the level after correction."""
+        return not self.few and claim_of(self) in (Claim.ABOVE, Claim.BELOW)
 
     @property
     def seeds_alike(self) -> int:

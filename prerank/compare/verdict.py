@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prerank.compare.statistics import LEAST_SEEDS, SeedDifference
+from prerank.evaluation.claims import MINIMUM_N, too_few
 from prerank.evaluation.significance import LEVEL
 from prerank.pages.numbers import interval, p_value, points
 
@@ -57,9 +58,15 @@ def _system(system: str, baseline: str, differences: Mapping[str, SeedDifference
         claims = [f"{m}, {_words(d)}" for m, (d, value) in defined.items() if d.shown and value * wanted > 0]
         if claims:
             parts.append(f"shown to be {word} in {'; '.join(claims)}")
-    few = [f"{m} {points(value)} ({_same(d)})" for m, (d, value) in defined.items() if d.few]
-    open_ = [f"{m} {_interval(d)}" for m, (d, _) in defined.items() if not d.few and not d.shown]
+    enough = {m: (d, value) for m, (d, value) in defined.items() if not too_few(d)}
+    few = [f"{m} {points(value)} ({_same(d)}, n {d.n:,})" for m, (d, value) in enough.items() if d.few]
+    open_ = [
+        f"{m} {_interval(d)}, {p_value(d.p_holm)} corrected, {p_value(d.p)} alone"
+        for m, (d, _) in enough.items()
+        if not d.few and not d.shown
+    ]
     undefined = [f"{m} ({d.reason})" for m, d in differences.items() if d.value is None]
+    undefined += [f"{m} (n {d.n:,}, below {MINIMUM_N})" for m, (d, _) in defined.items() if m not in enough]
     if few:
         parts.append(f"measured, in points, without a claim ({WITHOUT}): {'; '.join(few)}")
     if open_:
@@ -70,13 +77,13 @@ def _system(system: str, baseline: str, differences: Mapping[str, SeedDifference
 
 
 def _words(difference: SeedDifference) -> str:
-    """Points, interval, p, and in how many seeds the sign is the same."""
+    """Points, interval, n, p, and in how many seeds the sign is the same."""
     return f"{_interval(difference, 'points ')}, {p_value(difference.p_holm)}, {_same(difference)}"
 
 
 def _interval(difference: SeedDifference, unit: str = "") -> str:
     between = interval(difference.low, difference.high, points) or "no interval"
-    return f"{points(difference.value)} {unit}({between})"
+    return f"{points(difference.value)} {unit}({between}), n {difference.n:,}"
 
 
 def _same(difference: SeedDifference) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.console import say, table, warn
+from prerank.evaluation.claims import MINIMUM_N, too_few
 from prerank.evaluation.evaluation import Cells, Metrics
 from prerank.evaluation.segments import say_left_out
 
@@ -25,6 +26,8 @@ def print_evaluation(metrics: Metrics, protocol: Mapping[str, Any]) -> None:
         wanted = segments if split == "test" else {"all": segments["all"]}
         lines = [[segment, *(_cell(cells, name) for name in shown)] for segment, cells in wanted.items()]
         table(title, ["segment", *shown], lines)
+        if any("too few" in cell for line in lines for cell in line[1:]):
+            say(f"{split}: too few: n below {MINIMUM_N}, no systems are compared on it")
         for name, figure in segments["all"].items():
             if figure.value is None and "one class" in (figure.reason or ""):
                 warn(f"{split}: {name} is undefined: {figure.reason}")
@@ -44,10 +47,11 @@ def print_evaluation(metrics: Metrics, protocol: Mapping[str, Any]) -> None:
 
 
 def _cell(cells: Cells, name: str) -> str:
-    """Value, interval, n and, where a metric has one, its chance level, on two lines."""
+    """Value, interval, n (and whether that is too few), and the chance level of a metric that has one: two lines."""
     figure = cells.get(name)
     if figure is None or figure.value is None:
         return f"–\nn {0 if figure is None else figure.n:,}"
     interval = "" if figure.low is None else f" ({figure.low:.3f}–{figure.high:.3f})"
     chance = "" if figure.chance is None else f", chance {figure.chance:.3f}"
-    return f"{figure.value:.3f}{interval}\nn {figure.n:,}{chance}"
+    few = " (too few)" if too_few(figure) else ""
+    return f"{figure.value:.3f}{interval}\nn {figure.n:,}{few}{chance}"

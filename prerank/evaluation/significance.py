@@ -133,7 +133,7 @@ def holm(differences: Mapping[Key, Tested], family: Callable[[Key], Hashable] = 
         highest = 0.0
         for step, (p, key) in enumerate(sorted(tests, key=lambda test: test[0])):
             highest = max(highest, min(1.0, (len(tests) - step) * p))
-            corrected[key] = replace(differences[key], p_holm=highest)
+            corrected[key] = replace(differences[key], p_holm=highest, tests=len(tests))
     return corrected
 
 

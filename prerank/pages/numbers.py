@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graph.figure import Figure
+from prerank.evaluation.claims import POINTS, too_few
 
 UNKNOWN = "–"
 DECIMALS = 4
@@ -18,6 +19,11 @@ Words = Callable[[float], str]
 def number(value: float | None, form: str = f".{DECIMALS}f") -> str:
     """A value in one of Python's formats, by default with four decimals."""
     return UNKNOWN if value is None else format(value, form).replace("-", "−")
+
+
+def difference(value: float | None, unit: str) -> str:
+    """A difference with its sign and its unit: ``+1.23 points``, ``−0.0123 nats``."""
+    return f"{points(value) if unit == POINTS else signed(value)} {unit}".strip()
 
 
 def signed(value: float | None) -> str:
@@ -67,7 +73,11 @@ def estimate(shown: Figure, say: Words = number) -> str:
 
 
 def figure(shown: Figure, say: Words = number) -> str:
-    """Value, interval and count: ``0.7123 (0.7012 to 0.7234), n 1,234``; a dash with the reason where undefined."""
+    """Value, interval and count: ``0.7123 (0.7012 to 0.7234), n 1,234``; a dash with the reason where undefined.
+
+    A count that is too small to compare anything on is called so.
+    """
     if shown.value is None:
         return UNKNOWN + (f" ({shown.reason})" if shown.reason else "")
-    return estimate(shown, say) + (f", n {shown.n:,}" if shown.n else "")
+    few = " (too few to compare on)" if too_few(shown) else ""
+    return estimate(shown, say) + (f", n {shown.n:,}{few}" if shown.n else "")

@@ -12,6 +12,7 @@ from graph.logs.contract import RawLog
 
 READERS = {
     "contract": "graph.logs.readers.contract",
+    "table": "graph.logs.readers.table.reader",
     "trivago": "graph.logs.readers.trivago",
     "expedia": "graph.logs.readers.expedia",
     "jdsearch": "graph.logs.readers.jdsearch.reader",
@@ -22,7 +23,7 @@ READERS = {
 }
 SEEDED = frozenset({"marketplace"})
 """Readers whose log depends on the seed."""
-OWN_KEYS = {"ubi": ("data.ubi",)}
+OWN_KEYS = {"table": ("data.table",), "ubi": ("data.ubi",)}
 """Sections of the configuration that are one reader's own."""
 
 

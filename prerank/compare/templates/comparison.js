@@ -1,5 +1,5 @@
 // Systems over seeds on one data set, segment and metric, chosen above.
-// A figure is [value, low, high, n, [seed, value, ...]]; a gap [value, low, high, p, p_holm, visible, seeds, claim] or [null, reason].
+// A figure is [value, low, high, n, [seed, value, ...]]; a gap [value, low, high, p, p_holm, visible, seeds, claim, n] or [null, reason].
 const PAPER = "paper (another, private data set)";
 const chosen = {data: 0, segment: "all", metric: "gauc_click"};
 const data = () => content.data[chosen.data];
@@ -72,14 +72,18 @@ function showPlot() {
 }
 
 const claimLine = claim => [claim === "shown" ? "strong" : "", claim];
+const inPoints = () => at(described(), "unit") === "points";
+// Below the least number of cases no p is said.
+const testLine = ([, , , p, pHolm, , , claim, n]) => n < content.minimum_n ? `n ${count(n)}, too few to compare on`
+  : claim === null ? `${pWords(p)}, uncorrected` : `${pWords(pHolm)}, corrected (alone ${pWords(p)})`;
 
 function gapCell(system) {
   const difference = gap(system);
   if (system === content.baseline) return cell("–", ["baseline"]);
   if (difference === undefined) return cell("–");
   if (difference[0] === null) return cell("–", [difference[1]]);
-  const [value, low, high, p, pHolm, , seeds, claim] = difference, say = lowerIsBetter() ? signed : points;
-  return cell(say(value), [span(low, high, say), claim === null ? `${pWords(p)}, uncorrected` : `${pWords(pHolm)}, corrected`,
+  const [value, low, high, , , , seeds, claim] = difference, say = inPoints() ? points : signed;
+  return cell(say(value), [span(low, high, say), testLine(difference),
     known(claim) ? claimLine(claim) : seeds < content.least_seeds && `no claim: fewer than ${content.least_seeds} seeds`]);
 }
 
@@ -98,7 +102,7 @@ function showTable() {
   if (paper) byId("table").querySelector("thead th:last-child").className = "paper";
   const inFamily = data().family.metrics.includes(chosen.metric) && chosen.segment === data().family.segment;
   byId("table-note").textContent =
-    `${titleOf(data())}, ${chosen.segment}, ${chosen.metric}. Differences are paired, ${lowerIsBetter() ? "in the metric's unit, negative is better" : "in points (hundredths)"}; ` +
+    `${titleOf(data())}, ${chosen.segment}, ${chosen.metric}. Differences are paired, in ${inPoints() ? "points (hundredths)" : at(described(), "unit")}${lowerIsBetter() ? ", negative is better" : ""}; ` +
     (inFamily ? "p is corrected (Holm) over the family below. " : "this cell is outside the family of tests: p is not corrected, so take it as a hint. ") +
     `Grey: n below ${content.minimum_n}.` +
     (paper ? ` The last column is ${content.paper.source}${chosen.metric === "auc_click" ? "; " + content.paper.auc_note : ""}.` : "");
@@ -106,8 +110,9 @@ function showTable() {
 
 function familyCell(difference) {
   if (difference === undefined || difference[0] === null) return cell("–", [difference && difference[1]]);
-  const [value, low, high, , pHolm, visible, seeds, claim] = difference;
-  return cell(points(value), [span(low, high, points), `${pWords(pHolm)}, ${seeds} seeds`, visible !== null && `visible ${number(100 * visible, 2)}`, claim && claimLine(claim)]);
+  const [value, low, high, , , visible, seeds, claim, n] = difference;
+  return cell(points(value), [span(low, high, points), testLine(difference), `${seeds} seed${seeds === 1 ? "" : "s"}, n ${count(n)}`,
+    visible !== null && `visible ${number(100 * visible, 2)}`, claim && claimLine(claim)]);
 }
 
 function showFamily() {
@@ -116,7 +121,7 @@ function showFamily() {
   fillTable(byId("family"), ["system", ...family.metrics], family.systems.map(system =>
     [system, ...family.metrics.map(metric => familyCell(gap(system, family.segment, metric)))]));
   byId("family-note").textContent = `${titleOf(data())}. The family: ${family.tests} differences over the whole test split, in points, paired, p corrected for all of them ` +
-    `together (Holm). “Shown”: p below 0.05 with at least ${content.least_seeds} seeds. Visible: the smallest true difference that such data show four times in five.`;
+    `together (Holm). “Shown”: p below 0.05 with at least ${content.least_seeds} seeds and n ${content.minimum_n}. Alone: p before the correction. Visible: the smallest true difference that is told apart among all of them four times in five.`;
 }
 
 function showEvery() {

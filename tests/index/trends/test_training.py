@@ -136,7 +136,7 @@ def test_a_change_between_seeds_of_unlike_logs_is_set_apart(series: Make, open_p
     assert "| seeds differ |" in text
     assert "0.7200 ▲? |" in text
     page = open_page(made.files[0])
-    assert "+0.0200 ▲? seeds differ" in page.inner_text("#points")
+    assert "+2.00 points ▲? seeds differ" in page.inner_text("#points")
     assert page.locator("#plot .mark.seeds").count() == 1
 
 

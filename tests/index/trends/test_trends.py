@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +13,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from configs.command import parse
 from configs.errors import InputError
+from configs.schema import TrendsConfig
 from configs.stages import write_json
 from graph.figure import Difference, Figure
 from index.trends.changes import changes_of
 from index.trends.command import trends
-from index.trends.read import audit_figures, measured_runs, series_of
-from index.trends.report import Report, as_markdown, page, report_of
+from index.trends.read import MeasuredRun, audit_figures, measured_runs, series_of
+from index.trends.report import Report, as_json, as_markdown, page, report_of
 from prerank.evaluation.evaluation import Evaluation
 from prerank.evaluation.significance import holm
 
@@ -122,7 +126,8 @@ def test_a_shifted_run_has_moved_and_the_pairing_shows_it(make: Make, tmp_path: 
     (step,) = of(content, "gauc_click")["steps"]
     assert (step["state"], step["how"]) == ("moved", "paired")
     assert 0.006 < step["low"] < 0.012 < step["high"] < 0.018
-    assert "gauc_click rose by 0.0120 (0.7000 to 0.7120) from a to b, better" in content["verdict"][1]
+    said = "gauc_click rose by 1.20 points (0.7000 to 0.7120, n 500 and 500) from a to b, better"
+    assert said in content["verdict"][1]
 
 
 def test_other_rows_are_not_paired_so_the_same_shift_is_level(make: Make, tmp_path: Path) -> None:
@@ -270,7 +275,7 @@ def test_every_control_works_from_the_keyboard(make: Make, tmp_path: Path, open_
     path = trends(parse([f"runs_folder={tmp_path}", "run=report"])).files[0]
     opened = open_page(path)
     assert opened.inner_text("#one-title") == "grace, all: gauc_click"
-    assert "+0.0500 ▲ better" in opened.inner_text("#points")
+    assert "+5.00 points ▲ better" in opened.inner_text("#points")
     assert opened.locator("#table tbody tr").count() == 2
     assert opened.locator("#table .gap").count() == 1
     opened.focus("#moved")
@@ -328,3 +333,37 @@ def test_content_is_strict_json(make: Make, tmp_path: Path) -> None:
     made = trends(parse([f"runs_folder={tmp_path}", "run=report"]))
     assert json.loads(made.files[1].read_text()) == made.content
     assert "| grace, all: gauc_click | 0.7000 | 0.8000 ▲ |" in made.files[2].read_text()
+
+
+@given(
+    values=st.tuples(st.floats(0.1, 0.9), st.floats(0.1, 0.9)),
+    counts=st.tuples(*[st.sampled_from((4, 5, 99, 100, 2500))] * 2),
+    spread=st.sampled_from((0.001, 0.05)),
+    metric=st.sampled_from(("gauc_click", "log_loss_click")),
+)
+def test_every_sentence_says_what_its_change_says(
+    values: tuple[float, float], counts: tuple[int, int], spread: float, metric: str
+) -> None:
+    noise = np.random.default_rng(0).normal(scale=spread, size=(2, DRAWS))
+    runs = []
+    for place, (value, n) in enumerate(zip(values, counts, strict=True)):
+        figures = {"test": {"all": {metric: Figure(value, value - 0.1, value + 0.1, n)}}}
+        protocol = {"confidence": 0.95, "splits": {"test": {}}, "bootstrap": [["test", "all", metric]]}
+        grace = Evaluation(figures, protocol, (value + noise[place : place + 1]).astype(np.float32))
+        runs.append(MeasuredRun("ab"[place], "2024-01-01", "", "", None, False, {"grace": grace}, None, {}))
+    series = series_of(runs, TrendsConfig())
+    content = as_json(report_of("report", runs, series, changes_of(series, runs)))
+    (change,) = content["figures"][0]["steps"]
+    words = [words for words in content["verdict"] if words.startswith("grace, all")]
+    moved = min(counts) >= 100 and change["p_holm"] < 0.05
+    assert len(words) == len(content["movers"]) == moved
+    assert (change["state"] == "few") == (min(counts) < 100)
+    if moved:
+        gap, points = values[1] - values[0], metric == "gauc_click"
+        assert (" rose by " in words[0]) == (gap > 0)
+        assert (", better;" in words[0]) == ((gap > 0) == points)
+        said = re.search(r" by (\S+) (\w+) \(", words[0])
+        assert said
+        assert said[2] == ("points" if points else "nats")
+        assert float(said[1]) == pytest.approx(abs(gap) * (100 if points else 1), abs=0.006)
+        assert f"n {counts[0]:,} and {counts[1]:,})" in words[0]

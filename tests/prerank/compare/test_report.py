@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from configs.stages import write_json
 from graph.figure import Figure
 from prerank.compare.figures import figures_of
-from prerank.compare.markdown import as_markdown
+from prerank.compare.markdown import as_markdown, claim
 from prerank.compare.page import page
 from prerank.compare.paper import AUC, AUC_NOTE, RECALL, SOURCE, paper_figures
 from prerank.compare.report import _cost
+from prerank.compare.statistics import SeedDifference
 from prerank.compare.tuned import TunedKeys, tuning_words
 from prerank.compare.verdict import NO_CLAIM, verdict
 from prerank.evaluation.definitions import define, lower_is_better
 from prerank.evaluation.evaluation import Evaluation, annotated
 from prerank.experiment.jobs import Fit
+from prerank.pages.numbers import p_value, points
 from tests.prerank.pages.elements import ATTACKS, PageElements
 
 CHANCE = "recall_at_10_chance"
@@ -117,6 +122,39 @@ def test_fewer_than_five_seeds_make_no_claim():
     assert "shown to be" not in words.lower().replace("not shown to be equal", "")
     assert NO_CLAIM in as_markdown(content)
     assert NO_CLAIM in page(content)
+
+
+@given(
+    value=st.sampled_from((-0.03, -0.002, 0.0, 0.002, 0.03)),
+    p=st.floats(0, 1),
+    tests=st.integers(1, 30),
+    n=st.sampled_from((5, 99, 100, 2500)),
+    count=st.integers(1, 7),
+    market=st.booleans(),
+)
+def test_every_sentence_says_what_its_difference_says(value, p, tests, n, count, market):
+    by_seed = {seed: value + 0.001 * (seed - (count - 1) / 2) for seed in range(count)}
+    each = SeedDifference(value, value - 0.01, value + 0.01, n, p=p, visible=0.01, by_seed=by_seed)
+    each = replace(each, p_holm=min(1.0, tests * p), tests=tests)
+    data = {
+        "title": "A log", "simulated": market, "kind": "markets" if market else "rows", "confidence": 0.95,
+        "figures": {"ple": {}, "grace": {}}, "differences": {"grace": {"all": {"gauc_click": each}}},
+        "family": {"baseline": "ple", "segment": "all", "metrics": ["gauc_click"], "tests": tests},
+    }  # fmt: skip
+    sentence = next(words for words in verdict(data) if words.startswith("grace against ple"))
+    shown = n >= 100 and count >= 5 and tests * p < 0.05 and value != 0
+    assert ("Shown to be" in sentence) == shown
+    assert re.search(rf"\bn {n:,}\b", sentence)
+    if shown:
+        assert f"to be {'above' if value > 0 else 'below'} in gauc_click, {points(value)} points" in sentence
+    elif n < 100:
+        assert not re.search(r"\bp [<\d]", sentence + claim(each))
+        assert "below 100" in sentence
+        assert "not told apart" not in sentence.lower()
+    elif count >= 5:
+        assert f"Not told apart, in points: gauc_click {points(value)}" in sentence
+        assert f"{p_value(each.p_holm)} corrected, {p_value(p)} alone" in sentence
+    assert (claim(each) == "shown") == shown
 
 
 def test_without_the_baseline_or_anything_at_all_there_is_no_difference():

@@ -151,7 +151,9 @@ def test_differences_are_paired_and_corrected_within_an_attribute(measured):
         for cells in values:
             assert cells[place] is None or (cells[place][0] == 0 and cells[place][3] in (None, 1.0))
     category = [cells[place] for cells in against["noisy"]["test"][1]]
-    assert all(value < 0 and low < value < high < 0 and p < 0.05 for value, low, high, p in category)
+    assert all(value < 0 and low < value < high < 0 and p < 0.05 for value, low, high, p, *_ in category)
+    tests = sum(known[place][4] is not None for parts in against.values() for known in parts["test"][1] if known[place])
+    assert all(cell[6:] == [tests, -1 if cell[5] >= 100 else 0] for cell in category)
 
 
 def test_calibration_against_a_loop():

@@ -1,0 +1,234 @@
+"""A log that goes on from yesterday's: the catalogue grows, rows seen before are left out, rows held out are taught.
+
+The checked log of a run that goes on holds the new rows, and those that the origin held out of its training, which are
+trained on now. So every row is trained on once, and has been predicted before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from configs.console import say
+from configs.errors import InputError
+from configs.stages import replacing
+from graph.logs.accounting import rows_in
+from graph.logs.contract import RawLog, day_files, family_of
+from graph.logs.database import text
+from graph.logs.log import SearchLog, impressions_pattern, read_table
+
+KEYS = {"items": "item_id", "users": "user_id", "queries": "query"}
+"""Tables of a log that grow, and what their rows are known by."""
+SPARE_DAYS = 1
+"""Days before the origin's last one whose folders are read nonetheless: a folder may be named by a local day."""
+SEEN = "at or before the end of the log that the run goes on from"
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a new log takes over.
+
+    Attributes:
+        name: of the run that it goes on from.
+        log: of that run.
+    """
+
+    name: str
+    log: SearchLog
+
+    @cached_property
+    def last(self) -> str:
+        """The time of the origin's last row, UTC."""
+        return max(str(split["last"]) for split in self.log.facts["splits"].values())
+
+    def unseen_days(self, days: Mapping[str, list[Path]], raw: RawLog) -> dict[str, list[Path]]:
+        """The days that may hold new rows; the rows of the others are counted as left out, unread."""
+        first = (date.fromisoformat(self.last[:10]) - timedelta(days=SPARE_DAYS)).isoformat()
+        seen = sum(rows_in(file) for day, files in days.items() if day < first for file in files)
+        if seen:
+            raw.left_out[SEEN] = raw.left_out.get(SEEN, 0) + seen
+        left = {day: files for day, files in days.items() if day >= first}
+        if not left:
+            self._refuse_seen(seen)
+        return left
+
+    def know_tables(self, connection: duckdb.DuckDBPyConnection, families: Mapping[str, str]) -> None:
+        """Let the checks know the origin's items, users and queries beside those of the new log's own tables.
+
+        Args:
+            connection: with the checked tables, of good keys.
+            families: contract column of the impressions → family of its type.
+
+        Raises:
+            InputError: if ids are of another type than the origin's.
+        """
+        for called, key in KEYS.items():
+            path = self.log.folder / f"{called}.parquet"
+            if not path.exists():
+                continue
+            before = family_of(pq.read_schema(path).field(key).type)
+            if before != families[key]:
+                raise InputError(
+                    f"{key} is {families[key]} in the new log and {before} in that of {self.name}, which it goes on "
+                    f"from: no id of one would be known in the other; write {key} as {before}"
+                )
+            if connection.sql(f"SELECT 1 FROM duckdb_tables() WHERE table_name = '{called}'").fetchall():
+                connection.execute(
+                    f"INSERT INTO {called} ({key}, occurrence) SELECT {key}, 1 FROM read_parquet({text(path)}) "
+                    f"WHERE {key} NOT IN (SELECT {key} FROM {called})"
+                )
+
+    def leave_out_seen(self, connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+        """Take the requests that the origin's log reaches out of the table ``requests``; reason → their rows.
+
+        Raises:
+            InputError: if none is left.
+        """
+        seen = f"timestamp <= TIMESTAMP {text(self.last)}"
+        (count,) = connection.sql(f"SELECT coalesce(sum(size), 0)::BIGINT FROM requests WHERE {seen}").fetchall()[0]
+        connection.execute(f"DELETE FROM requests WHERE {seen}")
+        if not connection.sql("SELECT count(*) FROM requests").fetchall()[0][0]:
+            self._refuse_seen(count)
+        if count:
+            say(f"{count:,} rows lie at or before {self.last}, the end of {self.name}'s log: left out, as seen before")
+        return {SEEN: int(count)} if count else {}
+
+    def keep_sessions_whole(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Train on what follows of a session that the origin held out, whose first rows are trained on now."""
+        pattern = text(impressions_pattern(self.log.folder))
+        if "session_id" not in self.log.facts["columns"]:
+            return
+        connection.execute(
+            "UPDATE assigned SET split = 'train' WHERE request_id IN (SELECT request_id FROM requests SEMI JOIN "
+            f"(SELECT user_id, session_id FROM read_parquet({pattern}, hive_partitioning = true) "
+            "WHERE split <> 'train' AND session_id IS NOT NULL) USING (user_id, session_id))"
+        )
+
+    def carry(self, folder: Path) -> int:
+        """Write the rows that the origin held out beside the new ones, as training rows; return how many.
+
+        Args:
+            folder: ``impressions`` of the new checked log. A column that it lacks is left, one that it adds is null.
+
+        Raises:
+            InputError: if a column has another type now.
+        """
+        schema = pq.read_schema(min(folder.glob("*/*.parquet")))
+        taken = _largest_key(folder) if pa.types.is_integer(schema.field("request_id").type) else 0
+        count = 0
+        for day, files in day_files(self.log.folder / "impressions").items():
+            for number, file in enumerate(files):
+                rows = pq.ParquetFile(file).read()
+                rows = rows.filter(pc.not_equal(rows["split"].cast(pa.string()), "train"))
+                if len(rows):
+                    carried, taken = self._as_training(rows, schema, day, taken)
+                    path = folder / f"day={day}" / f"carried-{number}.parquet"
+                    with replacing(path) as temporary:
+                        pq.write_table(carried, temporary)
+                    count += len(carried)
+        if count:
+            say(f"{count:,} rows that {self.name} held out of its training are trained on now")
+        return count
+
+    def _as_training(self, rows: pa.Table, schema: pa.Schema, day: str, taken: int) -> tuple[pa.Table, int]:
+        """Rows of a file in the new log's columns; their requests get keys that no new request has."""
+        columns = []
+        for field in schema:
+            if field.name == "split":
+                columns.append(pa.array(["train"] * len(rows), pa.string()).cast(field.type))
+            elif field.name == "request_id":
+                ids = rows["request_id"].combine_chunks()
+                codes = ids.dictionary_encode().indices.cast(pa.int64())
+                if pa.types.is_integer(field.type):
+                    columns.append(pc.add(codes, taken + 1))
+                    taken += pc.max(codes).as_py() + 1
+                else:
+                    columns.append(
+                        pc.binary_join_element_wise(ids.cast(pa.string()), f"{self.name} {day}", "@").cast(field.type)
+                    )
+            elif field.name not in rows.column_names:
+                columns.append(pa.nulls(len(rows), field.type))
+            else:
+                columns.append(self._cast(rows[field.name], field, "impressions"))
+        return pa.table(columns, schema=schema), taken
+
+    def grow(self, folder: Path) -> None:
+        """Put the origin's items, users and queries before the new ones; of those in both, the newest row counts.
+
+        Args:
+            folder: of the new checked log, whose tables are written.
+
+        Raises:
+            InputError: if a column has another type now.
+        """
+        for called, key in KEYS.items():
+            before, path = self.log.folder / f"{called}.parquet", folder / f"{called}.parquet"
+            if not before.exists():
+                continue
+            old = read_table(before)
+            table = self._grown(old, read_table(path), key, called) if path.exists() else old
+            if called == "items":
+                say(f"items: {len(old):,} of {self.name}'s catalogue and {len(table) - len(old):,} new ones")
+            with replacing(path) as temporary:
+                pq.write_table(table, temporary)
+
+    def _grown(self, old: pa.Table, new: pa.Table, key: str, called: str) -> pa.Table:
+        names = list(dict.fromkeys([*old.column_names, *new.column_names]))
+        fields = [(old if name in old.column_names else new).schema.field(name) for name in names]
+        of_new = pa.table(
+            {
+                field.name: self._cast(new[field.name], field, called)
+                if field.name in new.column_names
+                else pa.chunked_array([pa.nulls(len(new), field.type)])
+                for field in fields
+            }
+        )
+        together = pa.concat_tables([of_new, old], promote_options="default").combine_chunks()
+        ids = together[key]
+        order = pc.unique(pa.chunked_array([*old[key].chunks, *of_new[key].chunks], ids.type))
+        newest = together.take(pc.index_in(order, value_set=ids))  # of equal ids the first, which is the new one
+        lacking = [name for name in names if name not in new.column_names]
+        for name in lacking:  # a column that the new table lacks keeps what it said
+            known = pc.index_in(order, value_set=old[key])
+            newest = newest.set_column(names.index(name), name, old[name].take(known))
+        return newest.select(names)
+
+    def _cast(self, values: pa.ChunkedArray, field: pa.Field, called: str) -> pa.ChunkedArray:
+        """Values in a type of the same family.
+
+        Raises:
+            InputError: if it is none, or a value does not fit.
+        """
+        if values.type == field.type:
+            return values
+        null = pa.types.is_null(values.type)
+        if not null and family_of(values.type) != family_of(field.type):
+            old, new = (values.type, field.type) if called == "impressions" else (field.type, values.type)
+            raise InputError(
+                f"{called}: column {field.name} is {new} in the new log and {old} in that of {self.name}, which it "
+                "goes on from: its values would not be known again; write it in the type that it had"
+            )
+        try:
+            return values.cast(field.type)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"{called}: column {field.name} does not fit {field.type}: {error}") from None
+
+    def _refuse_seen(self, rows: int) -> None:
+        raise InputError(
+            f"the log holds no new row: all {rows:,} lie at or before {self.last}, the end of the log of "
+            f"{self.name}, which the run goes on from: give data.path of the day after it"
+        )
+
+
+def _largest_key(folder: Path) -> int:
+    """The largest request id of a checked log's files."""
+    files = sorted(folder.glob("*/*.parquet"))
+    return max(int(pc.max(pq.read_table(file, columns=["request_id"])["request_id"]).as_py() or 0) for file in files)

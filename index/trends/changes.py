@@ -21,6 +21,7 @@ import numpy as np
 from graph.figure import Difference, Figure
 from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series
 from index.trends.training import SeedNoise, seed_noise, with_noise
+from prerank.evaluation.claims import Claim, claim_of
 from prerank.evaluation.evaluation import is_paired, paired_difference
 from prerank.evaluation.significance import (
     LEVEL,
@@ -59,13 +60,16 @@ class Change(Difference):
     def state(self) -> str:
         """``moved``, ``seeds`` (moved, by as much as another seed may do), ``hint`` (before the correction), ``level``.
 
-        ``untested`` where there is no interval.
+        ``few`` where one of the runs has too few cases to speak of a change, ``untested`` where there is no interval.
         """
-        if self.p is None or self.p_holm is None:
+        claim = claim_of(self)
+        if self.p is None or claim is Claim.UNTESTED:
             return "untested"
-        if self.p_holm < LEVEL:
-            return "seeds" if self.seeds_differ and self.noise is None else "moved"
-        return "hint" if self.p < LEVEL else "level"
+        if claim is Claim.FEW:
+            return "few"
+        if claim is Claim.OPEN:
+            return "hint" if self.p < LEVEL else "level"
+        return "seeds" if self.seeds_differ and self.noise is None else "moved"
 
     @property
     def size(self) -> float:

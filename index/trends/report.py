@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from graph.figure import Figure
 from index.trends.changes import Change, ways_in_words
 from index.trends.read import SPLIT, FigureKey, MeasuredRun, Series, order_in_words
-from index.trends.verdict import named, told_together, verdict
+from index.trends.verdict import named, told_together, unit_of_change, verdict
+from prerank.evaluation.claims import MINIMUM_N
 from prerank.evaluation.definitions import define, lower_is_better
 from prerank.evaluation.significance import LEVEL
 from prerank.pages.markdown import bullets, document, heading
-from prerank.pages.numbers import UNKNOWN, interval, number, p_value, signed
+from prerank.pages.numbers import UNKNOWN, difference, interval, number, p_value
 from prerank.pages.render import render_page, rounded
 from prerank.pages.table import Table
 
@@ -163,6 +165,7 @@ def page_content(report: Report) -> dict[str, Any]:
                 "section": trend.key.section,
                 "name": trend.key.name,
                 "lower": trend.lower_is_better,
+                "unit": unit_of_change(trend.key),
                 "points": [_short_point(point) for point in trend.points],
                 "steps": [_short_change(change) for change in trend.steps],
                 "overall": trend.overall and _short_change(trend.overall),
@@ -195,6 +198,7 @@ def _about(report: Report) -> dict[str, Any]:
         "run": report.name,
         "split": SPLIT,
         "level": LEVEL,
+        "minimum_n": MINIMUM_N,
         "order": order_in_words(report.runs),
         "runs": [
             {name: getattr(run, name) for name in ("name", "day", "written", "data", "seed", "simulated")}
@@ -218,15 +222,16 @@ def _movers(movers: Sequence[Change], names: Sequence[str]) -> Table:
             named(mover.key),
             names[mover.since],
             names[mover.until],
-            signed(mover.value),
-            interval(mover.low, mover.high, signed),
+            difference(mover.value, unit_of_change(mover.key)),
+            interval(mover.low, mover.high, partial(difference, unit=unit_of_change(mover.key))),
+            f"{mover.n:,}",
             p_value(mover.p_holm),
             mover.how,
             "seeds differ" if mover.state == "seeds" else "",
         )
         for mover in movers
     ]
-    return Table(("figure", "from", "to", "change", "interval", "p (Holm)", "test", ""), rows)
+    return Table(("figure", "from", "to", "change", "interval", "n", "p (Holm)", "test", ""), rows)
 
 
 def _cells(trend: Trend) -> list[str]:
@@ -241,7 +246,8 @@ def _cells(trend: Trend) -> list[str]:
 def _correction(tests: int) -> str:
     return (
         f"Moved (▲▼): p below {LEVEL} after Holm's correction for all {tests:,} tests; ▲?▼?: likewise, but the seeds "
-        "differ and training noise is not known; △▽: only before the correction."
+        "differ and training noise is not known; △▽: only before the correction. A change of fewer than "
+        f"{MINIMUM_N} cases in one of its runs has no sign."
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from index.trends.changes import Change
 from index.trends.read import FigureKey, MeasuredRun, Series, value_of
+from prerank.evaluation.claims import MINIMUM_N, unit_of_difference
 from prerank.evaluation.definitions import lower_is_better
-from prerank.pages.numbers import interval, number, p_value, signed
+from prerank.pages.numbers import difference, interval, number, p_value
 
 MOST_IN_WORDS = {"system": 8, "audit": 4}
 """Movers that the report's opening names: systems first, then audits."""
@@ -51,6 +52,12 @@ def verdict(
 def _cautions(runs: Sequence[MeasuredRun], series: Series, changes: Sequence[Change]) -> list[str]:
     """What besides the systems may have moved the figures, and what is missing."""
     sentences = []
+    few = sum(change.state == "few" for change in changes)
+    if few:
+        sentences.append(
+            f"{few:,} of the tested changes are of fewer than {MINIMUM_N} cases in one of the runs: nothing is said of "
+            "them."
+        )
     missing = sum(value_of(point) is None for points in series.values() for point in points)
     if missing:
         sentences.append(f"{missing:,} figures are missing in one run or another: those are gaps, not zeros.")
@@ -101,16 +108,25 @@ def _sentence(changes: Sequence[Change], runs: Sequence[MeasuredRun], series: Se
     if change.key.kind == "system" and not judged:
         better = (change.value > 0) != lower_is_better(change.key.name)
         judged = ", better" if better else ", worse"
-    sections = {other.key.section: other.value for other in reversed(changes) if other.key != change.key}
-    biggest = sorted(sections.items(), key=lambda entry: -abs(entry[1]))
-    others = ", ".join(f"{section} {signed(value)}" for section, value in biggest[:MOST_SEGMENTS])
+    unit = unit_of_change(change.key)
+    sections = {other.key.section: other for other in reversed(changes) if other.key != change.key}
+    biggest = sorted(sections.items(), key=lambda entry: -abs(entry[1].value))
+    others = ", ".join(
+        f"{section} {difference(other.value, unit)} (n {other.n:,})" for section, other in biggest[:MOST_SEGMENTS]
+    )
     more = f" and {len(biggest) - MOST_SEGMENTS} other segments" if len(biggest) > MOST_SEGMENTS else ""
+    between = interval(change.low, change.high, lambda end: difference(end, unit).removesuffix(unit).strip())
     return (
-        f"{named(change.key)} {verb} by {number(abs(change.value))} ({interval(old.value, new.value)}) "
-        f"from {runs[change.since].name} to {runs[change.until].name}{judged}; interval "
-        f"{interval(change.low, change.high, signed)}, {p_value(change.p_holm)}"
+        f"{named(change.key)} {verb} by {difference(abs(change.value), unit).removeprefix('+')} "
+        f"({number(old.value)} to {number(new.value)}, n {old.n:,} and {new.n:,}) from {runs[change.since].name} to "
+        f"{runs[change.until].name}{judged}; interval {between}, {p_value(change.p_holm)} corrected"
         + (f"; also {others}{more}." if others else ".")
     )
+
+
+def unit_of_change(key: FigureKey) -> str:
+    """Points or nats of a system's metric; an audit's figures have scales of their own."""
+    return unit_of_difference(key.name) if key.kind == "system" else ""
 
 
 def named(key: FigureKey) -> str:

@@ -20,7 +20,8 @@ from prerank.dashboard.curves import GAIN_SHARES
 from prerank.dashboard.figures import DRAWS, Details, read_split, system_details
 from prerank.dashboard.requests import differing_requests
 from prerank.encoding.batches import EncodedLog
-from prerank.evaluation.definitions import CHANCE
+from prerank.evaluation.claims import claim_of, judged
+from prerank.evaluation.definitions import CHANCE, lower_is_better
 from prerank.evaluation.evaluation import SPLITS
 from prerank.evaluation.measures import split_rows
 from prerank.evaluation.measuring import EvaluationContext, evaluation_context
@@ -29,6 +30,7 @@ from prerank.pages.render import rounded
 from pretrain.embeddings import EmbeddingTable
 
 DECIMALS = 4
+CLAIMS = {"better": 1, "worse": -1, "": 0}
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def details_content(
     """The page's ``details``, JSON-like; figures are short lists so that the page stays small.
 
     ``figures[system][split][attribute][value][metric]`` is ``[value, low, high, n]`` or ``[reason, n]``, metrics in the
-    order of ``metrics[system][split]``; ``differences[baseline]`` likewise ``[value, low, high, p_holm]`` or null.
+    order of ``metrics[system][split]``; ``differences[baseline]`` likewise ``[value, low, high, p_holm, p, n, tests,
+    claim]`` or null; a claim is 1 (better), -1 (worse) or 0.
     """
     reasons: dict[str, int] = {}
     splits = {system: details.content["splits"] for system, details in measured.items()}
@@ -198,7 +201,7 @@ def _compared(baseline: str, measured: Mapping[str, Details]) -> dict[str, Any]:
     for key, difference in holm(differences, family=lambda key: (key[1], key[2], key[4])).items():
         system, split, attribute, value, metric = key
         column = measured[system].content["splits"][split]["metrics"].index(metric)
-        compared[system][split][attribute][value][column] = _short(difference)
+        compared[system][split][attribute][value][column] = _short(difference, metric)
     return compared
 
 
@@ -228,6 +231,7 @@ def _differences(of: Details, baseline: Details, split: str) -> dict[tuple[int, 
     return differences
 
 
-def _short(difference: Difference) -> list[Any]:
+def _short(difference: Difference, metric: str) -> list[Any]:
     short: list[Any] = rounded([difference.value, difference.low, difference.high, difference.p_holm], DECIMALS)
-    return short
+    claim = CLAIMS[judged(claim_of(difference), lower_is_better(metric))]
+    return [*short, rounded(difference.p, DECIMALS), difference.n, difference.tests, claim]

@@ -19,6 +19,7 @@ from configs.stages import Run, replacing
 from graph.figure import Difference
 from prerank.dashboard.budget import compact_json, within_budget
 from prerank.dashboard.details import details_content, run_details
+from prerank.evaluation.claims import MINIMUM_N, claim_of, judged, unit_of_difference, visible_among
 from prerank.evaluation.definitions import CHANCE, define, lower_is_better
 from prerank.evaluation.evaluation import (
     SPLITS,
@@ -31,9 +32,6 @@ from prerank.evaluation.evaluation import (
 from prerank.evaluation.segments import SEGMENTS
 from prerank.evaluation.significance import holm
 from prerank.pages.render import render_page
-
-MINIMUM_N = 100
-"""Cells with fewer rows (pooled metrics) or requests (metrics by request) are greyed: too few to compare systems on."""
 
 BASELINES = ("popularity", "lightgbm", "ple", "grace")
 """Systems that others are compared with on the page, where they are there; the first ones by name fill up to four."""
@@ -105,7 +103,12 @@ def dashboard_content(
         "splits": [split for split in reversed(SPLITS) if any(split in e.metrics for e in evaluations.values())],
         "segments": sorted(segments, key=lambda segment: (_order(segment, SEGMENTS), segment)),
         "metrics": [
-            {"name": metric, "definition": define(metric), "lower_is_better": lower_is_better(metric)}
+            {
+                "name": metric,
+                "definition": define(metric),
+                "lower_is_better": lower_is_better(metric),
+                "unit": unit_of_difference(metric),
+            }
             for metric in metrics
             if not metric.endswith(CHANCE)
         ],
@@ -155,7 +158,8 @@ def _checked(evaluation: Evaluation, folder: Path) -> Evaluation:
 def _compared(baseline: str, systems: Sequence[str], evaluations: Mapping[str, Evaluation]) -> dict[str, Figures]:
     """Paired differences of every other system to a baseline, with Holm's correction.
 
-    The family of a comparison is what the page shows at once: one metric of one split, all systems and segments.
+    The family of a comparison is what the page shows at once: one metric of one split, all systems and segments. A
+    difference says how many ``tests`` that is and what may be claimed of it.
     """
     others = [system for system in systems if system != baseline]
     differences = {
@@ -166,8 +170,20 @@ def _compared(baseline: str, systems: Sequence[str], evaluations: Mapping[str, E
     compared: dict[str, Figures] = {system: {} for system in others}
     for key, difference in holm(differences, family=lambda key: (key[1], key[3])).items():
         system, split, segment, metric = key
-        compared[system].setdefault(split, {}).setdefault(segment, {})[metric] = difference.as_json()
+        confidence = evaluations[system].protocol["confidence"]
+        compared[system].setdefault(split, {}).setdefault(segment, {})[metric] = {
+            **{name: fact for name, fact in difference.as_json().items() if name != "visible"},
+            **_said_of(difference, metric, confidence),
+        }
     return {system: _rounded(figures) for system, figures in compared.items()}
+
+
+def _said_of(difference: Difference, metric: str, confidence: float) -> dict[str, Any]:
+    """``claim``: better, worse, or nothing; ``visible_among``: what its ``tests`` together would tell apart."""
+    claim = judged(claim_of(difference), lower_is_better(metric))
+    among = visible_among(difference, confidence)
+    facts = {"claim": claim or None, "visible_among": among, "tests": difference.tests}
+    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 def _differences(of: Evaluation, baseline: Evaluation) -> dict[tuple[str, str, str], Difference]:

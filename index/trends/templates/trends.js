@@ -1,4 +1,4 @@
-// A figure is {g: place in groups, section, name, lower, points, steps, overall}; a point is
+// A figure is {g: place in groups, section, name, lower, unit, points, steps, overall}; a point is
 // [value, low, high, n], a reason, or null; a change is [since, until, value, low, high, p, p_holm, how, state, noise];
 // noise is [standard deviation of one training, degrees of freedom], or null.
 const SINCE = 0, UNTIL = 1, VALUE = 2, LOW = 3, HIGH = 4, P = 5, P_HOLM = 6, HOW = 7, STATE = 8, NOISE = 9;
@@ -7,7 +7,7 @@ const runs = content.runs;
 const isPoint = point => Array.isArray(point);
 
 const sized = value => number(value, Math.abs(value) >= 100 ? 1 : 4);
-const sizedDifference = value => (value > 0 ? "+" : "") + sized(value);
+const sizedDifference = (figure, value) => figure.unit === "points" ? points(value) : (value > 0 ? "+" : "") + sized(value);
 const SIGNS = {moved: ["▲", "▼"], seeds: ["▲?", "▼?"], hint: ["△", "▽"]};
 const sign = change => at(SIGNS, change[STATE], change[VALUE] > 0 ? 0 : 1) ?? "";
 const judged = (figure, change) => change[STATE] === "seeds" ? "seeds differ" : figure.lower === null || change[STATE] !== "moved" ? ""
@@ -90,8 +90,10 @@ function showPlot() {
 
 function changeCell(figure, change) {
   if (!change) return plain("–");
-  const marked = cell([sizedDifference(change[VALUE]), sign(change), judged(figure, change)].filter(Boolean).join(" "),
-    [`${span(change[LOW], change[HIGH], sizedDifference)}, ${change[P] === null ? "not tested" : pWords(change[P_HOLM])}`]);
+  const say = value => sizedDifference(figure, value);
+  const test = change[STATE] === "few" ? `n below ${content.minimum_n}, too few` : change[P] === null ? "not tested" : pWords(change[P_HOLM]);
+  const marked = cell([say(change[VALUE]), figure.unit, sign(change), judged(figure, change)].filter(Boolean).join(" "),
+    [`${span(change[LOW], change[HIGH], say)}, ${test}`]);
   marked.firstChild.classList.add(change[STATE]);
   return marked;
 }

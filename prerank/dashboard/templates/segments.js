@@ -30,12 +30,19 @@ function figure(system, key, metric = chosen.metric) {
 function gap(system, key) {
   if (!isAttribute()) return at(content.differences, chosen.baseline, system, chosen.split, key, chosen.metric);
   const short = at(details.differences, chosen.baseline, system, chosen.split, chosen.rows, key, metricsOf(system).indexOf(chosen.metric));
-  return known(short) ? {value: short[0], low: short[1], high: short[2], p_holm: short[3]} : undefined;
+  if (!known(short)) return undefined;
+  const [value, low, high, p_holm, p, n, tests, claim] = short;
+  return {value, low, high, p_holm, p, n, tests, claim: {1: "better", "-1": "worse"}[claim]};
 }
 
 const hasValue = figure => figure !== undefined && figure.value !== null;
 const few = figure => figure.n < content.minimum_n;
-const isClear = difference => difference !== undefined && known(difference.p_holm) && difference.p_holm < 0.05;
+// What may be claimed of a difference was decided where it was measured (prerank/evaluation/claims.py).
+const claimOf = difference => at(difference, "claim") ?? "";
+const inPoints = () => at(described(), "unit") === "points";
+const gapNumber = value => inPoints() ? points(value) : signed(value);
+const sized = value => `${number(inPoints() ? 100 * value : value, inPoints() ? 2 : 4)} ${at(described(), "unit")}`;
+const gapWords = value => `${gapNumber(value)} ${at(described(), "unit")}`;
 
 function chanceOf(key) {
   if (chosen.metric.includes("auc")) return 0.5;
@@ -113,13 +120,20 @@ function showPlot() {
   plot.replaceChildren(svg);
 }
 
+// The corrected p; beside it the p of the test alone where only that one is small, as the interval then shows.
+function testWords(difference) {
+  if (few(difference)) return "too few";
+  const alone = !claimOf(difference) && known(difference.p) && difference.p < 0.05 ? ` (alone ${pWords(difference.p)})` : "";
+  return [pWords(difference.p_holm) + alone, claimOf(difference)].filter(Boolean).join(", ");
+}
+
 function cellOf(system, key) {
   const each = figure(system, key), difference = gap(system, key);
   if (!hasValue(each)) return missing(each === undefined ? "not measured" : each.reason || "undefined");
   return cell(roundly(each.value), [
     span(each.low, each.high, roundly),
     `n ${count(each.n)}`,
-    difference && [isClear(difference) ? "strong" : "", `${signed(difference.value)}, ${pWords(difference.p_holm)}`],
+    difference && [claimOf(difference) ? "strong" : "", `${gapNumber(difference.value)}, ${testWords(difference)}`],
   ], few(each) ? "few" : "");
 }
 
@@ -130,8 +144,8 @@ function showTable() {
   const family = isAttribute() ? `all systems and values of ${attribute().name}` : "all systems and segments";
   const drawn = isAttribute() ? ` Intervals from ${details.draws} draws.${sampledWords()}` : "";
   byId("table-note").textContent =
-    `Value, interval, n, and the difference to ${chosen.baseline} with its p-value (paired, Holm-corrected over ${family} ` +
-    `on this metric and split; bold below 0.05).${drawn} Grey: n below ${content.minimum_n}, too few to compare on.`;
+    `Value, interval, n, and the difference to ${chosen.baseline} in ${at(described(), "unit")} with its p-value (paired, Holm-corrected over ${family} ` +
+    `on this metric and split; bold below 0.05; alone: before the correction).${drawn} Grey: n below ${content.minimum_n}, too few to compare on; no p stands there.`;
 }
 
 function sampledWords() {
@@ -139,21 +153,35 @@ function sampledWords() {
   return part < all ? ` Measured on ${count(part)} of ${count(all)} requests, drawn at random.` : "";
 }
 
+// All rows first, then where the system is better, where it is worse, and where nothing can be said.
 function verdictOf(system) {
   const whole = at(content.differences, chosen.baseline, system, chosen.split, "all", chosen.metric);
-  if (whole === undefined) return `${system}: no paired difference to ${chosen.baseline} (undefined, or evaluated on other rows).`;
-  const better = described().lower_is_better ? whole.value < 0 : whole.value > 0;
-  const interval = whole.low === null ? "" : ` (${span(whole.low, whole.high, signed)}, ${pWords(whole.p_holm)})`;
-  const visible = whole.visible ? `; a true difference of ${number(whole.visible)} would be seen four times in five` : "";
-  const clear = rowsShown().filter(row => row.key !== "all" && isClear(gap(system, row.key))).map(row => row.name);
-  const start = isClear(whole) ? `${system} is ${better ? "better" : "worse"} than ${chosen.baseline} by ${number(Math.abs(whole.value))}`
-    : `${system} cannot be told from ${chosen.baseline}: ${signed(whole.value)}`;
-  return `${start}${interval}${visible}. Clear in: ${clear.length ? clear.join(", ") : isAttribute() ? `no single ${attribute().name}` : "no single segment"}.`;
+  if (whole === undefined) return [`${system}: no paired difference to ${chosen.baseline} (undefined, or evaluated on other rows).`];
+  const rows = rowsShown().filter(row => row.key !== "all").map(row => ({name: row.name, gap: gap(system, row.key)})).filter(row => row.gap !== undefined);
+  const parts = ["better", "worse"].map(side => [`${side} in `, rows.filter(row => claimOf(row.gap) === side)]).filter(([, those]) => those.length);
+  const small = rows.filter(row => few(row.gap));
+  const lists = parts.flatMap(([start, those], place) => [place ? "; " : " ", place ? start : capital(start), ...listed(those, each => `${gapWords(each.value)}, n ${count(each.n)}`)]);
+  if (!parts.length) lists.push(` Told apart in no single ${isAttribute() ? attribute().name : "segment"}`);
+  if (small.length) lists.push(`. Not compared, n below ${content.minimum_n}: `, ...listed(small, each => `n ${count(each.n)}`));
+  return [`${system} against ${chosen.baseline}, all rows, n ${count(whole.n)}: ${wholeWords(whole)}.`, ...lists, "."];
 }
+
+function wholeWords(whole) {
+  if (few(whole)) return `fewer than ${content.minimum_n}, too few to compare on`;
+  const between = `(${known(whole.low) ? `${gapNumber(whole.low)} to ${gapNumber(whole.high)}` : "no interval"})`;
+  if (!known(whole.p_holm)) return `not tested: ${gapWords(whole.value)} ${between}`;
+  const tests = `${count(whole.tests)} test${whole.tests === 1 ? "" : "s"}`;
+  if (claimOf(whole)) return `${claimOf(whole)} by ${sized(Math.abs(whole.value))} ${between}, ${pWords(whole.p_holm)} corrected over ${tests}`;
+  const power = whole.visible_among ? `. Among ${tests} a true difference of ${sized(whole.visible_among)} would be told apart four times in five` : "";
+  return `not told apart: ${gapWords(whole.value)} ${between}; one of ${tests}: ${pWords(whole.p_holm)} corrected, ${pWords(whole.p)} alone${power}`;
+}
+
+const capital = text => text[0].toUpperCase() + text.slice(1);
+const listed = (rows, say) => rows.flatMap(({name, gap}, place) => [place ? ", " : "", make("bdi", {}, name), ` (${say(gap)})`]);
 
 function showVerdict() {
   const sentences = systemsShown().filter(system => system !== chosen.baseline).map(verdictOf);
-  byId("verdict").replaceChildren(...(sentences.length ? sentences : ["Choose a second system to compare."]).map(each => make("li", {}, each)));
+  byId("verdict").replaceChildren(...(sentences.length ? sentences : [["Choose a second system to compare."]]).map(each => make("li", {}, ...each)));
 }
 
 const reasons = entries => Object.entries(entries).map(([name, reason]) => `${name}: ${reason}`);

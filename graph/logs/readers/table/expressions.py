@@ -26,7 +26,7 @@ MACROS = {
 }
 """Functions that DuckDB itself defines by SQL."""
 
-SYNTAX = {"coalesce", "ifnull", "struct_pack", "list_value", "row", "try", "current_date"} - {"current_date"}
+SYNTAX = {"coalesce", "ifnull", "struct_pack", "list_value", "row"}
 """Written like functions; the parser or the binder knows them by name."""
 
 REFUSED = ("__", "json_serialize", "json_deserialize", "json_execute", "collate_", "icu_", "pg_", "st_")
@@ -56,6 +56,14 @@ def problem_with(expression: str, columns: Sequence[str]) -> str | None:
     return None
 
 
+def columns_of(expression: str, columns: Sequence[str]) -> set[str]:
+    """The columns that an expression names; none where it is no expression."""
+    column = column_named(expression, columns)
+    tree = _tree(expression) if column is None else ""
+    named = [column] if column is not None else [] if isinstance(tree, str) else _references(tree)
+    return {each for name_ in named if (each := column_named(name_, columns)) is not None}
+
+
 def sql_of(expression: str, columns: Sequence[str]) -> str:
     """The SQL of a column's very name, or of an expression that `problem_with` accepts."""
     column = column_named(expression, columns)
@@ -72,7 +80,7 @@ def column_named(text: str, columns: Sequence[str]) -> str | None:
 def near(text: str, columns: Sequence[str]) -> str:
     """The nearest column as a question, or nothing."""
     lowered = {column.lower(): column for column in columns}
-    close = difflib.get_close_matches(text.lower(), list(lowered), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(text.lower(), list(lowered), n=1, cutoff=0.7)
     return f"; did you mean {lowered[close[0]]!r}?" if close else ""
 
 
@@ -104,6 +112,15 @@ def _tree(expression: str) -> Any:
     if not plain or len(select["select_list"]) != 1 or any(select[clause] for clause in clauses):
         return "write one expression of this table's columns"
     return select["select_list"][0]
+
+
+def is_select(statement: str) -> bool:
+    """Whether a text is one SELECT statement, rather than a table's name."""
+    try:
+        ((text,),) = _parser().execute("SELECT json_serialize_sql(?)", [statement]).fetchall()
+    except duckdb.Error:
+        return False
+    return len(json.loads(text).get("statements", [])) == 1
 
 
 @cache

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from configs.errors import InputError
-from graph.logs.database import name, text, texts
+from graph.logs.database import text, texts
 
 DELIMITERS = (",", ";", "\t", "|")
 LONGEST_LINE = 16_000_000
@@ -59,7 +59,7 @@ class Dialect:
     encoding: str
 
 
-def dialect_of(file: str, options: Mapping[str, Any]) -> Dialect | None:
+def dialect_of(connection: duckdb.DuckDBPyConnection, file: str, options: Mapping[str, Any]) -> Dialect | None:
     """The dialect of a file by its options and its first line; None where the file is empty.
 
     Raises:
@@ -67,7 +67,7 @@ def dialect_of(file: str, options: Mapping[str, Any]) -> Dialect | None:
     """
     encoding, quote = options.get("encoding", "utf-8"), options.get("quote", '"')
     header, skip = options.get("header", True), options.get("skip", 0)
-    first = _first_record(file, encoding, skip, quote)
+    first = _first_record(connection, file, encoding, skip, quote)
     if first is None:
         return None
     delimiter = options.get("delim", "").replace("\\t", "\t") or _likeliest(first, quote, file)
@@ -98,15 +98,18 @@ def dialect_of(file: str, options: Mapping[str, Any]) -> Dialect | None:
     )
 
 
-def read_lines(connection: duckdb.DuckDBPyConnection, called: str, file: str, dialect: Dialect, scratch: Path) -> None:
-    """Add the file's rows to ``raw_<called>`` as text, and lines that are none to ``broken``.
+@contextmanager
+def read_lines(
+    connection: duckdb.DuckDBPyConnection, file: str, dialect: Dialect, scratch: Path, broken: str
+) -> Iterator[str]:
+    """The SQL scan of the file's rows as text, to be read once; lines that are no rows are added to ``broken`` then.
 
     Raises:
-        InputError: if it cannot be read, or a quote is not closed: where rows end is not known then.
+        InputError: if a quote is not closed: where rows end is not known then.
     """
     place = file if dialect.encoding.lower() in UTF8 else str(_as_utf8(file, dialect.encoding, scratch))
     columns = ", ".join(f"{text(column)}: 'VARCHAR'" for column in dialect.names)
-    scan = (
+    yield (
         f"read_csv({text(place if '://' in place else glob.escape(place))}, auto_detect = false, "
         f"header = {str(dialect.header).lower()}, skip = {dialect.skip}, delim = {text(dialect.delimiter)}, "
         f"quote = {text(dialect.quote)}, escape = {text(dialect.escape)}, comment = {text(dialect.comment)}, "
@@ -114,18 +117,10 @@ def read_lines(connection: duckdb.DuckDBPyConnection, called: str, file: str, di
         f"max_line_size = {LONGEST_LINE}, buffer_size = {2 * LONGEST_LINE}, "
         "store_rejects = true, rejects_table = 'csv_errors', rejects_scan = 'csv_scans')"
     )
-    chosen = ", ".join(name(column) for column in dialect.names)
-    try:
-        connection.execute(
-            f"INSERT INTO raw_{called} BY NAME SELECT {text(file)} AS __source, row_number() OVER () - 1 AS "
-            f"__source_row, {chosen} FROM {scan}"
-        )
-    except (duckdb.InvalidInputException, duckdb.IOException) as error:
-        raise InputError(f"{file} cannot be read as CSV: {str(error).strip().splitlines()[0]}") from None
-    _keep_broken(connection, called, file)
+    _keep_broken(connection, file, broken)
 
 
-def _keep_broken(connection: duckdb.DuckDBPyConnection, called: str, file: str) -> None:
+def _keep_broken(connection: duckdb.DuckDBPyConnection, file: str, broken: str) -> None:
     unclosed = connection.sql(
         "SELECT line, csv_line FROM csv_errors WHERE error_type = 'UNQUOTED VALUE' ORDER BY line LIMIT 1"
     ).fetchall()
@@ -137,7 +132,7 @@ def _keep_broken(connection: duckdb.DuckDBPyConnection, called: str, file: str) 
         )
     cases = " ".join(f"WHEN {text(kind)} THEN {text(reason)}" for kind, reason in BROKEN_REASONS.items())
     connection.execute(
-        f"INSERT INTO broken SELECT {text(called)}, {text(file)}, line - 1, CASE any_value(error_type) {cases} "
+        f"INSERT INTO {broken} SELECT {text(file)}, line - 1, CASE any_value(error_type) {cases} "
         "ELSE any_value(error_message) END, to_json(any_value(csv_line)) FROM "
         "(FROM csv_errors ORDER BY line, byte_position) GROUP BY line ORDER BY line"
     )
@@ -145,12 +140,16 @@ def _keep_broken(connection: duckdb.DuckDBPyConnection, called: str, file: str) 
     connection.execute("DROP TABLE csv_scans")
 
 
-def _first_record(file: str, encoding: str, skip: int, quote: str) -> str | None:
+def _first_record(connection: duckdb.DuckDBPyConnection, file: str, encoding: str, skip: int, quote: str) -> str | None:
     """The first line after those to skip, and the next ones while a quote is open; None where there is none.
 
     Raises:
         InputError: if the file cannot be read, or is not text of the encoding.
     """
+    if "://" in file:
+        line = f"read_csv({text(file)}, auto_detect = false, header = false, skip = {skip}, quote = '', delim = '\x01'"
+        rows = connection.sql(f"SELECT line FROM {line}, columns = {{'line': 'VARCHAR'}}) LIMIT 1").fetchall()
+        return str(rows[0][0]) if rows else None
     record = ""
     try:
         with opened(file) as stream:

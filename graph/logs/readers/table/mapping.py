@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import duckdb
 
 from configs.errors import InputError
-from graph.logs.contract import ContractColumn, Kind
+from configs.schema import SourceConfig
+from graph.logs.contract import ContractColumn
 from graph.logs.database import name
 from graph.logs.readers.table.expressions import column_named, listed, near, problem_with, sql_of
 from graph.logs.readers.table.loading import FILE, ROW, Loaded
 from graph.logs.readers.table.values import Value, canonical
+
+SHARED = ("request_id", "session_id", "user_id", "query", "item_id")
+"""Columns by which tables are joined."""
+RESERVED = (FILE, ROW, "__file", "file_row_number", "")
+"""Names that a column of the log cannot have."""
 
 
 @dataclass(frozen=True)
@@ -20,76 +26,129 @@ class Mapped:
     """The columns of a table of the log.
 
     Attributes:
-        columns: column of the log → SQL over the view ``view``.
+        columns: column of the log → SQL over the view.
         types: of the columns, BIGINT or VARCHAR for ids.
-        view: the rows.
-        where: SQL condition of the rows that are taken; empty for all.
+        view: the source's rows.
     """
 
     columns: dict[str, str]
     types: dict[str, str]
     view: str
-    where: str = ""
+
+    @property
+    def chosen(self) -> str:
+        """The columns for a SELECT from the view."""
+        return ", ".join(f"{sql} AS {name(column)}" for column, sql in self.columns.items())
 
 
 def mapped(
-    connection: duckdb.DuckDBPyConnection, loaded: Loaded, contract: Sequence[ContractColumn], problems: list[str]
+    connection: duckdb.DuckDBPyConnection,
+    loaded: Loaded,
+    config: SourceConfig,
+    called: str,
+    contract: Sequence[ContractColumn],
+    problems: list[str],
+    elsewhere: Collection[str] = (),
+    own: bool = True,
+    others: bool = True,
 ) -> Mapped:
-    """Settle every column of a source; what is wrong with the mapping is added to ``problems``.
+    """Settle every column of a table; what is wrong with the mapping is added to ``problems``.
 
-    A source column that no expression renames keeps its name, unless it is in ``leave``.
+    A source column that is not renamed keeps its name, unless it is in ``leave``.
+
+    Args:
+        loaded: the source's rows.
+        config: of the table, which is the source's own or that of a table made of the source's rows.
+        called: the table's section.
+        contract: its contract columns.
+        elsewhere: source columns that other tables take.
+        own: whether columns that the mapping does not name are taken at all.
+        others: whether such columns are taken that are none of the contract.
     """
-    config, columns = loaded.source.config, loaded.columns
-    where = f"data.table.{loaded.source.called}"
+    where, columns = f"data.table.{called}", list(loaded.columns)
     kinds = {column.name: column.kind for column in contract}
     asked = {target.strip(): expression for target, expression in config.columns.items()}
-    renamed = {column for text in asked.values() if (column := column_named(text, list(columns))) is not None}
-    left = {column_named(column, list(columns)) for column in config.leave}
     for column in config.leave:
-        if column_named(column, list(columns)) is None:
-            problems.append(f"{where}.leave: {column!r} is no column{near(column, list(columns))}")
-    taken = {target.lower() for target in asked}
-    own = [c for c in columns if c not in renamed and c not in left and c.lower() not in taken]
-    sources = {**asked, **{(column.lower() if column.lower() in kinds else column): column for column in own}}
+        if column_named(column, columns) is None:
+            problems.append(f"{where}.leave: {column!r} is no column{near(column, columns)}")
+    unnamed = _unnamed(asked, config, columns, elsewhere) if own else []
+    sources = asked | {column.lower(): column for column in unnamed if column.lower() in kinds}
+    sources |= {column: column for column in unnamed if others and column.lower() not in kinds}
     before = len(problems)
-    values = {}
-    for target, expression in sources.items():
-        value = _value(connection, loaded, target, expression, kinds.get(target), f"{where}.columns.{target}", problems)
-        if value is not None:
-            values[target] = value
-    condition = _condition(connection, loaded, f"{where}.where", problems)
-    if len(problems) > before:
-        problems.append(f"{where}: the columns of {loaded.source.shown} are {listed(list(columns))}")
     sqls = {}
-    for target, value in values.items():
+    for target, expression in sources.items():
+        key = f"{where}.columns.{target}"
+        if target.lower() in RESERVED:
+            problems.append(f"{key}: {target!r} is a name that is used here: take another")
+        elif (sql := bound(connection, loaded, expression, key, problems)) is not None:
+            type_ = connection.sql(f"DESCRIBE SELECT {sql} AS value FROM {loaded.view}").fetchall()[0][1]
+            try:
+                if column_named(expression, columns) is None:
+                    connection.sql(f"SELECT bit_xor(hash({sql})) FROM {loaded.view}").fetchall()
+                sqls[target] = canonical(connection, loaded.view, Value(target, sql, type_, kinds.get(target)))
+            except ValueError as error:
+                problems.append(f"{key}: {expression} {error}")
+            except duckdb.Error as error:
+                problems.append(f"{key}: {expression!r} fails on some rows: {_first_line(error)}")
+    if len(problems) > before:
+        problems.append(f"{where}: the columns of {loaded.source.shown} are {listed(columns)}")
+    return Mapped(sqls, _types(connection, sqls, loaded.view), loaded.view)
+
+
+def selected(
+    connection: duckdb.DuckDBPyConnection, loaded: Loaded, problems: list[str]
+) -> tuple[Loaded, dict[str, int]]:
+    """The rows for which the source's ``where`` holds, and how many others there are."""
+    where = loaded.source.config.where
+    if where is None:
+        return loaded, {}
+    sql = bound(connection, loaded, where, f"data.table.{loaded.source.called}.where", problems)
+    if sql is None:
+        return loaded, {}
+    try:
+        ((rows,),) = connection.sql(f"SELECT count_if(CAST({sql} AS BOOLEAN)) FROM {loaded.view}").fetchall()
+    except duckdb.Error as error:
+        problems.append(f"data.table.{loaded.source.called}.where: {where!r} fails on some rows: {_first_line(error)}")
+        return loaded, {}
+    if not rows:
+        problems.append(f"data.table.{loaded.source.called}.where: {where!r} holds for none of {loaded.rows:,} rows")
+    view = f"(FROM {loaded.view} WHERE coalesce(CAST({sql} AS BOOLEAN), false))"
+    reason = f"where of {loaded.source.called} does not hold"
+    left_out = {reason: loaded.rows - rows} if rows < loaded.rows else {}
+    return replace(loaded, view=view, rows=rows), left_out
+
+
+def bound(
+    connection: duckdb.DuckDBPyConnection, loaded: Loaded, expression: str, key: str, problems: list[str]
+) -> str | None:
+    """The SQL of an expression that DuckDB accepts for this table; None where it is no such, and the problem added."""
+    columns = list(loaded.columns)
+    reason = problem_with(expression, columns)
+    if reason is None:
+        sql = sql_of(expression, columns)
         try:
-            sqls[target] = canonical(connection, loaded.source.called, value)
-        except ValueError as error:
-            problems.append(f"{where}.columns.{target}: {sources[target]} {error}")
+            connection.execute(f"EXPLAIN SELECT {sql} FROM {loaded.view}")
+            return sql
         except duckdb.Error as error:
-            problems.append(f"{where}.columns.{target}: {sources[target]!r} fails: {_first_line(error)}")
-    return Mapped(sqls, _types(connection, sqls, loaded.source.called), loaded.source.called, condition)
+            reason = f"cannot be computed: {_first_line(error)}"
+    problems.append(f"{key}: {expression!r} {reason}")
+    return None
 
 
-def require(
-    table: Mapped, contract: Sequence[ContractColumn], loaded: Loaded, problems: list[str], but: Sequence[str] = ()
-) -> None:
-    """Add to ``problems`` the required contract columns that nothing is mapped to."""
-    missing = [c.name for c in contract if c.required and c.name not in table.columns and c.name not in but]
+def require(table: Mapped, required: Sequence[str], called: str, loaded: Loaded, problems: list[str]) -> None:
+    """Add to ``problems`` the columns that nothing is mapped to, and that no other problem is about."""
     reported = " ".join(problems)
-    missing = [column for column in missing if f".columns.{column}:" not in reported]
+    key = f"data.table.{called}.columns"
+    missing = [column for column in required if column not in table.columns and f"{key}.{column}:" not in reported]
     if missing:
         columns = list(loaded.columns)
-        hints = ", ".join(f"{column}{near(column, columns).replace('; ', ' (', 1)}".rstrip() for column in missing)
-        hints = ", ".join(_with_hint(column, columns) for column in missing)
-        problems.append(
-            f"data.table.{loaded.source.called}.columns lacks {hints}; the columns of {loaded.source.shown} are "
-            f"{listed(columns)}"
-        )
+        hints = [(column, near(column, columns).removeprefix("; ")) for column in missing]
+        named = ", ".join(f"{column} ({hint})" if hint else column for column, hint in hints)
+        problems.append(f"{key} lacks {named}: say which column of {loaded.source.shown} it is ({listed(columns)})")
 
 
-def unify(tables: Mapping[str, Mapped]) -> dict[str, Mapped]:
-    """The tables with each id column of one type in all of them: text, where one has text."""
+def unified(tables: Mapping[str, Mapped]) -> dict[str, Mapped]:
+    """The tables with each id column of one type in all of them: text, where one of them has text."""
     text = {
         column
         for table in tables.values()
@@ -97,10 +156,6 @@ def unify(tables: Mapping[str, Mapped]) -> dict[str, Mapped]:
         if column in SHARED and type_ == "VARCHAR"
     }
     return {called: _as_text(table, text) for called, table in tables.items()}
-
-
-SHARED = ("request_id", "session_id", "user_id", "query", "item_id")
-"""Columns by which tables are joined."""
 
 
 def refuse(problems: Sequence[str]) -> None:
@@ -112,62 +167,25 @@ def refuse(problems: Sequence[str]) -> None:
     if len(problems) == 1:
         raise InputError(problems[0])
     if problems:
-        listed_ = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, start=1))
-        raise InputError(f"{len(problems)} things to mend in the mapping of data=table:\n{listed_}")
+        numbered = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, start=1))
+        raise InputError(f"{len(problems)} things to mend in the mapping of data=table:\n{numbered}")
 
 
-def _with_hint(column: str, columns: Sequence[str]) -> str:
-    hint = near(column, columns)
-    return f"{column} ({hint.removeprefix('; ')})" if hint else column
+def _unnamed(
+    asked: Mapping[str, str], config: SourceConfig, columns: Sequence[str], elsewhere: Collection[str]
+) -> list[str]:
+    """The source columns that the mapping says nothing of."""
+    renamed = {column_named(expression, columns) for expression in asked.values()}
+    left = {column_named(column, columns) for column in config.leave}
+    taken = {target.lower() for target in asked}
+    gone = renamed | left | set(elsewhere)
+    return [column for column in columns if column not in gone and column.lower() not in taken]
 
 
-def _as_text(table: Mapped, text: set[str]) -> Mapped:
-    numbers = {column for column in text if table.types.get(column) == "BIGINT"}
-    columns = {c: f"CAST({sql} AS VARCHAR)" if c in numbers else sql for c, sql in table.columns.items()}
-    return Mapped(columns, table.types | dict.fromkeys(numbers, "VARCHAR"), table.view, table.where)
-
-
-def _value(
-    connection: duckdb.DuckDBPyConnection,
-    loaded: Loaded,
-    target: str,
-    expression: str,
-    kind: Kind | None,
-    where: str,
-    problems: list[str],
-) -> Value | None:
-    if target.lower() in (FILE, ROW, ""):
-        problems.append(f"{where}: {target!r} is a name of our own: take another")
-        return None
-    sql = _bound(connection, loaded, expression, where, problems)
-    if sql is None:
-        return None
-    ((_, type_, *_),) = connection.sql(f"DESCRIBE SELECT {sql} AS value FROM {loaded.source.called}").fetchall()
-    return Value(target, sql, type_, kind)
-
-
-def _condition(connection: duckdb.DuckDBPyConnection, loaded: Loaded, where: str, problems: list[str]) -> str:
-    text = loaded.source.config.where
-    if text is None or (sql := _bound(connection, loaded, text, where, problems)) is None:
-        return ""
-    return f"coalesce(CAST({sql} AS BOOLEAN), false)"
-
-
-def _bound(
-    connection: duckdb.DuckDBPyConnection, loaded: Loaded, expression: str, where: str, problems: list[str]
-) -> str | None:
-    """The SQL of an expression that DuckDB accepts for this table; None where it is no such, and the problem added."""
-    columns = list(loaded.columns)
-    reason = problem_with(expression, columns)
-    if reason is None:
-        sql = sql_of(expression, columns)
-        try:
-            connection.sql(f"SELECT {sql} FROM {loaded.source.called} LIMIT 0").columns  # noqa: B018
-            return sql
-        except duckdb.Error as error:
-            reason = f"cannot be computed: {_first_line(error)}"
-    problems.append(f"{where}: {expression!r} {reason}")
-    return None
+def _as_text(table: Mapped, text: Collection[str]) -> Mapped:
+    numbers = [column for column in text if table.types.get(column) == "BIGINT"]
+    columns = {column: f"CAST({table.columns[column]} AS VARCHAR)" for column in numbers}
+    return replace(table, columns=table.columns | columns, types=table.types | dict.fromkeys(numbers, "VARCHAR"))
 
 
 def _types(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str], view: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +60,15 @@ class Source:
     def shown(self) -> str:
         """Where it lies, for a message."""
         if not self.files:
-            return f"{self.called} of the database"
+            return f"the table {self.config.table}"
         return self.files[0] if len(self.files) == 1 else f"{self.files[0]} and {len(self.files) - 1} more files"
 
 
 def named_sources(data: DataConfig, problems: list[str]) -> dict[str, Source]:
     """The sources that the mapping names; what is wrong with them is added to ``problems``.
 
-    Where neither impressions nor events name anything, ``data.path`` is the impressions' file or folder.
+    Where neither impressions nor events name files, ``data.path`` is those of the impressions, or of the events where
+    only these have columns.
     """
     table = data.table
     named = {called: getattr(table, called) for called in SOURCES}
@@ -75,14 +76,15 @@ def named_sources(data: DataConfig, problems: list[str]) -> dict[str, Source]:
     if base is not None and not base.exists():
         problems.append(f"data.path={data.path} does not exist")
         return {}
+    rows = [config for config in (table.impressions, table.events) if _named(config)]
+    implied = "events" if table.events.columns and not table.impressions.columns else "impressions"
     sources = {}
     for called, config in named.items():
-        implied = called == "impressions" and not _named(config) and not _named(table.events) and base is not None
-        if _named(config) or implied:
+        if _named(config) or (called == implied and not rows and base is not None):
             source = _source(called, config, base, problems)
             if source is not None:
                 sources[called] = source
-    if not any(_named(config) for config in (table.impressions, table.events)) and base is None:
+    if not rows and base is None:
         problems.append("nothing to read: give data.path=FILE, or data.table.impressions.files in a mapping")
     return sources
 
@@ -112,7 +114,11 @@ def _source(called: str, config: SourceConfig, base: Path | None, problems: list
             problems.append(f"{where}: database and table go together: the file or address, and the table's name")
         if config.options:
             problems.append(f"{where}.options are of CSV files: a database has none")
-        return None if len(problems) > before else Source(called, config, (), "database")
+        if len(problems) > before or config.database is None:
+            return None
+        beside = base / config.database if base is not None and base.is_dir() else None
+        database = str(beside) if beside is not None and beside.is_file() else config.database
+        return Source(called, replace(config, database=database), (), "database")
     files = _files(where, config.files or [str(base.resolve() if base else "")], base, problems)
     formats = {_format(file): file for file in reversed(files)}
     if None in formats:

@@ -6,7 +6,7 @@ import pytest
 
 from configs.command import parse
 from configs.errors import InputError
-from graph.logs.prepare import prepare_log
+from graph.logs.prepare import check_new_log
 
 NAMED = """
 request_id: search
@@ -42,8 +42,9 @@ def read(tmp_path):
         lines = "\n".join("    " + line for line in mapping.splitlines())
         mine = tmp_path / "mine.yaml"
         mine.write_text(f"data:\n  name: table\n  path: {tmp_path / 'logs'}\n  table:\n{lines}\n")
-        arguments = ["run=r", f"runs_folder={tmp_path / 'runs'}", "overwrite=true", "--config", str(mine), *overrides]
-        log = prepare_log(parse(arguments, remember=False))
+        log = check_new_log(
+            parse(["--config", str(mine), *overrides], remember=False).config.data, tmp_path / "checked"
+        )
         return log, {(row["request_id"], row["item_id"]): row for row in log.dataset().to_table().to_pylist()}
 
     return run
@@ -81,3 +82,136 @@ other: (SELECT 1)
     for part in ("did you mean 'search'", "columns.timestamp", "columns.position", "subquery", "'clik'", "'nothing'"):
         assert part in message
     assert "lacks user_id, clicked (did you mean 'click'?)" in message
+
+
+NESTED = """
+request_id: id
+user_id: who
+query: q
+timestamp: at
+item_id: shown
+position: ordinal
+price: prices
+clicked: coalesce(shown = chosen, false)
+"""
+
+
+def test_lists_of_text_are_taken_apart_side_by_side(read):
+    log = "id;who;q;at;shown;prices;chosen\nr1;u1;shoes;1709251200;a|b|c;1,5|2|;b\nr2;u1;hats;1709337600;b;7;\n"
+    log += "r3;u2;;1709424000;;;\nr4;u2;x;1709424000;a|b;1;a\n"
+    mapping = below(
+        "impressions", NESTED, unnest="[shown, prices]", separator="'|'", options="{decimal_separator: ','}"
+    )
+    log, rows = read({"a.csv": log}, mapping, "data.rejected_share=0.5")
+    assert {key: (row["position"], row["price"], row["clicked"]) for key, row in rows.items()} == {
+        ("r1", "a"): (1, 1.5, False),
+        ("r1", "b"): (2, 2.0, True),
+        ("r1", "c"): (3, None, False),
+        ("r2", "b"): (1, 7.0, False),
+    }
+    account = log.facts["accounts"]["impressions"]
+    assert (account["read"], account["rejected"], account["left_out"]) == (
+        6,
+        1,
+        {"shown is null or empty, so nothing was shown": 1},
+    )
+    assert log.facts["rejected"] == {"the lists shown, prices are not equally long": 1}
+    assert "shown" not in log.facts["columns"]
+
+
+def test_lists_of_json_objects_are_taken_apart(read):
+    lines = [
+        '{"id": 1, "who": "u", "q": "a", "at": "2024-03-01T10:00+02:00", "hits": [{"sku": "x", "p": 1}, {"sku": "y"}]}',
+        '{"id": 2, "who": "u", "q": "", "at": "2024-03-02T00:30:00+02:00", "hits": [{"sku": "y", "clicked": true}]}',
+        "no json",
+    ]
+    columns = NESTED.replace("item_id: shown", "item_id: hits.sku").replace("price: prices", "price: hits.p")
+    columns = columns.replace("coalesce(shown = chosen, false)", "coalesce(hits.clicked, false)")
+    mapping = below("impressions", columns, unnest="[hits]")
+    log, rows = read({"a.jsonl": "\n".join(lines)}, mapping, "data.rejected_share=0.5")
+    assert {key: (row["position"], row["price"], row["clicked"]) for key, row in rows.items()} == {
+        (1, "x"): (1, 1.0, False),
+        (1, "y"): (2, None, False),
+        (2, "y"): (1, None, True),
+    }
+    assert rows[1, "x"]["timestamp"].isoformat() == "2024-03-01T08:00:00+00:00"
+    assert rows[2, "y"]["timestamp"].isoformat() == "2024-03-01T22:30:00+00:00"
+    assert log.facts["rejected"] == {"the value is no JSON object in UTF-8": 1}
+
+
+EVENTS = """event,sku,ts,session,user
+click,b,2024-03-01 10:01:00,s1,u1
+click,b,2024-03-01 10:02:00,s1,u1
+cart,b,2024-03-01 10:03:00,s1,u1
+purchase,b,2024-03-01 10:40:00,s1,u1
+click,b,2024-03-01 10:20:00,s1,u1
+click,a,2024-03-01 09:59:00,s1,u1
+click,zzz,2024-03-01 10:01:00,s1,u1
+click,c,2024-03-01 10:05:00,,u1
+click,c,2024-03-01 10:05:00,s2,u1
+scroll,,2024-03-01 10:05:00,s2,u1
+click,,2024-03-01 10:05:00,s2,u1
+purchase,a,2024-03-01 10:45:00,s1,u1
+"""
+JOINED = """events:
+  files: [events.csv]
+  columns: {item_id: sku, timestamp: ts, session_id: session, user_id: user}
+  kinds: {click: [click], cart: [cart], order: [purchase]}
+  window_minutes: 30
+"""
+
+
+def test_events_are_joined_to_the_latest_request_that_showed_their_item(read):
+    rows = [
+        f"{request},u1,s1,shoes,{item},2024-03-01 10:{minute}:00,{rank}"
+        for request, minute in (("r1", "00"), ("r2", "15"))
+        for rank, item in enumerate("abc", start=1)
+    ]
+    impressions = "\n".join(["request_id,user_id,session_id,query,item_id,timestamp,position", *rows])
+    mapping = "impressions:\n  files: [shown.csv]\n" + JOINED
+    log, rows = read({"shown.csv": impressions, "events.csv": EVENTS}, mapping)
+    outcomes = {key: (row["clicked"], row["carted"], row["ordered"]) for key, row in rows.items() if row["clicked"]}
+    assert outcomes == {
+        ("r1", "b"): (True, True, False),  # two clicks: one is a repetition
+        ("r2", "b"): (True, False, True),
+        ("r1", "c"): (True, False, False),  # by the user, as it has no session
+    }
+    assert {key for key, row in rows.items() if row["ordered"]} == {("r2", "a"), ("r2", "b")}
+    assert log.facts["accounts"]["impressions"] == {
+        "read": 12,
+        "kept": 6,
+        "rejected": 0,
+        "left_out": {
+            "events of kinds that are not named": 1,
+            "events without item_id or timestamp": 1,
+            "events whose session was not shown their item within 30 minutes before": 3,
+            "events that repeat on one item of a request": 1,
+        },
+    }
+
+
+def test_views_are_the_impressions_where_there_are_only_events(read):
+    events = """type,search,item,user,q,ts,rank,colour
+view,r1,1,u1,shoes,1709251200000,0,red
+view,r1,2,u1,shoes,1709251200000,1,blue
+click,r1,2,u1,,1709251260000,,
+order,r1,2,u1,,1709259999000,,
+click,r9,2,u1,,1709251260000,,
+view,r2,1,u2,hats,1709337600000,0,
+"""
+    mapping = """
+events:
+  columns:
+    {event: type, request_id: search, item_id: item, user_id: user, query: q, timestamp: ts, position: rank + 1}
+  kinds: {impression: [view], click: [click], order: [order]}
+items:
+  columns: {colour: colour}
+"""
+    log, rows = read({"events.csv": events}, mapping)
+    assert {key: (row["position"], row["clicked"], row["ordered"]) for key, row in rows.items()} == {
+        ("r1", 1): (1, False, False),
+        ("r1", 2): (2, True, True),
+        ("r2", 1): (1, False, False),
+    }
+    assert log.facts["accounts"]["impressions"]["left_out"] == {"events whose request did not show their item": 1}
+    assert dict(zip(*log.items().to_pydict().values(), strict=True)) == {1: "red", 2: "blue"}

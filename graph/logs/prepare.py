@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from configs.command import Invocation, settings
+from configs.command import Invocation, parse, settings
 from configs.console import progress, say, warn
 from configs.errors import InputError
 from configs.keys import Keys
@@ -38,6 +38,7 @@ from graph.logs.contract import (
 )
 from graph.logs.database import name, reading, scratch_database, texts, write_days
 from graph.logs.facts import log_facts, tell_facts
+from graph.logs.frames import in_run
 from graph.logs.log import MADE_BY, SearchLog
 from graph.logs.readers import OWN_KEYS, SEEDED, reader
 from graph.logs.readers.table.sources import fingerprints
@@ -49,8 +50,23 @@ FORMAT = 2
 """Of the checked log; a change makes every older log stale."""
 
 
-def prepare_log(invocation: Invocation) -> SearchLog:
+def prepare_log(
+    invocation: Invocation | None = None,
+    *,
+    impressions: Any = None,
+    items: Any = None,
+    users: Any = None,
+    queries: Any = None,
+) -> SearchLog:
     """Write the run's checked log, or open it where this very log was written before.
+
+    Args:
+        invocation: names the run, and its data where no frames are given; None: the run ``default``.
+        impressions: the log as a table of pandas, Polars, Arrow, DuckDB or anything with ``__arrow_c_stream__``, in the
+            contract's columns. It is written into the run, whose later commands read it from there.
+        items: the same, of the items; None: the impressions' item ids.
+        users: the same, of the users.
+        queries: the same, of the queries.
 
     Raises:
         InputError: if the source is missing or damaged, or too many of its rows are bad.
@@ -61,7 +77,19 @@ def prepare_log(invocation: Invocation) -> SearchLog:
         >>> log = prepare_log(parse(["run=notebook", "data.world=tiny"]))
         >>> sorted(log.facts["splits"])
         ['test', 'train', 'validation']
+
+        A log in memory; a DataFrame of pandas or Polars does as well:
+
+        >>> frame = log.dataset().to_table().drop_columns(["day", "split"])
+        >>> prepare_log(parse(["run=frames"]), impressions=frame, items=log.items()).catalogue == log.catalogue
+        True
+        >>> parse(["run=frames"]).config.data.name  # for build_graph, make_psi and `python -m prerank.fit run=frames`
+        'contract'
     """
+    invocation = parse([]) if invocation is None else invocation
+    if any(frame is not None for frame in (impressions, items, users, queries)):
+        with in_run(invocation, impressions=impressions, items=items, users=users, queries=queries) as inside:
+            return prepare_log(inside)
     config, stage = log_keys(invocation.config).view(invocation.config), log_stage(invocation.config, invocation.run)
     if stage.finished:
         say(f"log: {stage.folder} is up to date")

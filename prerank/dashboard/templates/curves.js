@@ -84,7 +84,7 @@ function showCurveTable(id, names, segments, systems, cellsOf) {
 
 // Click rates lie close to 0, and some bins have none: square roots spread them, logarithms could not show 0.
 function calibrationPanel(segment, systems, most) {
-  const root = value => Math.sqrt(Math.min(value, most) / most), ticks = [[0, "0"]];
+  const root = value => Math.sqrt(value / most), ticks = [[0, "0"]];
   for (const tick of [1, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001].filter(tick => tick <= most)) {
     if (ticks.every(([place]) => Math.abs(place - root(tick)) > 0.16)) ticks.push([root(tick), roughly(tick).replace(".0", "")]);
   }
@@ -94,11 +94,14 @@ function calibrationPanel(segment, systems, most) {
     const calibration = at(details.calibration, system, chosen.split, segment);
     if (!calibration) continue;
     n = calibration.ece[3];
-    svg.append(group(system, n < content.minimum_n, curve(calibration.bins.map(bin => [x(root(bin[0])), y(root(bin[1]))]), "line thin")));
+    svg.append(group(system, n < content.minimum_n, curve(calibration.bins.filter(bin => !y.beyond(root(bin[1]))).map(bin => [x(root(bin[0])), y(root(bin[1]))]), "line thin")));
     for (const [predicted, observed, low, high, rows] of calibration.bins) {
-      const bin = group(system, rows < content.minimum_n), across = x(root(predicted));
+      const bin = group(system, rows < content.minimum_n), across = x(root(predicted)), top = known(high) ? high : observed;
       if (low !== null) bin.append(line(across, y(root(low)), across, y(root(high)), "interval"));
-      bin.append(smallMark(system, across, y(root(observed)), `${system}: said ${percent(predicted)}, seen ${percent(observed)} (${span(low, high, percent)}), n ${count(rows)}`));
+      if (y.beyond(root(top))) bin.append(draw("path", {class: "fill beyond", d: `M${across} ${y(1) - 7}l4 7h-8Z`}), label(across + 5, y(1) + 2, roughly(y.beyond(root(observed)) ? observed : top), "beyond"));
+      const title = `${system}: said ${percent(predicted)}, seen ${percent(observed)} (${span(low, high, percent)}), n ${count(rows)}`;
+      if (y.beyond(root(observed))) bin.append(draw("title", {}, title));
+      else bin.append(smallMark(system, across, y(root(observed)), title));
       svg.append(bin);
     }
   }
@@ -108,10 +111,10 @@ function calibrationPanel(segment, systems, most) {
 function showCalibration() {
   const systems = systemsShown(), segments = segmentsWith("calibration", systems);
   const bins = systems.flatMap(system => segments.flatMap(segment => (at(details.calibration, system, chosen.split, segment) || {bins: []}).bins));
-  const most = Math.min(1, Math.max(0.01, ...bins.flatMap(bin => bin[4] < content.minimum_n ? [bin[0]] : [bin[0], bin[1]])) * 1.05);
+  const most = Math.min(1, Math.max(0.01, ...bins.flatMap(bin => bin[4] < content.minimum_n ? [bin[0]] : [bin[0], bin[1], bin[3] ?? bin[1]])) * 1.05);
   byId("calibration-note").textContent = segments.length
     ? `Exposed rows in ten bins with equally many rows each by predicted click probability: predicted (across) against observed click rate (up), with intervals. ` +
-      `Square-root axes, the same in every panel. Dashed: perfectly calibrated. Grey: bins of fewer than ${content.minimum_n} rows.`
+      `Square-root axes, the same in every panel. Dashed: perfectly calibrated. Grey: bins of fewer than ${content.minimum_n} rows. ▴ with a number: seen, or an interval's end, above the frame.`
     : "No calibration: there are no predictions of the systems chosen, they have no click probability, or clicks are off.";
   byId("calibration").replaceChildren(...segments.map(segment => calibrationPanel(segment, systems, most)));
   showCurveTable("calibration-figures", ["log loss", "expected calibration error"], segments, systems, (segment, system) => {

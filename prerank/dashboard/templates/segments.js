@@ -94,30 +94,32 @@ function showPlot() {
   const cells = systems.flatMap(system => rows.map(row => figure(system, row.key))).filter(hasValue);
   if (!cells.length) { plot.replaceChildren(make("p", {class: "note"}, "Nothing to draw: the metric is undefined here.")); return; }
   const solid = cells.filter(each => !few(each)), chances = rows.map(row => chanceOf(row.key)).filter(known);
-  const ends = (solid.length ? solid : cells).flatMap(each => [each.value, each.low ?? each.value, each.high ?? each.value]);
-  const [low, high] = extent([...ends, ...chances], 0.04);
+  // A few cases tell little and may lie far off: they set the scale where most cells are such, else arrows stand for them.
+  const reach = each => [each.value, each.low ?? each.value, each.high ?? each.value];
+  const [low, high] = extent([...(2 * solid.length >= cells.length ? solid : cells).flatMap(reach), ...chances], 0.04);
+  const [before, after] = roomBeside(low, high, cells.flatMap(reach));
 
   // On a phone names stand above their lanes, elsewhere beside them.
   const width = drawingWidth(plot), narrow = width < 600, top = 8, lane = paper.printing ? 11 : 16, head = narrow ? 20 : 0;
-  const longest = Math.max(...rows.map(row => row.name.length)), left = narrow ? 12 : Math.min(260, Math.max(130, longest * 7.6 + 12));
-  const step = head + systems.length * lane + 14, bottom = top + step * rows.length + 4, x = scale(low, high, left, width - 16);
+  const longest = Math.max(...rows.map(row => row.name.length)), names = narrow ? 12 : Math.min(260, Math.max(130, longest * 7.6 + 12)), left = names + before;
+  const step = head + systems.length * lane + 14, bottom = top + step * rows.length + 4, x = scale(low, high, left, width - 16 - after);
   const svg = picture(width, bottom + 24, `${chosen.metric} on ${chosen.split}; the table below has the same figures`);
   gridAcross(svg, x, ticksBetween(low, high, narrow ? 4 : 8), top, bottom);
   rows.forEach((row, place) => {
     const y = top + place * step, chance = chanceOf(row.key);
     svg.append(line(0, y + step, width, y + step, "grid"));
-    svg.append(label(0, narrow ? y + 17 : y + step / 2 + 4, shortened(row.name, Math.floor((narrow ? width : left - 10) / 7.4))));
+    svg.append(label(0, narrow ? y + 17 : y + step / 2 + 4, shortened(row.name, Math.floor((narrow ? width : names - 10) / 7.4))));
     if (chance !== null) svg.append(line(x(chance), y + head + 3, x(chance), y + step - 3, "chance"));
     systems.forEach((system, index) => {
       const each = figure(system, row.key), middle = y + head + 7 + index * lane + lane / 2;
       if (!hasValue(each)) return;
       const group = draw("g", {class: `${seriesOf(seriesPlace(system))} ${few(each) ? "few" : ""}`}, draw("title", {}, `${system}, ${row.name}: ${words(each)}`));
-      if (each.low !== null) group.append(line(x(each.low), middle, x(each.high), middle, "interval"));
-      group.append(mark(seriesPlace(system), x(each.value), middle, 1.25));
+      group.append(...estimate(x, middle, each.value, each.low, each.high, seriesPlace(system), 1.25, roundly));
       svg.append(group);
     });
   });
   plot.replaceChildren(svg);
+  byId("plot-note").textContent = before || after ? "◂ and ▸ with a number: a value or the end of an interval that lies beyond the scale." : "";
 }
 
 // The corrected p; beside it the p of the test alone where only that one is small, as the interval then shows.

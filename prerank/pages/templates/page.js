@@ -61,9 +61,10 @@ const fillDefinitions = (list, entries) => list.replaceChildren(
   ...entries.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, String(text))]));
 
 // ---- plots ---------------------------------------------------------------------------------------------------------
-// Values from low to high as pixels; what lies beyond an end is drawn at it.
-const scale = (low, high, from, to) => value =>
-  from + (Math.min(Math.max(value, low), high) - low) / (high - low) * (to - from);
+// Values from low to high as pixels. What lies beyond an end is put at it, where an arrow has to say so (beyond).
+const scale = (low, high, from, to) => Object.assign(
+  value => from + (Math.min(Math.max(value, low), high) - low) / (high - low) * (to - from),
+  {beyond: value => value < low ? -1 : value > high ? 1 : 0});
 
 function extent(values, margin) {
   const low = Math.min(...values), high = Math.max(...values), room = (high - low || Math.abs(high) || 0.1) * margin;
@@ -98,6 +99,26 @@ function mark(place, x, y, size = 1, title = "") {
   const shape = draw("path", {class: `fill ${seriesOf(place)}`, d: SHAPES[place % SHAPES.length], transform: `translate(${x} ${y}) scale(${size})`});
   if (title) shape.append(draw("title", {}, title));
   return shape;
+}
+// Room beside a plot for the numbers of what lies beyond its ends.
+const BESIDE = 46;
+function roomBeside(low, high, values) {
+  return [values.some(value => value < low) ? BESIDE : 0, values.some(value => value > high) ? BESIDE : 0];
+}
+// What goes on beyond an end of the scale is an arrow there with the number that it stands for: the value, else an end
+// of its interval.
+function arrowsBeyond(x, y, value, low, high, say) {
+  return [-1, 1].flatMap(side => {
+    const end = [value, side < 0 ? low : high].find(each => known(each) && x.beyond(each) === side);
+    if (end === undefined) return [];
+    return [draw("path", {class: "fill beyond", d: `M${x(end) + side * 7} ${y}l${-side * 8} -5v10Z`}),
+      label(x(end) + side * 10, y + 4, say(end), side < 0 ? "beyond end" : "beyond")];
+  });
+}
+// A value with its interval along x.
+function estimate(x, y, value, low, high, place, size, say) {
+  return [...(known(low) ? [line(x(low), y, x(high), y, "interval")] : []), ...arrowsBeyond(x, y, value, low, high, say),
+    ...(x.beyond(value) ? [] : [mark(place, x(value), y, size)])];
 }
 function legendOf(place, name) {
   const icon = draw("svg", {viewBox: "-8 -8 16 16", "aria-hidden": "true"});

@@ -81,6 +81,49 @@ def test_every_sentence_says_what_its_figures_say(browser: Any, systems: dict[st
         page.close()
 
 
+DRAWN = """() => {
+  const end = node => Number(node.getAttribute("x"));
+  const box = path => Number(path.getAttribute("transform").match(/translate\\((\\S+) /)[1]);
+  return {
+    ticks: [...document.querySelectorAll("#plot .tick")].map(each => [end(each), each.textContent]),
+    cells: [...document.querySelectorAll("#plot g")].map(group => ({
+      title: group.querySelector("title").textContent,
+      marks: [...group.querySelectorAll("path.fill:not(.beyond)")].map(box),
+      line: [...group.querySelectorAll("line.interval")].flatMap(
+        each => ["x1", "x2"].map(name => Number(each.getAttribute(name)))),
+      arrows: [...group.querySelectorAll("text.beyond")].map(each => each.textContent),
+    })),
+  };
+}"""
+"""Where the plot puts its ticks; of each cell what it says, its mark, its interval's ends, and its arrows' words."""
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(systems=evaluations())
+def test_what_is_drawn_stands_at_its_value_or_is_an_arrow_with_its_number(
+    browser: Any, systems: dict[str, Evaluation]
+) -> None:
+    page = browser.new_page()
+    try:
+        page.set_content(render(dashboard_content("demo", systems)))
+        drawn = page.evaluate(DRAWN)
+    finally:
+        page.close()
+    (x0, first), (x1, last) = drawn["ticks"][0], drawn["ticks"][-1]
+    pixels = (x1 - x0) / (number(last) - number(first))
+    assert len(drawn["cells"]) == len(systems) * len(SEGMENTS)
+    for cell in drawn["cells"]:
+        value, low, high = map(number, re.search(r": (\S+) \((\S+) to (\S+)\)", cell["title"]).groups())  # type: ignore[union-attr]
+        at = [x0 + pixels * (each - number(first)) for each in (value, low, high)]
+        arrows = [number(words) for words in cell["arrows"]]
+        if cell["marks"]:
+            assert cell["marks"] == [pytest.approx(at[0], abs=1)]
+        else:
+            assert value in arrows
+        for there, expected, end in zip(cell["line"], at[1:], (low, high), strict=True):
+            assert there == pytest.approx(expected, abs=1) or end in arrows or value in arrows
+
+
 def check(sentence: str, content: Any, systems: dict[str, Evaluation], pair: tuple[str, str], metric: str) -> None:
     """Recompute all that a sentence says from the figures of both systems."""
     system, baseline = pair

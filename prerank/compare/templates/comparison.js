@@ -104,7 +104,7 @@ function showTable() {
   byId("table-note").textContent =
     `${titleOf(data())}, ${chosen.segment}, ${chosen.metric}. Differences are paired, in ${inPoints() ? "points (hundredths)" : at(described(), "unit")}${lowerIsBetter() ? ", negative is better" : ""}; ` +
     (inFamily ? "p is corrected (Holm) over the family below. " : "this cell is outside the family of tests: p is not corrected, so take it as a hint. ") +
-    `Grey: n below ${content.minimum_n}.` +
+    `Italic, hollow and dashed: n below ${content.minimum_n}.` +
     (paper ? ` The last column is ${content.paper.source}${chosen.metric === "auc_click" ? "; " + content.paper.auc_note : ""}.` : "");
 }
 

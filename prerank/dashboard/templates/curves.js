@@ -4,7 +4,7 @@ const MOST_BANDS = 3;
 const TABLED = [0.1, 0.2, 0.5];
 
 function panel(title, n, unit, svg) {
-  const small = n < content.minimum_n ? ", too few: grey" : "";
+  const small = n < content.minimum_n ? ", too few: dashed" : "";
   return make("figure", {class: "panel"}, make("figcaption", {}, make("b", {}, title), make("span", {}, `${count(n)} ${unit}${small}`)), svg);
 }
 
@@ -64,7 +64,7 @@ function showGains() {
   byId("gains-note").textContent = segments.length
     ? `If every request kept only its best x % of candidates by a system's score: the share of the segment's ${taskWords()} that is left, in percent. ` +
       `Dashed: a random order. Candidates are all logged rows but random negatives; rows that were never shown could not be clicked, so agreeing with what was shown helps. ` +
-      (systems.length <= MOST_BANDS ? "Shaded: interval." : `Choose at most ${MOST_BANDS} systems to see intervals shaded.`) + ` Grey: fewer than ${content.minimum_n} ${taskWords()}.`
+      (systems.length <= MOST_BANDS ? "Shaded: interval." : `Choose at most ${MOST_BANDS} systems to see intervals shaded.`) + ` Dashed and hollow: fewer than ${content.minimum_n} ${taskWords()}.`
     : `No gain curves: there are no predictions of the systems chosen, or no ${taskWords()} on this split.`;
   byId("gains").replaceChildren(...segments.map(segment => gainPanel(segment, systems)));
   showCurveTable("gains-figures", TABLED.map(share => `${roughly(share)} kept`), segments, systems, (segment, system) => TABLED.map(share => {
@@ -114,7 +114,7 @@ function showCalibration() {
   const most = Math.min(1, Math.max(0.01, ...bins.flatMap(bin => bin[4] < content.minimum_n ? [bin[0]] : [bin[0], bin[1], bin[3] ?? bin[1]])) * 1.05);
   byId("calibration-note").textContent = segments.length
     ? `Exposed rows in ten bins with equally many rows each by predicted click probability: predicted (across) against observed click rate (up), with intervals. ` +
-      `Square-root axes, the same in every panel. Dashed: perfectly calibrated. Grey: bins of fewer than ${content.minimum_n} rows. ▴ with a number: seen, or an interval's end, above the frame.`
+      `Square-root axes, the same in every panel. Dashed: perfectly calibrated. Hollow: bins of fewer than ${content.minimum_n} rows. ▴ with a number: seen, or an interval's end, above the frame.`
     : "No calibration: there are no predictions of the systems chosen, they have no click probability, or clicks are off.";
   byId("calibration").replaceChildren(...segments.map(segment => calibrationPanel(segment, systems, most)));
   showCurveTable("calibration-figures", ["log loss", "expected calibration error"], segments, systems, (segment, system) => {

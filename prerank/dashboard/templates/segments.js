@@ -147,7 +147,7 @@ function showTable() {
   const drawn = isAttribute() ? ` Intervals from ${details.draws} draws.${sampledWords()}` : "";
   byId("table-note").textContent =
     `Value, interval, n, and the difference to ${chosen.baseline} in ${at(described(), "unit")} with its p-value (paired, Holm-corrected over ${family} ` +
-    `on this metric and split; bold below 0.05; alone: before the correction).${drawn} Grey: n below ${content.minimum_n}, too few to compare on; no p stands there.`;
+    `on this metric and split; bold below 0.05; alone: before the correction).${drawn} Italic here, hollow and dashed above: n below ${content.minimum_n}, too few to compare on; no p stands there.`;
 }
 
 function sampledWords() {

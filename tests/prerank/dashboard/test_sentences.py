@@ -107,6 +107,8 @@ def test_what_is_drawn_stands_at_its_value_or_is_an_arrow_with_its_number(
     try:
         page.set_content(render(dashboard_content("demo", systems)))
         drawn = page.evaluate(DRAWN)
+        inks = page.evaluate("[...document.querySelectorAll('#plot .few')].map(each => getComputedStyle(each).opacity)")
+        assert set(inks) <= {"1"}, "few cases are drawn hollow and dashed, not faint"
     finally:
         page.close()
     (x0, first), (x1, last) = drawn["ticks"][0], drawn["ticks"][-1]

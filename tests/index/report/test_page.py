@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from index.audit.auditing import audit
 from index.report import verdict
 from index.report.figures import typed
 from index.report.page import render, write_report
 from index.report.verdict import findings
+from prerank.pages.numbers import percent
 from tests.prerank.pages.elements import PageElements
 
 World = Any
@@ -117,7 +120,8 @@ def figure(value: float, reach: float = 0.01) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("overlap", "gain", "state"), [(0.5, 0.2, "good"), (0.5, 0.0, "mixed"), (0.5, -0.2, "mixed"), (0.02, -0.2, "bad")]
+    ("overlap", "gain", "state"),
+    [(0.5, 0.2, "good"), (0.5, 0.0, "mixed"), (0.5, -0.2, "mixed"), (0.02, -0.2, "bad"), (0.2, 0.1, "mixed")],
 )
 def test_the_verdict_says_no_more_than_the_intervals(made: Any, overlap: float, gain: float, state: str) -> None:
     found, _ = made
@@ -126,6 +130,7 @@ def test_the_verdict_says_no_more_than_the_intervals(made: Any, overlap: float, 
         "overlap@5_chance": {**figure(0.015), "low": None, "high": None},
         "overlap@5_less_attributes": figure(gain),
     }
+    found["cold_start"]["figures"]["retrained_psi/overlap@5"] = figure(0.7)
     assert findings(typed(found))[0].state == state
 
 
@@ -133,7 +138,7 @@ def test_the_verdict_says_no_more_than_the_intervals(made: Any, overlap: float, 
 def test_the_cold_start_verdict_names_what_is_simpler_and_better(made: Any, gap: float, state: str) -> None:
     found, _ = made
     figures = found["cold_start"]["figures"]
-    figures["student_infonce/overlap@5"] = figure(0.4)
+    figures |= {"student_infonce/overlap@5": figure(0.4), "retrained_psi/overlap@5": figure(0.7)}
     for name in figures:
         if name.startswith("student_infonce_minus_"):
             figures[name] = figure(gap)
@@ -144,7 +149,7 @@ def test_the_cold_start_verdict_names_what_is_simpler_and_better(made: Any, gap:
 
 def test_attributes_alone_count_as_something_simpler():
     """An item network without ids is simpler: where it finds more, the verdict must not claim the better of all."""
-    figure = lambda value, low, high: {"value": value, "low": low, "high": high, "n": 9}  # noqa: E731
+    figure = lambda value, low, high: {"value": value, "low": low, "high": high, "n": 900}  # noqa: E731
     figures = {
         "student_infonce/overlap@10": figure(0.10, 0.09, 0.11),
         "student_attributes_only/overlap@10": figure(0.12, 0.11, 0.13),
@@ -154,3 +159,38 @@ def test_attributes_alone_count_as_something_simpler():
     found = verdict._generalisation(typed({"cold_start": {"neighbours": [10], "figures": figures}}))
     assert (found.state, "something simpler does it better" in found.headline) == ("mixed", True)
     assert "worse than attributes only" in found.sentence
+
+
+@given(
+    value=st.floats(0, 1),
+    reach=st.floats(0, 0.2),
+    chance=st.floats(0, 1),
+    level=st.floats(0, 1),
+    n=st.sampled_from((2, 16, 99, 100, 2368)),
+)
+def test_neighbours_are_graded_between_chance_and_psi_on_enough_items(value, reach, chance, level, n):
+    """2.9 % against 2.7 % by chance, with an interval above it, was called: neighbours belong together."""
+    exact = {"low": None, "high": None, "n": n}
+    own = {"brand@10": {"value": value, "low": value - reach, "high": value + reach, "n": n}}
+    chances = {"brand@10_chance": {"value": chance, **exact}}
+    audited = {
+        "neighbours": [10],
+        "main_attribute": "brand",
+        "purity": {"phi_outside_p": own | chances, "psi": {"brand@10": {"value": level, **exact}}},
+    }
+    found = verdict._sense(typed(audited))
+    above, way = value - reach > chance, (value - chance) / (level - chance) if level > chance else None
+    expected = (
+        "few" if n < 100
+        else "bad" if not above or (way is not None and way < 0.1)
+        else "mixed" if way is None or way < 0.5
+        else "good"
+    )  # fmt: skip
+    assert found.state == expected
+    assert (found.headline == "Neighbours of items without a ψ belong together") == (expected == "good")
+    for words in (percent(value), percent(chance), percent(level), f"n {n:,}"):
+        assert words in found.sentence
+    assert ("% of the way" in found.sentence) == (way is not None)
+    if way is not None:
+        assert f"{100 * way:.0f}\N{NO-BREAK SPACE}% of the way" in found.sentence
+        assert found.way == pytest.approx(way)

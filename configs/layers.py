@@ -32,7 +32,7 @@ UNREADABLE = (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, Ove
 LONGEST_REASON = 200
 CONTINUED_SHARES = (0.9, 0.05, 0.05)
 """Of the new sessions of a run that goes on from another: training, validation and test."""
-OF_THE_READER = ("data.name", "data.path", "data.world", "data.table")
+OF_THE_READER = ("data.name", "data.path", "data.world", "data.table", "data.ubi")
 """Keys that say where a log is read from, and how."""
 OF_A_SAVED_FILE = {"run", "runs_folder", "seed"}
 """Keys that every configuration saved by a command has; a file with all of them may be about other commands too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 ENOUGH = 0.9
@@ -11,19 +11,42 @@ ENOUGH = 0.9
 
 
 @dataclass(frozen=True)
+class Form:
+    """A way to write an id: SQL with ``{0}`` for the column, and the same in Python."""
+
+    sql: str
+    python: Callable[[str], str]
+
+    @property
+    def same(self) -> bool:
+        """Whether ids stay as they are."""
+        return self.sql == "{0}"
+
+
+SAME = Form("{0}", lambda each: each)
+BARE = Form("coalesce(nullif(ltrim(CAST({0} AS VARCHAR), '0'), ''), '0')", lambda each: each.lstrip("0") or "0")
+WHOLE = Form("regexp_replace(CAST({0} AS VARCHAR), '[.]0+$', '')", lambda each: re.sub(r"\.0+$", "", each))
+FOLDED = Form("lower(trim(CAST({0} AS VARCHAR)))", lambda each: each.strip().lower())
+DIGITS = Form(
+    "regexp_extract(CAST({0} AS VARCHAR), '[0-9]+$')", lambda each: m[0] if (m := re.search("[0-9]+$", each)) else ""
+)
+
+
+@dataclass(frozen=True)
 class Rewriting:
     """How ids are brought together.
 
     Attributes:
-        log, items: SQL with ``{0}`` for the column of either table.
+        log, items: what is done to the ids of either table.
         why: what is wrong, in words.
-        known: shares of the log's ids that the items know, before and after.
+        before, after: shares of the log's ids that the items know.
     """
 
-    log: str
-    items: str
+    log: Form
+    items: Form
     why: str
-    known: tuple[float, float]
+    before: float
+    after: float
 
 
 def rewriting(log: Iterable[str], items: Iterable[str]) -> Rewriting | None:
@@ -37,50 +60,24 @@ def rewriting(log: Iterable[str], items: Iterable[str]) -> Rewriting | None:
     if not shown or not catalogue:
         return None
     before = len(shown & catalogue) / len(shown)
-    widths = {len(each) for each in catalogue}
-    for why, python, sql, of_items in _ways(widths):
-        after = len({python(each) for each in shown} & {of_items[0](each) for each in catalogue}) / len(shown)
-        if before < ENOUGH <= after and after > before:
-            return Rewriting(sql, of_items[1], why, (before, after))
+    if before >= ENOUGH:
+        return None
+    for why, of_log, of_items in _ways({len(each) for each in catalogue}):
+        known = {of_items.python(each) for each in catalogue} - {""}
+        after = sum(of_log.python(each) in known for each in shown) / len(shown)
+        # Ids that become equal to each other are no longer ids.
+        if after >= ENOUGH and len(known) >= ENOUGH * len(catalogue):
+            return Rewriting(of_log, of_items, why, before, after)
     return None
 
 
-Way = tuple[str, Callable[[str], str], str, tuple[Callable[[str], str], str]]
-SAME: tuple[Callable[[str], str], str] = (lambda each: each, "{0}")
-
-
-def _ways(widths: set[int]) -> list[Way]:
-    """Why ids differ; what is done to the log's, in Python and in SQL; and what to those of the items."""
-    ways: list[Way] = []
+def _ways(widths: set[int]) -> Iterator[tuple[str, Form, Form]]:
+    """Why ids differ, and what is done to the log's and to the items'."""
     if len(widths) == 1:
         (width,) = widths
-        padded = f"lpad(CAST({{0}} AS VARCHAR), {width}, '0')"
-        ways.append(("leading zeros were lost in the log", lambda each: each.rjust(width, "0"), padded, SAME))
-    bare = "coalesce(nullif(ltrim(CAST({0} AS VARCHAR), '0'), ''), '0')"
-    number = "regexp_replace(CAST({0} AS VARCHAR), '[.]0+$', '')"
-    folded = "lower(trim(CAST({0} AS VARCHAR)))"
-    digits = "regexp_extract(CAST({0} AS VARCHAR), '[0-9]+$')"
-    return [
-        *ways,
-        ("one table has leading zeros and the other has not", _bare, bare, (_bare, bare)),
-        ("one table writes whole numbers as 7.0", _whole, number, (_whole, number)),
-        ("they differ in blanks, or in large and small letters", _folded, folded, (_folded, folded)),
-        ("one table has letters before the number", _digits, digits, (_digits, digits)),
-    ]
-
-
-def _bare(each: str) -> str:
-    return each.lstrip("0") or "0"
-
-
-def _whole(each: str) -> str:
-    return re.sub(r"\.0+$", "", each)
-
-
-def _folded(each: str) -> str:
-    return each.strip().lower()
-
-
-def _digits(each: str) -> str:
-    match = re.search("[0-9]+$", each)
-    return match[0] if match else ""
+        padded = Form(f"lpad(CAST({{0}} AS VARCHAR), {width}, '0')", lambda each: each.rjust(width, "0")[:width])
+        yield "leading zeros were lost in the log", padded, SAME
+    yield "one table has leading zeros and the other has not", BARE, BARE
+    yield "one table writes whole numbers as 7.0", WHOLE, WHOLE
+    yield "they differ in blanks, or in large and small letters", FOLDED, FOLDED
+    yield "one table has letters before the number", DIGITS, DIGITS

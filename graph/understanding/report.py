@@ -16,6 +16,8 @@ from graph.understanding.suggest import Suggestion
 from graph.understanding.template import kept, plain
 
 EXAMPLES = 10
+SOURCE = 48
+"""Characters of a source column or expression beside which the reason still stands in the same line."""
 WIDEST = 28
 """Characters of a cell of an example row at most."""
 
@@ -25,13 +27,14 @@ def tell_suggestions(suggestions: Sequence[Suggestion]) -> None:
     for suggestion in suggestions:
         sample = suggestion.sample
         rows = [(column, plain(mapped), mapped.why) for column, mapped in suggestion.columns.items()]
-        rows += [("", f"unnest: {', '.join(suggestion.unnest)}", "lists, taken apart side by side")] * bool(
-            suggestion.unnest
-        )
-        rows += [("", f"where: {suggestion.where}", "other rows hold no list")] * (suggestion.where is not None)
-        rows += [("", f"{kind}: {', '.join(v)}", "values of event") for kind, v in suggestion.kinds.items()]
-        rows += [(c.name, "", "kept under its own name") for c in sample.columns if c.name in kept(suggestion)]
-        rows += [("", f"leave: {column}", why) for column, why in suggestion.leave.items()]
+        if suggestion.unnest:
+            rows.append(("(unnest)", ", ".join(suggestion.unnest), "lists, taken apart side by side"))
+        if suggestion.where:
+            rows.append(("(where)", suggestion.where, "other rows hold no list"))
+        rows += [(f"({kind})", ", ".join(values), "values of event") for kind, values in suggestion.kinds.items()]
+        rows += [("(as it is)", column, "") for column in kept(suggestion)]
+        why_left = dict.fromkeys(suggestion.leave.values())
+        rows += [("(left out)", ", ".join(c for c, w in suggestion.leave.items() if w == why), why) for why in why_left]
         listing(f"{suggestion.table}: {', '.join(sample.files) or sample.name} ({sample.format})", rows)
 
 
@@ -77,14 +80,16 @@ def tell_list(title: str, sentences: Sequence[str]) -> None:
 
 
 def listing(title: str, rows: Sequence[tuple[str, str, str]]) -> None:
-    """Columns with what they are read from and why; below each other where the terminal is narrow."""
+    """Columns with what they are read from and why, which stands below where the terminal is narrow."""
     say(f"\n{title}")
-    widths = [max((len(row[place]) for row in rows), default=0) for place in (0, 1)]
+    first = max((len(called) for called, _, _ in rows), default=0)
+    second = min(max((len(source) for _, source, _ in rows), default=0), SOURCE)
     for called, source, why in rows:
-        if 6 + sum(widths) + max(len(row[2]) for row in rows) <= console.width:
-            say(f"  {called:{widths[0]}}  {source:{widths[1]}}  {why}".rstrip())
+        line = f"  {called:{first}}  {source:{second}}"
+        if not why or len(line) + len(why) + 2 <= console.width:
+            say(f"{line}  {why}".rstrip())
         else:
-            say(f"  {called:{widths[0]}}  {source}".rstrip() + (f"\n  {'':{widths[0]}}  ({why})" if why else ""))
+            say(f"{line.rstrip()}\n  {'':{first}}    {why}")
 
 
 def examples(title: str, rows: pa.Table) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from graph.logs.contract import RESERVED, STAGES
 from graph.logs.database import text
@@ -48,6 +49,8 @@ BY_VALUES = 0.3
 """How sure values alone make of a role that no name tells."""
 FEWEST_ROWS = 100
 """Rows below which a column of distinct values proves nothing."""
+LEVELS, FEWEST_AT_LEVEL = 3, 0.2
+"""Levels of a category path at most, and share of the rows that must have one."""
 MOST_KINDS = 50
 """Distinct values of a column that names events."""
 
@@ -61,6 +64,7 @@ class Sample:
         files: as the mapping is to name them.
         columns: in the source's order.
         format: of the files, in words.
+        view: DuckDB's view of all of its rows, where they are loaded.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Sample:
     columns: tuple[Column, ...]
     format: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
+    view: str = ""
 
     @property
     def rows(self) -> int:
@@ -116,7 +121,7 @@ def suggest(samples: Sequence[Sample]) -> tuple[list[Suggestion], list[str]]:
         else:
             chosen[kind] = sample
     makers = {"impressions": _impressions, "events": _events}
-    mapped = [makers.get(kind, _attributes)(chosen[kind], kind) for kind in TABLES if kind in chosen]
+    mapped = [_tidied(makers.get(kind, _attributes)(chosen[kind], kind)) for kind in TABLES if kind in chosen]
     if not {"impressions", "events"} & set(chosen):
         problems.append(
             "no table of impressions (what was shown, with request, item and time) nor of events was recognised"
@@ -358,14 +363,42 @@ def _attributes(sample: Sample, table: str) -> Suggestion:
 
 
 def _levels(columns: dict[str, Mapped], category: Column) -> dict[str, Mapped]:
-    """A category path as two levels: the whole path is no text, and its top is shared by many items."""
+    """A category path as its levels: the whole path is no text, and its top is shared by many items."""
     separator = path_separator(category)
     if separator is None:
         return columns
-    level = f"trim(split_part({category.sql}, {text(separator)}, {{}}))"
-    why = f"by name and values: level {{}} of a path parted by {separator.strip()!r}"
-    columns = {**columns, "category": Mapped(level.format(1), why.format(1), category.name)}
-    return {**columns, "category_2": Mapped(f"nullif({level.format(2)}, '')", why.format(2), category.name)}
+    columns = dict(columns)
+    for level in range(1, LEVELS + 1):
+        if category.share(partial(_has_level, separator, level)) >= FEWEST_AT_LEVEL:
+            sql = f"nullif(trim(split_part({category.sql}, {text(separator)}, {level})), '')"
+            why = f"by name and values: level {level} of a path parted by {separator.strip()!r}"
+            columns["category" if level == 1 else f"category_{level}"] = Mapped(sql, why, category.name)
+    order = {column: number for number, column in enumerate(ROLES["items"])}
+    return dict(
+        sorted(columns.items(), key=lambda pair: order[pair[0].split("_")[0] if "category" in pair[0] else pair[0]])
+    )
+
+
+def _has_level(separator: str, level: int, value: str) -> bool:
+    return value.count(separator) >= level - 1
+
+
+def _tidied(suggestion: Suggestion) -> Suggestion:
+    """Without the source columns that an expression or the fields of a struct took the place of."""
+    leave = dict(suggestion.leave)
+    for mapped in suggestion.columns.values():
+        source = next((c for c in suggestion.sample.columns if c.name == mapped.source), None)
+        if source is not None and not source.path and mapped.sql != source.sql and source.name not in suggestion.unnest:
+            leave.setdefault(source.name, "what it says stands in the columns above")
+    for column in suggestion.sample.columns:
+        if column.path:
+            leave.setdefault(column.name.split(".")[0], "a struct: more of its fields by name: struct.field above")
+    return replace(suggestion, leave={column: why for column, why in leave.items() if not _field(suggestion, column)})
+
+
+def _field(suggestion: Suggestion, name: str) -> bool:
+    """Whether a name is of a struct's field, which is no column of its own."""
+    return any(column.name == name and column.path for column in suggestion.sample.columns)
 
 
 def _is_name(column: Column) -> bool:

@@ -13,6 +13,7 @@ from graph.logs.database import name
 from graph.understanding.names import is_outcome
 from graph.understanding.suggest import Mapped, Suggestion
 
+KINDS = ("impression", "click", "cart", "order")
 HEAD = """\
 # How to read {path}, as `python -m graph.check` understands it: look through it and mend what is wrong.
 #
@@ -46,7 +47,7 @@ def plain(mapped: Mapped) -> str:
 def kept(suggestion: Suggestion) -> list[str]:
     """The source columns that keep their own names."""
     used = {mapped.source for mapped in suggestion.columns.values()} | set(suggestion.leave) | set(suggestion.unnest)
-    return [column.name for column in suggestion.sample.columns if column.name not in used]
+    return [column.name for column in suggestion.sample.columns if column.name not in used and not column.path]
 
 
 def _source(suggestion: Suggestion) -> dict[str, Any]:
@@ -56,7 +57,8 @@ def _source(suggestion: Suggestion) -> dict[str, Any]:
     content |= {"unnest": list(suggestion.unnest)} if suggestion.unnest else {}
     content |= {"separator": suggestion.separator} if suggestion.separator else {}
     content |= {"where": suggestion.where} if suggestion.where else {}
-    content |= {"kinds": {kind: list(values) for kind, values in suggestion.kinds.items()}} if suggestion.kinds else {}
+    if suggestion.table == "events":
+        content["kinds"] = {kind: list(suggestion.kinds.get(kind, ())) for kind in KINDS}
     content |= {"leave": list(suggestion.leave)} if suggestion.leave else {}
     return content
 

@@ -62,11 +62,13 @@ class Column:
         name: in its table.
         type: DuckDB's name of its type.
         values: as text in the rows' order; None for null. A list is its JSON.
+        path: SQL of a field within a struct; empty for a column of the table.
     """
 
     name: str
     type: str
     values: tuple[str | None, ...]
+    path: str = ""
 
     @cached_property
     def counts(self) -> Counter[str]:
@@ -81,6 +83,8 @@ class Column:
     @property
     def sql(self) -> str:
         """Its name in SQL, in quotes where it needs them."""
+        if self.path:
+            return self.path
         plain = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", self.name) and self.name.lower() not in _keywords()
         return self.name if plain else quoted(self.name)
 

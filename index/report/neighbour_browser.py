@@ -18,15 +18,17 @@ from index.measures.neighbourhoods import popularity_strata
 from index.measures.suite import Neighbours, Subject
 from index.report.graph_picture import Surroundings, positions
 from index.report.item_map import item_map
-from prerank.pages.render import embedded
+from prerank.pages.render import embedded, shortened
 
 MOST_ITEMS = 2000
 """Items that the page can be asked about at most: each brings its picture and its neighbours with it."""
 MOST_BYTES = 3_500_000
 """Of the browser's data in the page, so that the page stays below 5 MB whatever the titles are."""
 NEIGHBOURS_SHOWN = 10
-LONGEST_TITLE, LONGEST_NAME = 90, 50
-"""Characters of titles, and of other texts, that are shown."""
+LONGEST_TITLE, LONGEST = 90, 120
+"""Characters of a title, and of another text, that the page holds; what is longer loses its middle."""
+CODED = ("brand", "category")
+"""Columns that the page holds as numbers of texts: names that look alike once shortened stay different ones."""
 GROUPS = {
     "head": "P, the tenth of it seen most",
     "torso": "P, between head and tail",
@@ -77,9 +79,9 @@ def browser_content(
         graph: for the pictures; without one there are none.
 
     Returns:
-        ``columns`` and ``items`` (a list of values each), ``groups`` (``name``, ``about``, ``shown``, ``of``),
-        ``shown`` (``item``, ``group``, ``psi`` and ``phi``: ``[place, cosine]``, ``graph``), ``texts`` of the pictures,
-        and ``map``. Places are those of ``items``.
+        ``columns`` and ``items`` (a list of values each, of ``coded`` columns places of ``texts``), ``groups``
+        (``name``, ``about``, ``shown``, ``of``), ``shown`` (``item``, ``group``, ``psi`` and ``phi``: pairs of a place
+        and a cosine, ``graph``), ``texts`` of columns and pictures, and ``map``. An item's place is that in ``items``.
     """
     generator = np.random.default_rng(seed)
     strata = popularity_strata(subject.impressions[subject.queries])
@@ -142,8 +144,13 @@ class _Content:
         new = [item for item in dict.fromkeys(numbers) if item not in self._places]
         for item, values in zip(new, self._catalogue.shown(np.array(new, dtype=np.int64)), strict=True):
             self._places[item] = len(self._places)
-            described = {name: shortened(name, value) for name, value in values.items() if name in self._columns}
-            self._described.append(described)
+            self._described.append(
+                {
+                    name: self._text(value) if name in CODED and value is not None else plain(value)
+                    for name, value in values.items()
+                    if name in self._columns
+                }
+            )
             self._bytes += _size([*self._described[-1].values()])
         return [self._places[item] for item in numbers]
 
@@ -171,7 +178,8 @@ class _Content:
             "columns": self._columns,
             "items": [[*described.values()] for described in self._described],
             "shown": self.shown,
-            "texts": [*self._texts],
+            "coded": [name for name in CODED if name in self._columns],
+            "texts": [shortened(text, LONGEST) for text in self._texts],
         }
 
     def _picture(self, item: int) -> dict[str, Any] | None:
@@ -193,10 +201,10 @@ class _Content:
         }
 
     def _text(self, value: Any) -> int:
-        text = str(shortened("", value))
+        text = str(value)
         if text not in self._texts:
             self._texts[text] = len(self._texts)
-            self._bytes += _size(text)
+            self._bytes += _size(shortened(text, LONGEST))
         return self._texts[text]
 
 
@@ -238,14 +246,13 @@ def _two_to_one(inside: Iterable[BrowserItem], others: Iterable[BrowserItem]) ->
     return [each for turn in turns for each in turn if each is not None]
 
 
-def shortened(name: str, value: Any) -> Any:
-    """A value as the page shows it: texts cut, floats rounded, anything else as text."""
+def plain(value: Any) -> Any:
+    """A value as the page holds it: long texts without their middle, floats rounded, anything else as text."""
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         return round(value, 2) if np.isfinite(value) else None
-    text, longest = str(value), LONGEST_TITLE if name == "title" else LONGEST_NAME
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    return shortened(str(value), LONGEST_TITLE)
 
 
 def _size(value: Any) -> int:

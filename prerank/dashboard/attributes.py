@@ -16,6 +16,7 @@ from jaxtyping import Float64, Int64
 
 from prerank.encoding.codes import with_codes
 from prerank.evaluation.segments import times_asked
+from prerank.pages.render import shortened
 
 MOST_VALUES = 12
 """Values of an attribute with a row of their own; the rest share the row "other"."""
@@ -162,8 +163,7 @@ def _item_codes(of_item: Int64[np.ndarray, " items"]) -> RowCodes:
 
 
 def _name(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+    return shortened(str(value), LONGEST_NAME)
 
 
 def describe(attributes: Sequence[Attribute]) -> list[dict[str, object]]:

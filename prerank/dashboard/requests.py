@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from prerank.evaluation.measures import SplitRows
 from prerank.evaluation.metrics import Standing, request_auc, standing
+from prerank.pages.render import shortened
 
 FIRST = 10
 """Items of a list that are shown; clicked and ordered items further down are named below."""
@@ -70,7 +71,7 @@ def differing_requests(
     Returns:
         ``pairs``: ``{a, b, picks: {a_better, b_better, apart: [{request, auc: [a, b], common}]}}``; ``requests``: rows
         as ``[item, position, marks, price]``, marks being 1 for exposed, 2 for clicked and 4 for ordered, and by system
-        the rank of each row; ``items``: two lines of text for each item.
+        the rank of each row; ``items``: a title and further texts for each item.
     """
     lists = _lists(part, rows, scores)
     pairs: list[dict[str, Any]] = []
@@ -188,7 +189,7 @@ class _Items:
         return self._places.setdefault(item, len(self._places))
 
     def texts(self) -> list[list[str]]:
-        """Of each item its title (its id where there is none), and in one line what else tells it apart."""
+        """Of each item its title (its id where there is none), and what else tells it apart, one by one."""
         names = [name for name in self._items.column_names if name != "item_id"]
         texts = [name for name in names if pa.types.is_string(self._items.schema.field(name).type)]
         beside = [name for name in BESIDE if name in names] or [name for name in texts if name != "title"][:2]
@@ -197,14 +198,14 @@ class _Items:
         return [
             [
                 _cut(_text(row.get("title")) or f"item {row['item_id']}"),
-                _cut(" · ".join(text for name in beside if (text := _text(row[name])))),
+                *(_cut(text) for name in beside if (text := _text(row[name]))),
             ]
             for row in chosen
         ]
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+    return shortened(text, LONGEST_TEXT)
 
 
 def _text(value: object) -> str:

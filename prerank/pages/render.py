@@ -67,6 +67,12 @@ def embedded(content: Any) -> Markup:
     return Markup(text)
 
 
+def shortened(text: str, longest: int) -> str:
+    """A text without its middle: beginnings alone would make one of names that end differently (``page.js``, too)."""
+    end = (longest - 1) // 2
+    return text if len(text) <= longest else f"{text[: longest - 1 - end]}…{text[len(text) - end :]}"
+
+
 def rounded(value: Any, decimals: int) -> Any:
     """A figure, or all floats in a list or mapping of figures, rounded: digits that nobody sees fill a page."""
     if isinstance(value, float):

@@ -8,7 +8,7 @@ function drawSurroundings(entry) {
   if (!entry.graph) { box.replaceChildren(); note.textContent = "This audit has no graph to draw from."; return; }
   const {nodes, edges, own, of} = entry.graph;
   const named = node => node[0] === "item" ? nameOf(node[1]) : content.texts[node[1]];
-  const full = node => node[0] === "item" ? `${nameOf(node[1])} · ${factsOf(node[1])}` : `${node[0]}: ${content.texts[node[1]]}`;
+  const full = node => node[0] === "item" ? isolatedText([nameOf(node[1]), ...factsOf(node[1])]) : `${node[0]}: ${content.texts[node[1]]}`;
   const wide = Math.max(280, Math.min(box.clientWidth || 900, 900)), letters = Math.floor(wide / 3 / 7.2) - 1;
   const rows = Math.max(...[0, 50, 100].map(x => nodes.filter(node => node[2] === x).length)), high = 40 * Math.max(rows - 1, 1) + 44;
   const x = node => wide * (1 / 6 + node[2] / 150), y = node => 14 + node[3] * (high - 44) / 100;

@@ -1,15 +1,19 @@
 // The items' descriptions, and two maps of the same items, one by ψ and one by φ: pointing at one marks it in both.
 const present = value => known(value) && value !== "";
 const column = name => content.columns.indexOf(name);
-const value = (place, name) => column(name) < 0 ? null : content.items[place][column(name)];
-const nameOf = place => present(value(place, "title")) ? String(value(place, "title")) : `item ${value(place, "item_id")}`;
+const coded = new Set(content.coded || []);   // columns whose values are places in content.texts
+const inside = (place, name) => column(name) < 0 ? null : content.items[place][column(name)];
+const textOf = (name, cell) => coded.has(name) && known(cell) ? content.texts[cell] : cell;
+const value = (place, name) => textOf(name, inside(place, name));
+const LONGEST = 50;
+const nameOf = place => present(value(place, "title")) ? shortened(String(value(place, "title")), 90) : `item ${value(place, "item_id")}`;
 const factsOf = place => [
-  value(place, "brand"), value(place, "category"),
+  ...["brand", "category"].map(name => value(place, name)).filter(present).map(text => shortened(String(text), LONGEST)),
   present(value(place, "price")) ? `price ${count(value(place, "price"))}` : null,
   present(value(place, "impressions")) ? `${count(value(place, "impressions"))} impressions` : null,
   present(value(place, "title")) ? `id ${value(place, "item_id")}` : null,
-].filter(present).join(" · ");
-const described = place => [make("b", {class: "name"}, nameOf(place)), make("span", {class: "facts"}, factsOf(place))];
+].filter(present);
+const described = place => [make("b", {class: "name"}, nameOf(place)), make("span", {class: "facts"}, ...isolated(factsOf(place)))];
 const entryOf = new Map((content.shown || []).map((entry, number) => [entry.item, number]));
 
 const SIDE = 420;
@@ -39,20 +43,22 @@ function makeMap() {
   document.addEventListener("keydown", event => { if (event.key === "Escape" && pinned) { const view = pinned; release(); view.svg.focus(); } });
   document.addEventListener("pointerdown", event => { if (pinned && !byId("maps").contains(event.target)) release(); });
 
+  // Kinds are told apart by what an item holds, not by what of it is shown.
   function kindsOf(items) {
     const name = ["category", "brand"].find(name => column(name) >= 0 && items.some(place => present(value(place, name))));
-    const whole = place => name && present(value(place, name)) ? String(value(place, name)) : null;
-    const counted = texts => {
+    const whole = place => name && present(value(place, name)) ? inside(place, name) : null;
+    const words = kind => String(textOf(name, kind));
+    const counted = (kinds, say) => {
       const counts = new Map();
-      for (const text of texts) if (text !== null) counts.set(text, (counts.get(text) || 0) + 1);
-      return [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, KINDS);
+      for (const kind of kinds) if (kind !== null) counts.set(kind, (counts.get(kind) || 0) + 1);
+      return [...counts].sort((a, b) => b[1] - a[1] || (say(a[0]) < say(b[0]) ? -1 : 1)).slice(0, KINDS);
     };
-    const covered = counted(items.map(whole)).reduce((sum, [, size]) => sum + size, 0);
+    const covered = counted(items.map(whole), words).reduce((sum, [, size]) => sum + size, 0);
     // Of a path such as shoes/boots the first part is taken, where whole values would leave most items grey.
-    const paths = covered < items.length / 2 && items.every(place => whole(place) === null || whole(place).includes("/"));
-    const read = place => paths && whole(place) !== null ? whole(place).split("/")[0] : whole(place);
-    const names = counted(items.map(read)), rank = new Map(names.map(([text], kind) => [text, kind]));
-    return {name, paths, names, of: items.map(place => rank.get(read(place)) ?? KINDS)};
+    const paths = covered < items.length / 2 && items.every(place => whole(place) === null || words(whole(place)).includes("/"));
+    const read = place => paths && whole(place) !== null ? words(whole(place)).split("/")[0] : whole(place);
+    const say = paths ? String : words, kinds = counted(items.map(read), say), rank = new Map(kinds.map(([kind], place) => [kind, place]));
+    return {name, paths, names: kinds.map(([kind, size]) => [shortened(say(kind), LONGEST), size]), of: items.map(place => rank.get(read(place)) ?? KINDS)};
   }
 
   function showKeys() {

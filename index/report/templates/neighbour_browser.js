@@ -37,7 +37,7 @@ function makeBrowser() {
     const rows = options.map((number, place) => {
       const {item, group} = content.shown[number];
       const row = make("li", {id: `option-${place}`, role: "option"}, make("span", {class: "name"}, nameOf(item)),
-        make("span", {class: "facts"}, `${group} · ${factsOf(item)}`));
+        make("span", {class: "facts"}, ...isolated([group, ...factsOf(item)])));
       row.addEventListener("click", () => { choose(number); close(); });
       return row;
     });
@@ -109,7 +109,7 @@ function makeBrowser() {
       const agreement = shared >= 0 ? `● agreed: no. ${shared + 1} under ${other}` : others.length ? `○ not among the ${others.length} under ${other}` : "○ ψ says nothing";
       return make("li", shared >= 0 ? {class: "shared"} : {},
         make("div", {class: "row"}, make("span", {}, `${rank + 1}.`), named, make("span", {class: "cosine"}, `cos ${number(cosine, 2)}`)),
-        make("span", {class: "facts"}, factsOf(place)), make("span", {class: "facts agreement"}, agreement));
+        make("span", {class: "facts"}, ...isolated(factsOf(place))), make("span", {class: "facts agreement"}, agreement));
     });
     byId(side).replaceChildren(...(rows.length ? rows : [make("li", {}, "None: this item has no ψ.")]));
   }

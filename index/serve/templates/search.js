@@ -7,7 +7,7 @@ function facts(item) {
   const shown = Object.entries(item.attributes).filter(([name]) => name !== "title" && name !== "listed_at");
   const seen = item.impressions === null ? [] : [`seen ${count(item.impressions)}`];
   const id = item.attributes.title ? [`id ${item.item_id}`] : [];
-  return [...id, ...shown.map(([name, value]) => `${name} ${value}`), ...seen].join(" · ");
+  return isolated([...id, ...shown.map(([name, value]) => `${name} ${value}`), ...seen]);
 }
 
 async function ask(endpoint, asked) {
@@ -34,7 +34,7 @@ async function only(kind, question, show) {
 
 function showMatches({items}) {
   const rows = items.map(item => {
-    const button = make("button", {type: "button"}, title(item), make("span", {class: "facts"}, facts(item)));
+    const button = make("button", {type: "button"}, title(item), make("span", {class: "facts"}, ...facts(item)));
     button.addEventListener("click", () => choose(item, button));
     return make("li", {}, button);
   });
@@ -49,7 +49,7 @@ function choose(item, button) {
 }
 
 function showNeighbours({item, lists, agreement, among}) {
-  byId("item").replaceChildren(make("b", {}, title(item)), make("span", {class: "facts"}, facts(item)));
+  byId("item").replaceChildren(make("b", {}, title(item)), make("span", {class: "facts"}, ...facts(item)));
   byId("agreement").textContent = agreement === null ? ""
     : `${agreement.common} of ${agreement.of} neighbours are the same${among === "all" ? "; each side searched all that it holds" : ""}`;
   byId("lists").replaceChildren(...lists.map(list => {
@@ -57,7 +57,7 @@ function showNeighbours({item, lists, agreement, among}) {
       const shared = near.rank_in_other !== null;
       return make("li", shared ? {class: "shared"} : {},
         make("span", {class: "cosine"}, number(near.cosine, 3)), make("span", {class: "name"}, title(near)),
-        ...(shared ? [make("span", {class: "rank"}, `● ${near.rank_in_other}`)] : []), make("span", {class: "facts"}, facts(near)));
+        ...(shared ? [make("span", {class: "rank"}, `● ${near.rank_in_other}`)] : []), make("span", {class: "facts"}, ...facts(near)));
     });
     const why = list.holds_item ? "no neighbours" : `none: this item has no ${list.embedding}`;
     const content = rows.length ? make("ol", {}, ...rows) : make("p", {class: "none"}, why);

@@ -43,8 +43,8 @@ function requestOf(pick, pair, other) {
   if (auc(base) !== null) facts.push(`click AUC ${number(auc(other), DECIMALS)} by ${other}, ${number(auc(base), DECIMALS)} by ${base}`);
   const lists = [listOf(request, base, [other]), listOf(request, other, [base])];
   if (request.ranked) lists.unshift(listOf(request, null, [base, other]));
-  return make("article", {class: "request"}, make("h3", {}, `“${request.query || "no query"}”`),
-    make("p", {class: "note"}, `Request ${request.request_id} · ${facts.join(" · ")}`), make("div", {class: "lists"}, ...lists));
+  return make("article", {class: "request"}, make("h3", {}, "“", make("bdi", {}, request.query || "no query"), "”"),
+    make("p", {class: "note"}, "Request ", ...isolated([request.request_id, ...facts])), make("div", {class: "lists"}, ...lists));
 }
 
 // The first rows by a system's score, or by the ranking model where system is null; clicked rows further down follow.
@@ -59,7 +59,7 @@ function listOf(request, system, others) {
 }
 
 function entryOf(request, place, system, ranks, others) {
-  const [item, position, marks, price] = request.rows[place], [title, about] = details.requests.items[item];
+  const [item, position, marks, price] = request.rows[place], [title, ...about] = details.requests.items[item];
   const tied = system !== null && ranks.filter(rank => rank === ranks[place]).length > 1;
   const happened = marks & ORDERED ? "◆ ordered" : marks & CLICKED ? "● clicked" : marks & EXPOSED ? "" : "not shown";
   const elsewhere = others.map(name => `${name} ${request.ranks[name][place]}`);
@@ -67,6 +67,6 @@ function entryOf(request, place, system, ranks, others) {
   return make("li", marks & (CLICKED | ORDERED) ? {class: "hit"} : {},
     make("span", {class: "rank"}, `${tied ? "=" : ""}${ranks[place]}`),
     make("div", {}, make("span", {class: "name"}, title), happened ? make("span", {class: "mark"}, happened) : "",
-      make("span", {class: "facts"}, [about, price === null ? "" : count(price)].filter(Boolean).join(" · ")),
-      make("span", {class: "facts"}, elsewhere.join(" · "))));
+      make("span", {class: "facts"}, ...isolated([...about, price === null ? "" : `price ${count(price)}`])),
+      make("span", {class: "facts"}, ...isolated(elsewhere))));
 }

@@ -19,7 +19,15 @@ const draw = (name, attributes = {}, ...children) =>
 
 // Names such as grace_no_hash_id may be broken after an underscore, and nowhere else while there is room.
 const breakable = name => name.split(/(?<=_)/).flatMap((part, place) => (place ? [make("wbr"), part] : [part]));
-const shortened = (text, most) => text.length <= most ? text : text.slice(0, Math.max(1, most - 1)) + "…";
+// Without its middle: beginnings alone would make one of names that end differently.
+function shortened(text, most) {
+  const end = Math.floor((most - 1) / 2);
+  return text.length <= most ? text : `${text.slice(0, Math.max(1, most - 1 - end))}…${end > 0 ? text.slice(-end) : ""}`;
+}
+// Facts of others' making side by side, each by itself: a right-to-left mark in a title must not turn the price beside it.
+const isolated = facts => facts.filter(fact => known(fact) && fact !== "").flatMap((fact, place) => [place ? " · " : "", make("bdi", {}, String(fact))]);
+const ISOLATE = "\u2068", ISOLATE_ENDS = "\u2069";
+const isolatedText = facts => facts.filter(fact => known(fact) && fact !== "").map(fact => ISOLATE + fact + ISOLATE_ENDS).join(" · ");
 
 // ---- figures in words: as prerank/pages/numbers.py writes them ---------------------------------------------------------
 const minus = text => text.replaceAll("-", "−");

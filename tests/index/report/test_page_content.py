@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,20 @@ def test_every_item_is_shown_where_all_fit_and_each_with_its_own_neighbours_and_
         assert (entry["group"] == "cold") == (catalogue.impressions[row] == 0 and row >= 60)
     assert {group["name"]: group["shown"] for group in content["groups"]}.keys() == GROUPS.keys()
     assert sum(group["of"] for group in content["groups"]) == 80
+
+
+def test_names_that_begin_alike_stay_apart() -> None:
+    subject, lists, catalogue = made(60, 0)
+    names = [f"{'x' * 150}{row % 8}{'y' * 150}" for row in range(60)]
+    column = catalogue.table.column_names.index("category")
+    table = catalogue.table.set_column(column, "category", pa.array(names))
+    content = browser_content(subject, lists, replace(catalogue, table=table), np.arange(60), np.arange(0), 0)
+    ids, codes = (content["columns"].index(name) for name in ("item_id", "category"))
+    assert "category" in content["coded"]
+    assert len({item[codes] for item in content["items"]}) == 8
+    for item in content["items"]:
+        name = names[int(item[ids][1:])]
+        assert content["texts"][item[codes]] == f"{name[:60]}…{name[-59:]}"
 
 
 def test_a_search_that_found_too_few_shows_no_items_that_are_none() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import pytest
 from graph.store import Graph, stored_relations, write_relation
 from index.audit import auditing as audit_module
 from index.audit.auditing import audit
+from index.report.neighbour_browser import LONGEST
 from index.report.page import write_report
+from prerank.pages.render import shortened
 
 OpenPage = Callable[..., Any]
 PAYLOADS = (
@@ -252,6 +255,54 @@ def test_a_shape_of_the_map_is_seen_alone(page_of: Any, open_page: OpenPage) -> 
     assert page.locator(".faded").count() == 0
     shapes = [path.get_attribute("d") for path in page.locator("#keys path").all()]
     assert len(shapes) == len({*shapes})
+
+
+def test_categories_that_end_differently_are_different_kinds(page_of: Any, open_page: OpenPage) -> None:
+    """Eight categories of 60 letters in common were four on the map."""
+    names = [f"{'shoes and everything else that is worn on feet ' * 3}no. {place}" for place in range(5)]
+
+    def rename(content: dict[str, Any]) -> dict[str, Any]:
+        browser = content["browser"]
+        column = browser["columns"].index("category")
+        first = len(browser["texts"])
+        browser["texts"] += [shortened(name, LONGEST) for name in names]
+        for place, item in enumerate(browser["items"]):
+            item[column] = first + place % 5
+        return content
+
+    page = open_page(page_of(rename))
+    keys = page.locator("#keys button .name").all_inner_texts()
+    assert len(keys) == 5
+    assert {re.search(r"no\. (\d)", key).group(1) for key in keys} == set("01234")  # type: ignore[union-attr]
+    assert all(len(key) < 65 for key in keys)
+    assert "no. 0" in page.locator("#item .facts").first.inner_text()
+
+
+def test_a_title_that_turns_its_direction_leaves_the_price_beside_it_alone(page_of: Any, open_page: OpenPage) -> None:
+    turned = "\u202e\u0627\u0644\u0639\u0631\u0628\u064a\u0629 17"
+
+    def turn(content: dict[str, Any]) -> dict[str, Any]:
+        browser = content["browser"]
+        browser["texts"] = [turned] * len(browser["texts"])
+        for item in browser["items"]:
+            item[browser["columns"].index("title")] = turned
+        return content
+
+    page = open_page(page_of(turn))
+    ends = page.evaluate(
+        """() => [...document.querySelectorAll(".facts bdi")]
+            .filter(each => /^price/.test(each.textContent)).map(each => {
+          const text = each.firstChild, at = place => {
+            const range = document.createRange();
+            range.setStart(text, place);
+            range.setEnd(text, place + 1);
+            return range.getBoundingClientRect().left;
+          };
+          return [at(0), at(text.length - 1)];
+        })"""
+    )
+    assert len(ends) > 10
+    assert all(first < last for first, last in ends)
 
 
 def test_nothing_runs_that_comes_from_the_data(page_of: Any, open_page: OpenPage) -> None:

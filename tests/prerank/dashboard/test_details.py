@@ -248,7 +248,7 @@ def test_the_requests_that_move_gauc_most_are_picked_with_all_three_orders(title
         inside = np.flatnonzero((rows.request == 7) & ~rows.random)
         expected = sorted(1 + sum(rank[other] > rank[row] for other in inside) for row in inside)[:FIRST]
         assert sorted(request["ranks"][system])[:FIRST] == expected
-    assert all((title.startswith("item id") is not titles) for title, _ in found["items"])
+    assert all((title.startswith("item id") is not titles) for title, *_ in found["items"])
 
 
 def test_no_positions_no_clicks_no_titles_still_make_lists():

@@ -99,7 +99,7 @@ def test_no_text_of_the_log_becomes_markup(run: Run) -> None:
     shown = strict(held)["details"]["requests"]
     assert HOSTILE in shown["requests"][0]["query"]
     assert HOSTILE in shown["requests"][0]["request_id"]
-    assert any(HOSTILE in title for title, _ in shown["items"])
+    assert any(HOSTILE in title for title, *_ in shown["items"])
     assert page.tags.count("script") == 2
     assert "img" not in page.tags
     assert not any(name.startswith("on") for name in page.attributes)

@@ -68,6 +68,11 @@ def _undeclared(key: str) -> property:
     return property(read)
 
 
+def values_of(config: Config) -> dict[str, Any]:
+    """Key → value of all that a configuration has; of a view, what its stage reads."""
+    return dict(_leaves(config, ""))
+
+
 def _leaves(section: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in vars(section).items():
         if is_dataclass(value):

@@ -160,7 +160,7 @@ def system_keys(model: ModelConfig) -> Keys:
     read = ("model.name", "model.system", "seed", *system.KEYS)
     if system.NEEDS_PSI:  # which says how long φ is
         read = tuple(key for key in read if key != "pretrain.dimension")
-    return Keys(read, ("prerank.threads",))
+    return Keys(read, ("prerank.threads", "prerank.logger"))
 
 
 def system_stage(config: Config, run: Run, work: Work) -> Stage:

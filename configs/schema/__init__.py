@@ -46,6 +46,7 @@ from configs.schema.prerank import (
     ScoreConfig,
     ServiceConfig,
     TablePrecision,
+    TrainingLogger,
     TuneConfig,
 )
 from configs.schema.pretrain import Backend, GraphObjective, PretrainConfig

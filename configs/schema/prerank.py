@@ -9,6 +9,13 @@ from configs.ranges import LARGEST_PORT, LARGEST_SEED
 from configs.schema.fields import key
 
 
+class TrainingLogger(StrEnum):
+    csv = "csv"
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+    wandb = "wandb"
+
+
 @dataclass
 class PrerankConfig:
     """Training of a pre-ranking system."""
@@ -27,6 +34,10 @@ class PrerankConfig:
         choices=("32-true", "bf16-mixed", "auto"),
     )
     threads: int = key(2, "CPU threads", above=0)
+    logger: TrainingLogger = key(
+        TrainingLogger.tensorboard,
+        "where the curves of a training go besides log/curve, which is CSV; mlflow and wandb need the extra [tracking]",
+    )
 
 
 @dataclass

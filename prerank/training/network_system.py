@@ -22,6 +22,7 @@ from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.training.adagrad import Adagrad
 from prerank.training.checkpoints import BEST, FOLDER, LAST, Checkpoints, conclude, load_weights, resume_point
 from prerank.training.contracts import Predictions, Work
+from prerank.training.loggers import finish_logging
 from prerank.training.precision import choose_precision, measure_precisions
 from prerank.training.progress import Progress
 from prerank.training.trainer import MONITOR, make_trainer, quiet_lightning
@@ -294,7 +295,10 @@ def _train(module: NetworkSystem, work: Work, saved: dict[str, Any] | None) -> N
     parameters = sum(parameter.numel() for parameter in module.parameters())
     steps = f"{train.rows:,} rows, {len(train):,} steps an epoch"
     say(f"training {name}: {parameters:,} parameters, {steps}, {checkpoints.precision}")
-    trainer.fit(module, train, validation, ckpt_path=last, weights_only=True)
+    try:
+        trainer.fit(module, train, validation, ckpt_path=last, weights_only=True)
+    finally:
+        finish_logging(trainer.loggers)
     if trainer.interrupted:
         raise KeyboardInterrupt
     progress.write(work.folder, checkpoints)

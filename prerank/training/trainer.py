@@ -12,10 +12,10 @@ import warnings
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import EarlyStopping
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from prerank.training.checkpoints import Checkpoints, WholeCheckpoints
 from prerank.training.contracts import Work
+from prerank.training.loggers import make_loggers
 from prerank.training.progress import Progress
 
 MONITOR = "validation/objective"
@@ -23,14 +23,14 @@ MONITOR = "validation/objective"
 
 
 def make_trainer(work: Work, every: int, checkpoints: Checkpoints, progress: Progress) -> lightning.Trainer:
-    """The Lightning trainer of a system: early stopping, CSV and TensorBoard logs, and the given callbacks.
+    """The Lightning trainer of a system: early stopping, logs, and the given callbacks.
 
     Args:
         work: whose folder the logs go to.
         every: steps between two validations.
         checkpoints, progress: of this training.
     """
-    settings, folder = work.config.prerank, work.folder
+    settings = work.config.prerank
     return lightning.Trainer(
         accelerator="auto",
         devices=1,
@@ -40,8 +40,7 @@ def make_trainer(work: Work, every: int, checkpoints: Checkpoints, progress: Pro
         num_sanity_val_steps=0,
         log_every_n_steps=max(every // 4, 1),
         callbacks=[progress, EarlyStopping(MONITOR, mode="max", patience=settings.patience), checkpoints],
-        # A resumed training adds a version: CSVLogger would clear a folder that it finds files in.
-        logger=[CSVLogger(folder / "log", "curve"), TensorBoardLogger(folder / "log", "tensorboard", version="")],
+        logger=make_loggers(work),
         enable_progress_bar=False,
         enable_model_summary=False,
         plugins=[WholeCheckpoints()],

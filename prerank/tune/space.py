@@ -25,7 +25,7 @@ from prerank import systems
 SPACES = CONFIGS / "tune.yaml"
 SECTIONS = ("model", "prerank")
 """What makes a system: the other sections are about the data, or the same for all."""
-NOT_TUNED = ("model.name", "model.system", "model.fixed", "prerank.threads")
+NOT_TUNED = ("model.name", "model.system", "model.fixed", "prerank.threads", "prerank.logger")
 EDGE = 0.02
 """Share of a range, at either end, within which a value lies at its edge."""
 

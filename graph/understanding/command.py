@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import OmegaConf
 
+from configs import layers
 from configs.command import Invocation
 from configs.console import say
 from configs.errors import InputError
@@ -74,7 +75,12 @@ def _with_reader(invocation: Invocation) -> Config:
     days = (Path(config.data.path).expanduser() / "impressions").glob("day=*")
     name = "contract" if any(days) else "table"
     say(f"data={name}, as {config.data.path} looks like it")
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, name=name))
+    asked = OmegaConf.create()
+    for key in invocation.asked:
+        if key.startswith("data."):
+            OmegaConf.update(asked, key, OmegaConf.select(OmegaConf.structured(config), key))
+    layered = layers.merge([layers.schema(), layers.of_group("data", name), asked])
+    return dataclasses.replace(config, data=layers.as_object(layered).data)
 
 
 def _require_writable(target: Path, unmapped: bool, config: Config) -> None:

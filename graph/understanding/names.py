@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import cache
 
-from graph.understanding.words import ABBREVIATIONS, EVENTS, FILES, ID_WORDS, NOISE, NOUNS, OUTCOMES, PHRASES
+from graph.understanding.words import ABBREVIATIONS, EVENTS, FILES, ID_WORDS, MEASURES, NOISE, NOUNS, OUTCOMES, PHRASES
 
 CERTAIN, LIKELY, POSSIBLE = 1.0, 0.7, 0.5
 """A name that means one thing; one that mostly does; one that holds a word of it among others."""
@@ -58,9 +58,13 @@ def table_of(stem: str) -> str | None:
 
 def is_outcome(name: str) -> bool:
     """Whether a column is named as something that is known only after an impression was shown."""
-    parts = words(name)
-    runs = {"".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 1, len(parts) + 1)}
-    return bool(runs & _set(OUTCOMES))
+    parts = list(words(name))
+    while len(parts) > 1 and parts[-1] in _set(MEASURES):
+        parts.pop()
+    if parts[-1:] == ["order"] and len(parts) > 1:
+        return False  # sort_order, list_order
+    ends = {"".join(parts[start:]) for start in range(len(parts))}
+    return bool(ends & _set(OUTCOMES))
 
 
 def _core(parts: tuple[str, ...]) -> tuple[str, ...]:

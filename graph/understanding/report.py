@@ -15,7 +15,7 @@ from graph.understanding.remedies import remedy
 from graph.understanding.suggest import Suggestion
 from graph.understanding.template import kept, plain
 
-EXAMPLES = 10
+EXAMPLES, COLUMNS = 10, 24
 SOURCE = 48
 """Characters of a source column or expression beside which the reason still stands in the same line."""
 WIDEST = 28
@@ -32,7 +32,8 @@ def tell_suggestions(suggestions: Sequence[Suggestion]) -> None:
         if suggestion.where:
             rows.append(("(where)", suggestion.where, "other rows hold no list"))
         rows += [(f"({kind})", ", ".join(values), "values of event") for kind, values in suggestion.kinds.items()]
-        rows += [("(as it is)", column, "") for column in kept(suggestion)]
+        if kept(suggestion):
+            rows.append(("(as it is)", ", ".join(kept(suggestion)), ""))
         why_left = dict.fromkeys(suggestion.leave.values())
         rows += [("(left out)", ", ".join(c for c, w in suggestion.leave.items() if w == why), why) for why in why_left]
         listing(f"{suggestion.table}: {', '.join(sample.files) or sample.name} ({sample.format})", rows)
@@ -44,7 +45,8 @@ def tell_rows(log: SearchLog) -> None:
     first = log.dataset().head(EXAMPLES)
     names = [c for c in first.column_names if first[c].null_count < len(first) and c not in ("day", "split")]
     names.sort(key=lambda column: order.get(column, len(order)))
-    examples(f"the first {len(first)} impressions, as understood", first.select(names))
+    more = f"; {len(names) - COLUMNS} more columns" if len(names) > COLUMNS else ""
+    examples(f"the first {len(first)} impressions, as understood{more}", first.select(names[:COLUMNS]))
     items = pq.ParquetFile(log.folder / "items.parquet").iter_batches(3)
     examples("items", pa.Table.from_batches([next(items)]))
 

@@ -13,7 +13,7 @@ import duckdb
 from configs.errors import InputError
 from configs.schema import SourceConfig
 from graph.logs.database import name
-from graph.logs.readers.table.loading import FILE, ROW, load
+from graph.logs.readers.table.loading import FILE, ROW, Loaded, load
 from graph.logs.readers.table.sources import ENDINGS, Source
 from graph.understanding.suggest import Sample
 from graph.understanding.values import Column
@@ -43,33 +43,30 @@ def samples_below(connection: duckdb.DuckDBPyConnection, path: Path, scratch: Pa
         called, form = f"file{number + 1}", form_of(files[0].name) or ""
         source = Source(called, SourceConfig(files=[str(file) for file in files]), tuple(map(str, files)), form)
         try:
-            columns = load(connection, source, scratch).columns
+            loaded = load(connection, source, scratch, {})
         except InputError as error:
             yield error
             continue
-        ((rows,),) = connection.sql(f"SELECT count(*) FROM {called}").fetchall()
         stem = re.sub(r"\.(csv|tsv|txt|parquet|pq|json|jsonl|ndjson)(\.(gz|zst))?$", "", files[0].name, flags=re.I)
         yield Sample(
             name=stem if len(files) == 1 or not files[0].parent.name else _common(files) or files[0].parent.name,
             files=(pattern,) if path.is_dir() else (),
-            columns=tuple(first_rows(connection, called, columns, rows)),
-            view=called,
-            format=f"{form}, {len(files):,} file{'s' * (len(files) > 1)}, {rows:,} rows",
+            columns=tuple(first_rows(connection, loaded)),
+            view=loaded.view,
+            format=f"{form}, {len(files):,} file{'s' * (len(files) > 1)}, {loaded.rows:,} rows",
         )
 
 
-def first_rows(
-    connection: duckdb.DuckDBPyConnection, called: str, columns: Mapping[str, str], rows: int
-) -> Iterator[Column]:
+def first_rows(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> Iterator[Column]:
     """The columns with some of their values; the fields of a struct are columns too, as ``struct.field``."""
-    sqls = dict(_flat(connection, called, columns))
+    sqls = dict(_flat(connection, loaded.view, loaded.columns))
     chosen = ", ".join(f"CAST({sql} AS VARCHAR)" for _, sql in sqls)
-    step = max(rows // (SAMPLED // 2), 1)
-    few = f"(SELECT *, row_number() OVER () AS __n FROM {called})"
+    step = max(loaded.rows // (SAMPLED // 2), 1)
+    few = f"(SELECT *, row_number() OVER () AS __n FROM {loaded.view})"
     condition = f"__n <= {SAMPLED // 2} OR __n % {step} = 0"
     values = connection.sql(f"SELECT {chosen} FROM {few} WHERE {condition} ORDER BY __n LIMIT {SAMPLED}").fetchall()
     for place, ((column, sql), type_) in enumerate(sqls.items()):
-        path = sql if column not in columns else ""
+        path = sql if column not in loaded.columns else ""
         yield Column(column, type_, tuple(row[place] for row in values), path)
 
 

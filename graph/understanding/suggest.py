@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 
 from graph.logs.contract import RESERVED, STAGES
 from graph.logs.database import text
@@ -43,8 +43,8 @@ ROLES = {
 """What each table's columns can be."""
 FALLBACKS = ("destination", "filters", "filter", "category", "kategorie", "city", "ort", "location", "page")
 """Words of a column that stands in for the query where nothing is called one: what the shopper asked for."""
-NAMED_OUTRIGHT = ("rank_score", "propensity", "stage", "shop", "listed_at")
-"""Roles that a word within a longer name does not tell: a review's score is none of the ranking."""
+NAMED_OUTRIGHT = ("rank_score", "propensity", "stage", "shop", "listed_at", "clicked", "ordered", "carted")
+"""Roles that a word within a longer name does not tell: click_position is no click."""
 BY_VALUES = 0.3
 """How sure values alone make of a role that no name tells."""
 FEWEST_ROWS = 100
@@ -156,6 +156,7 @@ def best(sample: Sample, role: str) -> tuple[float, Column, Reading] | None:
     return max(scored, key=lambda found: found[0], default=None)
 
 
+@cache
 def score(column: Column, role: str) -> tuple[float, Column, Reading] | None:
     """How surely a column has a role, by its name and its values together; None where it cannot have it."""
     by_name = name_score(column.name, role)

@@ -39,6 +39,8 @@ TIME_FORMATS = (
     *("%Y%m%d%H%M%S", "%Y%m%d", "%d/%b/%Y:%H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %Z", "%Y-%m-%d %H:%M:%S,%f"),
 )
 """Of times that are not ISO; ISO and epochs are read before."""
+TRIED = 20
+"""Values that rule a format out before all are tried."""
 ISO = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?")
 WHOLE = re.compile(r"[+-]?\d+(\.0+)?")
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -54,7 +56,7 @@ class Reading(NamedTuple):
     why: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """The first rows of a column.
 
@@ -133,11 +135,13 @@ def as_time(column: Column) -> Reading | None:
                 return Reading(sql.format(column.sql), f"{unit} since 1970")
     if column.all_like(ISO):
         return Reading(f"TRY_CAST({column.sql} AS TIMESTAMPTZ)", "" if "TIME" in column.type else "ISO text")
-    fitting = [form for form in TIME_FORMATS if column.filled and column.share(partial(_parses, form)) >= ENOUGH]
+    some = list(column.counts)[:TRIED]
+    formats = [form for form in TIME_FORMATS if sum(_parses(form, value) for value in some) >= ENOUGH * len(some)]
+    fitting = [form for form in formats if column.filled and column.share(partial(_parses, form)) >= ENOUGH]
     if not fitting:
         return None
     unclear = " (day or month first cannot be told from the values)" if len(fitting) > 1 and "/" in fitting[0] else ""
-    return Reading(f"try_strptime({column.sql}, {text(fitting[0])})", f"written {fitting[0]}{unclear}")
+    return Reading(f"try_strptime({column.as_text}, {text(fitting[0])})", f"written {fitting[0]}{unclear}")
 
 
 def as_flag(column: Column) -> Reading | None:

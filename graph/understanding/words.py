@@ -178,6 +178,8 @@ OUTCOMES = (
     "ctr cvr"
 )
 """Columns of an impression that are known only after it was shown."""
+MEASURES = "id ts time at count number flag bool date day value amount total usd eur gbp ms seconds sec hash"
+"""What may follow the name of an outcome."""
 
 YES = "1 1.0 y yes true t j ja oui o si s sim sì sí x да wahr vrai"
 NO = "0 0.0 n no false f nein non não nao nee нет falsch faux -"

@@ -43,7 +43,7 @@ NOON = datetime(2024, 3, 1, 12)
             ("01/Mar/2024:12:00:00 +0000", "VARCHAR"),
             ("2024-03-01 12:00:00", "TIMESTAMP"),
         ],
-        ("2024-03-01 12:00:00,000", "VARCHAR"),
+        *[("2024-03-01 12:00:00,000", "VARCHAR"), ("20240301120000", "BIGINT")],
     ],
 )
 def test_times_in_every_writing_are_one_moment(value, type):

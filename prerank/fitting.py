@@ -15,13 +15,14 @@ from typing import Any
 import pyarrow as pa
 import pytorch_lightning as lightning
 
-from configs.command import Invocation
+from configs.command import Invocation, config_from
 from configs.console import say
 from configs.errors import InputError
 from configs.keys import Keys
 from configs.layers import group_names
 from configs.locks import alone
 from configs.options import within
+from configs.origin import origin_input, origin_of
 from configs.schema import Config, ModelConfig
 from configs.stages import (
     MANIFEST,
@@ -31,6 +32,7 @@ from configs.stages import (
     read_json,
     replacing_together,
     require_current,
+    require_inputs,
     require_settings,
 )
 from graph.logs.log import SearchLog
@@ -43,10 +45,13 @@ from prerank.evaluation.evaluation import Evaluation, measured_with
 from prerank.evaluation.fusion import RULE, FusionWeights
 from prerank.evaluation.measuring import EvaluationContext, evaluate_predictions, evaluation_context
 from prerank.training.contracts import FittedSystem, Predictions, Work
+from prerank.training.progressive import as_yesterday, new_rows
 from prerank.training.scoring import choose_fusion, prediction_table, write_fusion, write_predictions
 from pretrain.embeddings import EmbeddingTable
 
 PLAIN_NAME = re.compile(r"\w[\w.-]*")
+PROGRESSIVE = "progressive"
+"""Folder within a fitted system's: the figures of the system that it went on from, on the rows that were new then."""
 FIGURE_KEYS = Keys(("evaluation", *(f"model.item.{key}" for key in ("use_hash_id", "hash_vocabulary", "hashing"))))
 """What figures are made with besides a fitted system; they are measured anew where it has changed."""
 
@@ -70,6 +75,7 @@ def fit_system(invocation: Invocation) -> Path:
     config, run, name = invocation.config, invocation.run, invocation.config.system
     require_name(name)
     refuse_unread(invocation)
+    require_continues(config, run)
     log = open_log(invocation)
     encoded = encode_log(invocation, log)
     work = open_work(config, run, encoded)
@@ -92,6 +98,10 @@ def _fit_and_measure(invocation: Invocation, work: Work, stage: Stage) -> None:
     stage.start()
     work = replace(work, folder=stage.folder)
     invocation.save(work.folder / "config.yaml")
+    origin = origin_of(config)
+    if origin is not None:
+        measure_before(config, origin, work)
+        work = replace(work, start=origin.system(name))
     started = time.monotonic()
     system = train(work)
     seconds = time.monotonic() - started
@@ -106,6 +116,57 @@ def fit_command(config: Config) -> str:
     """The command that fits the configuration's system, under its own name if it has one."""
     named = f" name={config.name}" if config.name else ""
     return f"python -m prerank.fit run={config.run} model={config.model.name}{named}"
+
+
+def require_continues(config: Config, run: Run) -> None:
+    """Refuse to go on from another run with a system that cannot, or with other keys than it has there.
+
+    Raises:
+        InputError: if so; also if the system is not fitted there.
+    """
+    origin = origin_of(config)
+    if origin is None or (run.system(config.system) / MANIFEST).exists():
+        return
+    model = config.model.name
+    if not getattr(systems.find(config.model), "CONTINUES", False):
+        raise InputError(
+            f"model={model} cannot go on from {origin.root.name}: it would be fitted to the new rows alone; fit it on "
+            "a run of its own that holds all days"
+        )
+    home = origin.system(config.system)
+    named = f" name={config.name}" if config.name else ""
+    identity_of(home, f"python -m prerank.fit run={origin.root.name} model={model}{named}")
+    of_shape = {
+        key: value
+        for key, value in system_keys(config.model).settings(config).items()
+        if not within(key, ("prerank", "seed"))
+    }
+    require_settings(home, of_shape, "a system that goes on has the keys that it was first fitted with: leave them out")
+
+
+def measure_before(config: Config, origin: Run, work: Work) -> None:
+    """Measure yesterday's system on all new rows, before any is trained on: ``progressive/`` in the system's folder.
+
+    Raises:
+        InputError: if yesterday's system was fitted on columns or a ψ that have changed since.
+    """
+    folder = work.folder / PROGRESSIVE
+    if (folder / "evaluation.json").exists():
+        return
+    home = origin.system(config.system)
+    fitted = config_from(home / "config.yaml")
+    before = open_work(fitted, origin, EncodedLog.open(origin.encoded))
+    refit = f"run `{fit_command(fitted)} overwrite=true`"
+    require_inputs(home, system_stage(fitted, origin, before).inputs, refit)
+    system = systems.find(fitted.model).load(before)
+    weights = FusionWeights(**{**read_json(home / "fusion.json"), "chosen_by": ()})
+    today = as_yesterday(work.encoded, before.encoded)
+    since = read_json(Run(Path(config.runs_folder) / config.run).logs / "log.json")["since"]
+    table = new_rows(today, since["last"], system, weights)
+    say(f"{origin.root.name}'s {config.system} on the {len(table):,} new rows, none of which it was trained on:")
+    evaluation = evaluate_predictions(table, context_of(config, origin, today, before.encoded))
+    evaluation.protocol["from"] = origin.root.name
+    evaluation.write(folder)
 
 
 def require_name(name: str) -> None:
@@ -168,6 +229,8 @@ def system_stage(config: Config, run: Run, work: Work) -> Stage:
     inputs = {"encoded": work.encoded.identity}
     if work.psi is not None:
         inputs["pretrain"] = identity_of(run.pretrain, f"python -m pretrain.run run={config.run}")
+    made_by = f"python -m prerank.fit model={config.model.name}"
+    inputs |= origin_input(config, run.system(config.system), lambda each: each.system(config.system), made_by)
     settings = system_keys(config.model).settings(work.config)
     return Stage(work.folder, settings, inputs, overwrite=config.overwrite, keep=f"give name={config.system}_b")
 

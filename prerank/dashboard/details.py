@@ -123,7 +123,7 @@ def _run_log(run: Run) -> RunLog:
     if log.catalogue != encoded.schema.catalogue or len(items) != len(encoded.items):
         raise InputError(f"{run.encoded} was encoded from another log than {run.logs} holds: run `prerank.fit` again")
     attributes, left_out = attributes_of(
-        items, np.asarray(encoded.training_counts.impressions), encoded.split("train").requests["query"]
+        items, np.asarray(encoded.training_counts.impressions), encoded.training_queries
     )
     identity = {"log": log.identity, "encoded": encoded.identity}
     return RunLog(encoded, items, identity, attributes, left_out)

@@ -26,6 +26,9 @@ Rows = npt.NDArray[np.int64]
 """Row numbers of a split, of its requests or of the items."""
 
 
+QUERIES = "training_queries.parquet"
+"""Of an encoding that goes on from another: the distinct queries of all training requests so far."""
+
 Array = TypeVar("Array", np.ndarray[Any, Any], Tensor)
 Mapped = TypeVar("Mapped", np.ndarray[Any, Any], Tensor)
 
@@ -311,6 +314,12 @@ class EncodedLog:
     def training_counts(self) -> TrainingCounts:
         """Exposures, clicks and orders of each item on training days."""
         return self.items.counts
+
+    @property
+    def training_queries(self) -> pa.Array | pa.ChunkedArray:
+        """The queries of training requests; of a log that goes on from others, also of theirs."""
+        path = self.folder / QUERIES
+        return read_table(path)["query"] if path.exists() else self.split("train").requests["query"]
 
     def item_features(self, items: Rows) -> tuple[Int64[Tensor, " items"], SideFeatures]:
         """Hash and item side of some items, the inputs of φ."""

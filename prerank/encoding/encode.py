@@ -153,6 +153,7 @@ def number_statistics(columns: Sequence[Column], numbers: npt.NDArray[np.float32
             std=float(np.sqrt(variance[place])) or 1.0,
             edges=_edges(sample[:, place]),
             missing_share=float(1 - count[place] / len(numbers)) if len(numbers) else 1.0,
+            rows=len(numbers),
         )
         for place, column in enumerate(columns)
     )

@@ -34,13 +34,14 @@ from configs.console import say, warn
 from configs.errors import InputError
 from configs.keys import Keys
 from configs.locks import alone
+from configs.origin import origin_input, origin_of, require_alike
 from configs.schema import DataConfig
 from configs.stages import Stage, replacing
 from graph.hashing import hash_values
 from graph.logs.contract import day_files
-from graph.logs.log import SearchLog
+from graph.logs.log import SearchLog, read_table
 from prerank.encoding.arrays import load_array
-from prerank.encoding.batches import EXPOSED, EncodedLog, SideArrays, TrainingCounts
+from prerank.encoding.batches import EXPOSED, QUERIES, EncodedLog, SideArrays, TrainingCounts
 from prerank.encoding.columns import (
     KEYS,
     Sources,
@@ -50,6 +51,7 @@ from prerank.encoding.columns import (
     say_columns,
     typed,
 )
+from prerank.encoding.continuing import added, queries_so_far, statistics_so_far, tasks_of
 from prerank.encoding.encode import SideWriter, Tally, as_array, encode_side, in_order, number_statistics
 from prerank.encoding.impressions import SplitWriter, encode_rows, whole_requests
 from prerank.encoding.lookup import Lookup
@@ -78,34 +80,59 @@ def encode_log(invocation: Invocation, log: SearchLog) -> EncodedLog:
     Raises:
         InputError: if a named feature does not fit the log, or a request-side column varies within a request.
     """
-    config = invocation.config
+    config, run = invocation.config, invocation.run
     settings = ENCODED_KEYS.settings(config) | {"format": FORMAT}
-    stage = Stage(invocation.run.encoded, settings, {"log": log.identity}, overwrite=config.overwrite)
+    inputs = {"log": log.identity} | origin_input(
+        config, run.encoded, lambda each: each.encoded, "python -m prerank.fit"
+    )
+    stage = Stage(run.encoded, settings, inputs, overwrite=config.overwrite)
     with alone(stage.home):
         if stage.finished:
             say(f"encoded columns: {stage.folder} is up to date")
         else:
-            _encode(ENCODED_KEYS.view(config).data, log, stage)
+            require_alike(config, ENCODED_KEYS)
+            origin = origin_of(config)
+            before = None if origin is None else EncodedLog.open(origin.encoded)
+            own = None if origin is None else origin.logs
+            _encode(ENCODED_KEYS.view(config).data, log, stage, before, own)
     return EncodedLog.open(stage.home)
 
 
-def _encode(data: DataConfig, log: SearchLog, stage: Stage) -> None:
+def _encode(
+    data: DataConfig, log: SearchLog, stage: Stage, before: EncodedLog | None, own: Path | None
+) -> None:
+    """Encode a log; ``before``, ``own``: the encoding that it goes on from, and the log of that."""
     tables = _tables(log)
     sources = _sources(log, tables)
-    if data.features:
+    if before is not None:
+        require_columns(before.schema.columns, sources)
+        columns = _typed_columns(before, own)
+        _trained_types(before, own).tell(sources)
+    elif data.features:
         columns = named_columns(data.features, sources)
     else:
         columns = automatic_columns(sources, tables, _filled(log, ("user_id", "price")))
     say_columns(columns)
     _start(stage)
-    types = TrainedTypes.of(columns)
+    types = TrainedTypes.of(columns) if before is None else _trained_types(before, own)
     tables = _converted(tables, types)
     counts, seen = _write_splits(stage.folder, log, tables, columns, types)
+    if before is not None:
+        earlier, _ = counts_by_id(before, as_array(tables["items"]["item_id"]))
+        counts, seen = added(earlier, counts), seen | (earlier.impressions > 0)
     _write_items(stage.folder / "items", tables["items"], columns, counts)
-    cutoffs, tasks = _cutoffs(log, data.cutoffs, stage.folder)
+    statistics = {side: _statistics(stage.folder, columns, side, seen) for side in SIDES}
+    if before is None:
+        cutoffs, tasks = _cutoffs(log, data.cutoffs, stage.folder)
+    else:
+        cutoffs, tasks = before.schema.cutoffs, tasks_of(before.schema, log)
+        statistics = {side: statistics_so_far(before.schema, side, today) for side, today in statistics.items()}
+        queries = read_table(stage.folder / "train" / "requests" / "requests.parquet")["query"]
+        with replacing(stage.folder / QUERIES) as temporary:
+            pq.write_table(queries_so_far(before, queries), temporary)
     schema = EncodedSchema(
         columns=columns,
-        sides={side: side_schema(columns, side, _statistics(stage.folder, columns, side, seen)) for side in SIDES},
+        sides={side: side_schema(columns, side, numbers) for side, numbers in statistics.items()},
         n_items=len(tables["items"]),
         catalogue=log.catalogue,
         tasks=tasks,
@@ -163,15 +190,21 @@ def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path, own: Path 
 
 def _trained_types(trained: EncodedLog, own: Path | None) -> TrainedTypes:
     """The types that a log's columns were hashed in, and those of its keys."""
-    columns = trained.schema.columns
-    if own is not None and (own / "log.json").exists() and not all(column.type for column in columns):
-        log = SearchLog.open(own)
-        columns = typed(columns, _sources(log, _tables(log)))
+    columns = _typed_columns(trained, own)
     requests = trained.split("train").requests.schema
     return TrainedTypes.of(
         columns,
         {"item_id": trained.item_ids.type, **{key: requests.field(key).type for key in ("user_id", "query")}},
     )
+
+
+def _typed_columns(trained: EncodedLog, own: Path | None) -> tuple[Column, ...]:
+    """The columns of an encoding with the types that they had in its log, also where an older encoding lacks them."""
+    columns = trained.schema.columns
+    if own is not None and (own / "log.json").exists() and not all(column.type for column in columns):
+        log = SearchLog.open(own)
+        columns = typed(columns, _sources(log, _tables(log)))
+    return columns
 
 
 def _converted(tables: Mapping[str, pa.Table], types: TrainedTypes) -> dict[str, pa.Table]:

@@ -60,6 +60,7 @@ class NumberStatistics:
         edges: at most 31 inner quantile edges, ascending and distinct; ``searchsorted(edges, value, side="right")`` is
             the bucket, 0 to ``len(edges)``.
         missing_share: share of training rows without a value.
+        rows: training rows; 0 in encodings that were made before they were counted.
     """
 
     name: str
@@ -67,6 +68,7 @@ class NumberStatistics:
     std: float
     edges: tuple[float, ...]
     missing_share: float
+    rows: int = 0
 
 
 @dataclass(frozen=True)

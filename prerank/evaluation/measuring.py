@@ -68,7 +68,7 @@ def evaluation_context(
         training_impressions=encoded.training_counts.impressions,
         in_p=in_p,
         bucket_load=bucket_loads(encoded.items.item_hash, item) if item.use_hash_id else None,
-        training_queries=(trained or encoded).split("train").requests["query"],
+        training_queries=(trained or encoded).training_queries,
     )
     tasks = encoded.schema.tasks
     tasks_off = {name: str(task["reason"]) for name, task in tasks.items() if not task["available"]}

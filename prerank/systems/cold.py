@@ -126,7 +126,10 @@ class COLD(PLE):
     @classmethod
     def fit(cls, work: Work) -> FittedNetwork:
         if not (work.folder / GROUPS).exists():
-            write_json(work.folder / GROUPS, choose_groups(work))
+            # A training that goes on from another keeps its groups, without which its weights would not fit.
+            write_json(
+                work.folder / GROUPS, choose_groups(work) if work.start is None else read_json(work.start / GROUPS)
+            )
         # A training that is resumed after the selection starts from the same weights as one that was never stopped.
         torch.manual_seed(work.config.seed)
         fitted = super().fit(work)

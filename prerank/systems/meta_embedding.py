@@ -28,6 +28,7 @@ class MetaEmbedding(PLE):
     """
 
     KEYS = (*NETWORK_KEYS, "model.cold_ids")
+    CONTINUES = False
 
     network: PreRankingNetwork
 

@@ -20,6 +20,7 @@ class MWUF(PLE):
     """The second phase: the cold embeddings and the two networks train."""
 
     KEYS = (*NETWORK_KEYS, "model.cold_ids")
+    CONTINUES = False
 
     network: PreRankingNetwork
 

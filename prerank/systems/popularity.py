@@ -23,6 +23,7 @@ class Popularity:
 
     NEEDS_PSI = False
     KEYS: tuple[str, ...] = ()
+    CONTINUES = True  # the counts of all days so far lie with the encoded log
     parameters = 0
 
     def __init__(self, encoded: EncodedLog) -> None:

@@ -146,6 +146,7 @@ class PretrainedItemId(GRACE):
     """Feedback and rank-consistency losses; nothing is pulled towards ψ, since it is ψ."""
 
     KEYS = (*GRACE.KEYS, "model.pretrained")
+    CONTINUES = False  # its table has a row for each item of P, which grows
 
     def make_network(self, work: Work, _dimension: int) -> PretrainedNetwork:
         return PretrainedNetwork(work)

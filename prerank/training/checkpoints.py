@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from configs.console import say
 from configs.errors import InputError
 from configs.stages import replacing
-from prerank.training.table_files import TableFiles, joined, read_tables, remove_others
+from prerank.network.inputs import NumberEncoder
+from prerank.training.table_files import TableFiles, joined, read_states, read_tables, remove_others, tables_of
 
 FOLDER, LAST, BEST, ROWS = "checkpoints", "last.ckpt", "best.ckpt", "rows"
 AGAIN = "fit the system again with `python -m prerank.fit`"
@@ -56,16 +57,18 @@ class Checkpoints(Checkpoint):
         folder: of the system.
         monitor: name of the figure of which the highest is the best.
         precision: that is trained with, and that a resumed training has to go on with.
+        warm: whether the optimiser starts with the state that an earlier training has left.
 
     Attributes:
         best_score: of the validations so far.
         seconds: that the training has waited for its checkpoints.
     """
 
-    def __init__(self, folder: Path, monitor: str, precision: str) -> None:
+    def __init__(self, folder: Path, monitor: str, precision: str, warm: bool = False) -> None:
         self.folder = folder / FOLDER
         self.monitor = monitor
         self.precision = precision
+        self.warm = warm
         self.best_score: float | None = None
         self.seconds = 0.0
         self._best: dict[str, Any] | None = None
@@ -86,7 +89,7 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._tables = TableFiles(self.folder / ROWS, pl_module, trainer.optimizers[0])
         if self._resumed is None:
-            self._tables.start()
+            self._tables.start(with_states=self.warm)
         else:
             self._tables.resume(self._resumed)
 
@@ -105,7 +108,7 @@ class Checkpoints(Checkpoint):
         remove_others(self.folder / ROWS, [*self._files, *self._best["files"]])
         self.seconds += time.perf_counter() - started
 
-    def on_save_checkpoint(self, trainer: Trainer, _module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Write the tables' rows to files of their own, and take the tables out of the checkpoint."""
         assert self._tables is not None
         files = self._files = self._tables.write()
@@ -114,12 +117,14 @@ class Checkpoints(Checkpoint):
         for states in checkpoint["optimizer_states"]:
             states["state"] = {place: _replaced(state, stand_ins) for place, state in states["state"].items()}
         if self._improved:
-            # A copy of what stands in for a table would be as large as the table.
-            weights = {
-                name: values if 0 in values.stride() else values.clone()
-                for name, values in checkpoint["state_dict"].items()
+            names = [name for name, _ in pl_module.named_parameters()]
+            states = checkpoint["optimizer_states"][0]["state"]
+            self._best = {
+                "state_dict": _copied(checkpoint["state_dict"]),
+                "states": {names[place]: _copied(state) for place, state in states.items()},
+                "global_step": trainer.global_step,
+                "files": files,
             }
-            self._best = {"state_dict": weights, "global_step": trainer.global_step, "files": files}
         # EarlyStopping has looked at this validation by now.
         facts = {"files": files, "best": self._best, "ended": trainer.should_stop, "precision": self.precision}
         checkpoint.update(facts)
@@ -132,6 +137,14 @@ class Checkpoints(Checkpoint):
 def _replaced(values: Mapping[str, Any], by: Mapping[int, Tensor]) -> dict[str, Any]:
     return {
         name: by.get(value.data_ptr(), value) if isinstance(value, Tensor) else value for name, value in values.items()
+    }
+
+
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copies; of what stands in for a table none, which would be as large as the table."""
+    return {
+        name: value.clone() if isinstance(value, Tensor) and 0 not in value.stride() else value
+        for name, value in values.items()
     }
 
 
@@ -157,11 +170,52 @@ def conclude(module: nn.Module, folder: Path) -> None:
     checkpoints = folder / FOLDER
     best = _read(checkpoints / LAST, AGAIN)["best"]
     _load(module, best, checkpoints / LAST)
-    best["files"] = joined(module, checkpoints / ROWS, best["files"])
+    best["files"] = joined(module, checkpoints / ROWS, best["files"], _of_tables(module, best))
     with replacing(checkpoints / BEST) as temporary:
         torch.save(best, temporary)
     (checkpoints / LAST).unlink()
     remove_others(checkpoints / ROWS, best["files"])
+
+
+def _of_tables(module: nn.Module, best: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What stands for the optimiser's states of a module's tables, by name in the tables' files."""
+    return {
+        f"{name}/{key}": values
+        for name in tables_of(module)
+        for key, values in best.get("states", {}).get(name, {}).items()
+        if values.dim() > 0
+    }
+
+
+def read_start(module: nn.Module, folder: Path) -> dict[str, dict[str, Tensor]]:
+    """Read what a fitted system ended with into a module that goes on from it.
+
+    Args:
+        module: of the same shape; the statistics that it standardises numbers by stay its own.
+        folder: of the fitted system.
+
+    Returns:
+        Parameter → the optimiser's state of it; empty where an older version has not kept it.
+
+    Raises:
+        InputError: if a file is missing, damaged, or its weights have other names or shapes.
+    """
+    own = {
+        encoder: (encoder.mean.clone(), encoder.scale.clone())
+        for encoder in module.modules()
+        if isinstance(encoder, NumberEncoder)
+    }
+    path = folder / FOLDER / BEST
+    load_weights(module, path)
+    for encoder, (mean, scale) in own.items():
+        encoder.mean.copy_(mean)
+        encoder.scale.copy_(scale)
+    best = _read(path, AGAIN)
+    states: dict[str, dict[str, Tensor]] = {name: dict(state) for name, state in best.get("states", {}).items()}
+    for name, values in read_states(path.parent / ROWS, best.get("files", []), _of_tables(module, best)).items():
+        parameter, key = name.rsplit("/", 1)
+        states[parameter][key] = values
+    return states
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

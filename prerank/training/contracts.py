@@ -31,12 +31,17 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Work:
-    """What a system is fitted from and where it keeps its files."""
+    """What a system is fitted from and where it keeps its files.
+
+    Attributes:
+        start: folder of the fitted system that it goes on from; None: it starts anew.
+    """
 
     config: Config
     encoded: EncodedLog
     psi: EmbeddingTable | None
     folder: Path
+    start: Path | None = None
 
 
 @runtime_checkable
@@ -60,6 +65,7 @@ class System(Protocol):
         KEYS: sections and keys of the configuration that it reads, besides ``model.name``, ``model.system`` and
             ``seed``. It can read no others, and they are its identity: fitting again with another value makes another
             system.
+        CONTINUES: whether it goes on from ``Work.start``; one that does not say so is refused with ``from=``.
     """
 
     NEEDS_PSI: bool

@@ -20,7 +20,16 @@ from prerank.network.heads import Outputs
 from prerank.network.inputs import HashedTable, NumberEncoder
 from prerank.network.pre_ranking import PreRankingNetwork, ServingNetwork
 from prerank.training.adagrad import Adagrad
-from prerank.training.checkpoints import BEST, FOLDER, LAST, Checkpoints, conclude, load_weights, resume_point
+from prerank.training.checkpoints import (
+    BEST,
+    FOLDER,
+    LAST,
+    Checkpoints,
+    conclude,
+    load_weights,
+    read_start,
+    resume_point,
+)
 from prerank.training.contracts import Predictions, Work
 from prerank.training.loggers import finish_logging
 from prerank.training.precision import choose_precision, measure_precisions
@@ -52,6 +61,7 @@ class NetworkSystem(lightning.LightningModule, ABC):
     Attributes:
         NEEDS_PSI, KEYS: as of :class:`~prerank.training.contracts.System`.
         NEEDS_POSITIONS: whether it learns from the ranking model's order; a log without positions is refused.
+        CONTINUES: as of :class:`~prerank.training.contracts.System`; one that is fitted in several steps overrides it.
         whole_requests: whether training batches hold whole requests, for losses over lists.
 
     Raises:
@@ -61,6 +71,7 @@ class NetworkSystem(lightning.LightningModule, ABC):
     NEEDS_PSI = False
     NEEDS_POSITIONS = False
     KEYS: tuple[str, ...] = NETWORK_KEYS
+    CONTINUES = True
     whole_requests = False
 
     @classmethod
@@ -84,6 +95,7 @@ class NetworkSystem(lightning.LightningModule, ABC):
         self.network = self.make_network(work, dimension)
         self.scored: list[tuple[Tensor, ...]] = []
         self.told_undefined = False
+        self.start: dict[str, dict[str, Tensor]] = {}
 
     def make_network(self, work: Work, dimension: int) -> ServingNetwork:
         """The network that serves; a system with another one overrides this.
@@ -173,6 +185,9 @@ class NetworkSystem(lightning.LightningModule, ABC):
         for parameter in self.parameters():
             if id(parameter) in tables:
                 optimizer.state[parameter]["sum"].fill_(self.table_accumulator)
+        for name, parameter in self.named_parameters():
+            for key, values in self.start.get(name, {}).items():  # what an earlier training has left
+                optimizer.state[parameter][key].copy_(values)
         return optimizer
 
 
@@ -278,6 +293,11 @@ def _train(module: NetworkSystem, work: Work, saved: dict[str, Any] | None) -> N
     train = BatchLoader(split, settings.batch_size, seed=work.config.seed, whole_requests=module.whole_requests)
     validation = BatchLoader(work.encoded.split("validation"), SCORING_ROWS)
     apart = max(len(train) // settings.validations_per_epoch, LEAST_STEPS_APART)
+    if saved is None and work.start is not None:
+        say(f"going on from {work.start}")
+        module.start = read_start(module, work.start)
+        if not module.start:
+            warn(f"{work.start} was fitted by an older version, which kept no accumulators: Adagrad starts anew")
     if saved is None:
         precision, times = choose_precision(
             settings.precision, lambda: measure_precisions(module.network, split, settings.batch_size)
@@ -286,7 +306,7 @@ def _train(module: NetworkSystem, work: Work, saved: dict[str, Any] | None) -> N
             say(f"prerank.precision={precision}: {times}")
     else:
         precision, times = saved["precision"], None
-    checkpoints = Checkpoints(work.folder, MONITOR, precision)
+    checkpoints = Checkpoints(work.folder, MONITOR, precision, warm=bool(module.start))
     progress = Progress(name, MONITOR, times)
     trainer = make_trainer(work, min(apart, len(train)), checkpoints, progress)
     last = None if saved is None else work.folder / FOLDER / LAST

@@ -77,10 +77,18 @@ class TableFiles:
         self._written = 0
         self._base: Future[None] | None = None
 
-    def start(self) -> None:
-        """Write the base in a thread; from here on :meth:`mark` is to be called before each step."""
+    def start(self, with_states: bool = False) -> None:
+        """Write the base in a thread; from here on :meth:`mark` is to be called before each step.
+
+        Args:
+            with_states: whether the rows' states are no longer what they were before any training.
+        """
         self._files = [_name(0)]
-        weights = {f"{name}/{WEIGHT}": (table.detach(), None) for name, table in self.tables.items()}
+        weights: Parts = {f"{name}/{WEIGHT}": (table.detach(), None) for name, table in self.tables.items()}
+        if with_states:
+            states = {name: row_states(self.optimizer, table) for name, table in self.tables.items()}
+            rows = {f"{name}/{key}": (each, None) for name, of in states.items() for key, each in of.items()}
+            weights = {**weights, **rows}
         pool = ThreadPoolExecutor(1)
         self._base = pool.submit(_write, self.folder / self._files[0], weights)
         pool.shutdown(wait=False)
@@ -179,15 +187,46 @@ def read_tables(module: nn.Module, folder: Path, files: Sequence[str]) -> None:
         pass
 
 
-def joined(module: nn.Module, folder: Path, files: Sequence[str]) -> list[str]:
-    """One file with the weights of a module in place of those that they were read from, where these are far longer."""
+def joined(
+    module: nn.Module, folder: Path, files: Sequence[str], states: Mapping[str, Tensor] | None = None
+) -> list[str]:
+    """Few files in place of those that the weights of a module were read from, where these are far longer.
+
+    Args:
+        module: with the weights.
+        folder, files: where they were read from.
+        states: by name in the files (``table/state``), what stands for the rows of a state that no file has.
+
+    Returns:
+        The files that count: the weights and, if any are asked for, the states of the rows that have been trained.
+    """
     weights = weights_of(tables_of(module))
     size = sum(table.numel() * table.element_size() for table in weights.values())
     if sum((folder / file).stat().st_size for file in files) <= 2 * size:
         return list(files)
-    name = _name(max(int(path.stem) for path in folder.glob("*.safetensors")) + 1)
-    _write(folder / name, {key: (table, None) for key, table in weights.items()})
-    return [name]
+    number = max(int(path.stem) for path in folder.glob("*.safetensors")) + 1
+    _write(folder / _name(number), {key: (table, None) for key, table in weights.items()})
+    parts: dict[str, tuple[Tensor, Tensor | None]] = {}
+    for name, values in read_states(folder, files, states or {}).items():
+        rows = (values != (states or {})[name]).flatten(1).any(dim=1).nonzero().squeeze(1)
+        if len(rows):
+            parts |= {f"{name.rsplit('/', 1)[0]}/{ROWS}": (rows, None), name: (values, rows)}
+    if not parts:
+        return [_name(number)]
+    _write(folder / _name(number + 1), parts)
+    return [_name(number), _name(number + 1)]
+
+
+def read_states(folder: Path, files: Sequence[str], states: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The optimiser's states of all rows of the tables; arguments as of :func:`joined`.
+
+    Raises:
+        InputError: if a file is missing or damaged.
+    """
+    whole = {name: values.clone(memory_format=torch.contiguous_format) for name, values in states.items()}
+    for _ in read_rows(folder, files, whole):
+        pass
+    return whole
 
 
 def remove_others(folder: Path, files: Sequence[str]) -> None:

@@ -41,7 +41,7 @@ from prerank import systems
 from prerank.dashboard.page import write_dashboard
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_log
-from prerank.evaluation.evaluation import Evaluation, measured_with
+from prerank.evaluation.evaluation import PROGRESSIVE, Evaluation, measured_with
 from prerank.evaluation.fusion import RULE, FusionWeights
 from prerank.evaluation.measuring import EvaluationContext, evaluate_predictions, evaluation_context
 from prerank.training.contracts import FittedSystem, Predictions, Work
@@ -50,8 +50,6 @@ from prerank.training.scoring import choose_fusion, prediction_table, write_fusi
 from pretrain.embeddings import EmbeddingTable
 
 PLAIN_NAME = re.compile(r"\w[\w.-]*")
-PROGRESSIVE = "progressive"
-"""Folder within a fitted system's: the figures of the system that it went on from, on the rows that were new then."""
 FIGURE_KEYS = Keys(("evaluation", *(f"model.item.{key}" for key in ("use_hash_id", "hash_vocabulary", "hashing"))))
 """What figures are made with besides a fitted system; they are measured anew where it has changed."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 from configs.console import say
 from configs.errors import InputError
+from configs.schema import DataConfig
 from configs.stages import replacing
 from graph.logs.accounting import rows_in
 from graph.logs.contract import RawLog, day_files, family_of
@@ -39,10 +41,17 @@ class Continuation:
     Attributes:
         name: of the run that it goes on from.
         log: of that run.
+        data: what that run's log was read from, in words.
     """
 
     name: str
     log: SearchLog
+    data: str
+
+    def facts(self, carried: int) -> dict[str, Any]:
+        """What the new ``log.json`` says of it; ``carried``: rows held out before and trained on now."""
+        data = self.log.facts.get("since", {}).get("data", self.data)
+        return {"run": self.name, "last": self.last, "carried": carried, "data": data}
 
     @cached_property
     def last(self) -> str:
@@ -226,6 +235,11 @@ class Continuation:
             f"the log holds no new row: all {rows:,} lie at or before {self.last}, the end of the log of "
             f"{self.name}, which the run goes on from: give data.path of the day after it"
         )
+
+
+def data_in_words(data: DataConfig) -> str:
+    """What a log is read from; that of a run that goes on from others is what the first of them was read from."""
+    return f"{data.name}, world {data.world}" if data.name == "marketplace" else f"{data.name}, {data.path}"
 
 
 def _largest_key(folder: Path) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from configs.command import Invocation, parse, settings
+from configs.command import Invocation, parse, run_config, settings
 from configs.console import progress, say, warn
 from configs.errors import InputError
 from configs.keys import Keys
@@ -24,7 +24,7 @@ from graph.logs.checking.checks import Impressions, check
 from graph.logs.checking.columns import FILE, ROW, SourceTable, inspect, tell_absent, unlabelled, without_labels
 from graph.logs.checking.rejected import collect_rejected, tell_rejected
 from graph.logs.checking.tables import KeyedTable, check_table, write_keyed
-from graph.logs.continuing import Continuation
+from graph.logs.continuing import Continuation, data_in_words
 from graph.logs.contract import (
     ALWAYS_WRITTEN,
     CANONICAL,
@@ -102,7 +102,9 @@ def prepare_log(
 def _continuation(config: Config) -> Continuation | None:
     """What the log goes on from, if anything."""
     origin = origin_of(config)
-    return None if origin is None else Continuation(origin.root.name, SearchLog.open(origin.logs))
+    if origin is None:
+        return None
+    return Continuation(origin.root.name, SearchLog.open(origin.logs), data_in_words(run_config(origin).data))
 
 
 def check_new_log(data: DataConfig, folder: Path, labelled: bool = True) -> SearchLog:
@@ -221,7 +223,7 @@ def _read_check_write(
     require_equal(facts["rows"], sum(split["rows"] for split in facts["splits"].values()), "the splits of log.json")
     facts["accounts"] = {called: account.as_json for called, account in accounts.items()}
     if origin is not None:
-        facts["since"] = {"run": origin.name, "last": origin.last, "carried": carried}
+        facts["since"] = origin.facts(carried)
     write_json(folder / "log.json", facts)
     accounts["impressions"].tell("impressions")
     tell_facts(facts if labelled else facts | {"tasks": {}})

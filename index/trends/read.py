@@ -14,10 +14,11 @@ from configs.errors import InputError
 from configs.schema import TrendsConfig
 from configs.stages import Run, read_json
 from graph.figure import Figure
+from graph.logs.continuing import data_in_words
 from index.report.figures import audit_figures
 from index.trends.training import Training, audit_training, training_of
 from prerank.evaluation.definitions import CHANCE
-from prerank.evaluation.evaluation import Evaluation, read_evaluation
+from prerank.evaluation.evaluation import PROGRESSIVE, Evaluation, read_evaluation
 
 SPLIT = "test"
 AUDIT_FILE = ("index", "audit.json")
@@ -39,6 +40,8 @@ class MeasuredRun:
         evaluations: system → its evaluation.
         audit: ``audit.json``, where there is one.
         trainings: system → how it was trained; the audit's under :data:`OF_THE_AUDIT`.
+        origin: the run that it goes on from, whose systems its figures are about, on the rows that were new: measured
+            before any of them was trained on. None for a run of its own.
     """
 
     name: str
@@ -50,6 +53,7 @@ class MeasuredRun:
     evaluations: Mapping[str, Evaluation]
     audit: Mapping[str, Any] | None
     trainings: Mapping[str, Training]
+    origin: str | None = None
 
     def training(self, key: FigureKey) -> Training:
         """How what the figure is about was trained."""
@@ -175,7 +179,8 @@ def _measured(folder: Path, name: str, systems: Sequence[str]) -> MeasuredRun:
         if systems and path.parent.name not in systems:
             continue
         try:
-            evaluations[path.parent.name] = read_evaluation(path.parent)
+            before = path.parent / PROGRESSIVE
+            evaluations[path.parent.name] = read_evaluation(before if before.is_dir() else path.parent)
             files.append(path)
         except InputError as error:
             warn(f"{name}: {path.parent.name} is left out: {error}")
@@ -188,11 +193,11 @@ def _measured(folder: Path, name: str, systems: Sequence[str]) -> MeasuredRun:
             files.append(audit_file)
     newest = max((path.stat().st_mtime for path in files), default=0.0)
     written = datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
-    day, simulated = _log_facts(run)
+    day, simulated, since = _log_facts(run)
     data, seed = _asked(run)
-    return MeasuredRun(
-        name, day, written, data, seed, simulated, evaluations, audit, _trainings(run, evaluations, audit)
-    )
+    trainings = _trainings(run, evaluations, audit)
+    data, origin = since.get("data", data), since.get("run")
+    return MeasuredRun(name, day, written, data, seed, simulated, evaluations, audit, trainings, origin)
 
 
 def _trainings(run: Run, systems: Iterable[str], audit: Mapping[str, Any] | None) -> dict[str, Training]:
@@ -202,13 +207,13 @@ def _trainings(run: Run, systems: Iterable[str], audit: Mapping[str, Any] | None
     return trainings
 
 
-def _log_facts(run: Run) -> tuple[str | None, bool]:
-    """The last day of the run's log, and whether it is simulated."""
+def _log_facts(run: Run) -> tuple[str | None, bool, dict[str, str]]:
+    """The last day of the run's log, whether it is simulated, and what it goes on from, if anything."""
     if not (run.logs / "log.json").is_file():
-        return None, False
+        return None, False, {}
     facts = read_json(run.logs / "log.json")
     last = [str(split["last"]) for split in facts.get("splits", {}).values() if split.get("last")]
-    return (max(last)[:10] if last else None), bool(facts.get("simulated", False))
+    return (max(last)[:10] if last else None), bool(facts.get("simulated", False)), facts.get("since", {})
 
 
 def _asked(run: Run) -> tuple[str, int | None]:
@@ -216,9 +221,7 @@ def _asked(run: Run) -> tuple[str, int | None]:
     if not run.config.is_file():
         return "unknown", None
     config = run_config(run)
-    data = config.data
-    name = f"{data.name}, world {data.world}" if data.name == "marketplace" else f"{data.name}, {data.path}"
-    return name, config.seed
+    return data_in_words(config.data), config.seed
 
 
 def _alike(runs: Sequence[MeasuredRun]) -> list[MeasuredRun]:

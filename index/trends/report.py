@@ -201,7 +201,7 @@ def _about(report: Report) -> dict[str, Any]:
         "minimum_n": MINIMUM_N,
         "order": order_in_words(report.runs),
         "runs": [
-            {name: getattr(run, name) for name in ("name", "day", "written", "data", "seed", "simulated")}
+            {name: getattr(run, name) for name in ("name", "day", "written", "data", "seed", "simulated", "origin")}
             for run in report.runs
         ],
         "family": {"tests": report.tests, "ways": report.ways},
@@ -211,9 +211,15 @@ def _about(report: Report) -> dict[str, Any]:
 
 def _runs(report: Report) -> Table:
     rows = [
-        (run.name, run.day or "unknown", run.written, run.data + " (simulated)" * run.simulated) for run in report.runs
+        (run.name, run.day or "unknown", run.written, run.data + " (simulated)" * run.simulated + _of_yesterday(run))
+        for run in report.runs
     ]
     return Table(("run", "log ends", "measured (UTC)", "data"), rows, "The runs, oldest first", "runs")
+
+
+def _of_yesterday(run: MeasuredRun) -> str:
+    """Whose systems a run's figures are about, where they are not its own."""
+    return f"; {run.origin}'s systems on the rows that were new, before training on them" if run.origin else ""
 
 
 def _movers(movers: Sequence[Change], names: Sequence[str]) -> Table:

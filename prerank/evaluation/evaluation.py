@@ -18,6 +18,8 @@ from prerank.evaluation.definitions import CHANCE, chance_of, unit_of
 from prerank.evaluation.significance import difference_of_draws
 
 SPLITS = ("validation", "test")
+PROGRESSIVE = "progressive"
+"""Folder within a fitted system's: the figures of the system that it went on from, on the rows that were new then."""
 
 Cells = Mapping[str, Figure]
 """Metric → figure, of one segment."""

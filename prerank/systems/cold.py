@@ -127,9 +127,8 @@ class COLD(PLE):
     def fit(cls, work: Work) -> FittedNetwork:
         if not (work.folder / GROUPS).exists():
             # A training that goes on from another keeps its groups, without which its weights would not fit.
-            write_json(
-                work.folder / GROUPS, choose_groups(work) if work.start is None else read_json(work.start / GROUPS)
-            )
+            chosen = choose_groups(work) if work.start is None else read_json(work.start / GROUPS)
+            write_json(work.folder / GROUPS, chosen)
         # A training that is resumed after the selection starts from the same weights as one that was never stopped.
         torch.manual_seed(work.config.seed)
         fitted = super().fit(work)

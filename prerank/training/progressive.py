@@ -1,7 +1,8 @@
 """Progressive validation: yesterday's system on today's rows, all of them, before any of them is trained on.
 
-The rows are those that the run's log has newly read, whatever split they are of; what the origin held out and is trained
-on now is none of them. The system sees of the items what it saw yesterday: their training counts are yesterday's.
+The rows are those that the run's log has newly read, whatever split they are of; what the origin held out, and is
+trained on now, is none of them. The system sees of the items what it saw yesterday: their training counts are those of
+yesterday.
 """
 
 from __future__ import annotations

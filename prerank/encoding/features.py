@@ -98,9 +98,7 @@ def encode_log(invocation: Invocation, log: SearchLog) -> EncodedLog:
     return EncodedLog.open(stage.home)
 
 
-def _encode(
-    data: DataConfig, log: SearchLog, stage: Stage, before: EncodedLog | None, own: Path | None
-) -> None:
+def _encode(data: DataConfig, log: SearchLog, stage: Stage, before: EncodedLog | None, own: Path | None) -> None:
     """Encode a log; ``before``, ``own``: the encoding that it goes on from, and the log of that."""
     tables = _tables(log)
     sources = _sources(log, tables)

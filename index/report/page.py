@@ -9,7 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from configs.stages import replacing, write_json
+from configs.console import say
+from configs.errors import InputError
+from configs.stages import read_json, replacing, write_json
 from graph.figure import Figure
 from index.report.figures import NOT_MEASURED, typed
 from index.report.verdict import WORDS, findings
@@ -28,6 +30,8 @@ DASH = 7
 def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -> Path:
     """Write ``embeddings.html`` and, beside it, ``embeddings.json`` with all that the page shows.
 
+    Those of another system that lie there stay, under its name: ``embeddings-SYSTEM.html``.
+
     Args:
         folder: ``runs/<run>/reports``.
         audit: as in ``audit.json``.
@@ -36,11 +40,27 @@ def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -
     Returns:
         The page's path.
     """
+    _set_aside(folder, str(audit["system"]))
     write_json(folder / "embeddings.json", {"audit": audit, "browser": browser})
     page = folder / "embeddings.html"
     with replacing(page) as temporary:
         temporary.write_text(render(audit, browser), encoding="utf-8")
     return page
+
+
+def _set_aside(folder: Path, system: str) -> None:
+    """Give another system's report a name of its own; what was set aside of this system before is replaced."""
+    try:
+        other = str(read_json(folder / "embeddings.json")["audit"]["system"])
+    except (InputError, KeyError, TypeError):
+        return
+    if other == system or Path(other).name != other:
+        return
+    for kind in ("html", "json"):
+        if (folder / f"embeddings.{kind}").exists():
+            (folder / f"embeddings.{kind}").replace(folder / f"embeddings-{other}.{kind}")
+        (folder / f"embeddings-{system}.{kind}").unlink(missing_ok=True)
+    say(f"the audit of {other} stays: {folder / f'embeddings-{other}.html'}")
 
 
 def render(audit: dict[str, Any], browser: dict[str, Any]) -> str:

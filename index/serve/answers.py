@@ -20,7 +20,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from configs.errors import InputError
-from index.serve.runs import KEY_METRICS, RefusedError, RunFile, RunsFolder, embeddings_of
+from index.serve.runs import KEY_METRICS, RefusedError, RunFile, RunsFolder, embeddings_of, without_items
 from index.serve.search import MOST_LETTERS, MOST_MATCHES, MOST_NEIGHBOURS, ItemSearch
 from prerank.pages.numbers import UNKNOWN, figure
 from prerank.pages.render import TEMPLATES as SHARED_TEMPLATES
@@ -112,7 +112,9 @@ class Answers:
 
     def embeddings(self, request: Request) -> Response:
         run = _word(request, "run")
-        return as_json({"run": run, "embeddings": list(embeddings_of(self.runs, run))})
+        embeddings = list(embeddings_of(self.runs, run))
+        none = None if embeddings else f"this run has no embeddings{without_items(self.runs.run(run))}"
+        return as_json({"run": run, "embeddings": embeddings, "reason": none})
 
     def items(self, request: Request) -> Response:
         run, text = _word(request, "run"), _word(request, "q")

@@ -33,6 +33,13 @@ PLACES = (
     "config.yaml",
 )
 """Every file that is shown, as patterns within a run's folder."""
+OF_OTHER_RUNS = {
+    "compare": "it is a comparison, whose fits are runs of their own: give runs_folder=…/compare/DATA to search those",
+    "mechanisms": "it is an experiment on mechanisms, whose markets are runs of their own in its folder",
+    "ab": "it is a replay of experiments, which has no items",
+    "tune": "it is a search for keys, whose trials keep no items",
+}
+"""Folder of a run that stands for more than one log → why it has no items."""
 KEY_METRICS = ("gauc_click", "auc_click", "gauc_order", "recall_at_10")
 
 
@@ -253,6 +260,16 @@ def embeddings_of(runs: RunsFolder, name: str) -> dict[str, Path]:
     """Finished embedding tables of a run: ``psi``, and ``phi:<system>`` for every system with an item network."""
     folder = runs.run(name)
     return dict(_tables(runs, folder))
+
+
+def without_items(folder: Path) -> str:
+    """What to do about a run without items of its own; the end of a sentence."""
+    for kind, words in OF_OTHER_RUNS.items():
+        if (folder / kind).is_dir():
+            return f": {words}"
+    if (folder / "reports").is_dir():
+        return ": it holds reports only"
+    return f": run `python -m pretrain.run run={folder.name}`"
 
 
 def _tables(runs: RunsFolder, folder: Path) -> Iterator[tuple[str, Path]]:

@@ -18,12 +18,12 @@ import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from configs.errors import InputError
 from configs.stages import read_json
 from index.measures import ann
-from index.serve.runs import RunsFolder, embeddings_of
+from index.serve.runs import RunsFolder, embeddings_of, without_items
 from pretrain.embeddings import EmbeddingTable
 
 KEPT_INDEXES, KEPT_CATALOGUES = 4, 2
@@ -82,7 +82,7 @@ class ItemTexts:
             file = runs.inside(folder / "logs" / "items.parquet")
             fingerprint = str(read_json(runs.inside(folder / "logs" / "log.json")).get("catalogue"))
         except FileNotFoundError:
-            raise InputError(f"run {name} has no items: run `python -m pretrain.run run={name}`") from None
+            raise InputError(f"run {name} has no items{without_items(folder)}") from None
         table = pq.read_table(file, memory_map=True)
         shown = [field.name for field in table.schema if field.name != "item_id" and _is_scalar(field.type)]
         texts = [name for name in shown if _is_text(table.schema.field(name).type)]
@@ -193,13 +193,23 @@ class SearchableVectors:
         query: Float32[np.ndarray, "1 dimension"] = self.index.reconstruct(row).reshape(1, -1)
         parameters = None
         if among is not None:
-            allowed = among.rows[self.places] >= 0
+            allowed = self._shared_with(among)
             library: Any = faiss  # its Python wrappers take other arguments than its stubs say
             selector = library.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
             parameters = library.SearchParameters(sel=selector)
         cosines, neighbours = self.index.search(query, min(k + 1, self.index.ntotal), params=parameters)
         pairs = zip(neighbours[0].tolist(), cosines[0].tolist(), strict=True)
         return [(int(self.places[other]), cosine) for other, cosine in pairs if other not in (row, -1)][:k]
+
+    def searched(self, place: int, among: SearchableVectors | None) -> int:
+        """How many items :meth:`nearest` looks through: the item itself is none of them."""
+        pool = len(self.places) if among is None else int(self._shared_with(among).sum())
+        own = self.rows[place] >= 0 and (among is None or among.rows[place] >= 0)
+        return pool - int(own)
+
+    def _shared_with(self, other: SearchableVectors) -> Bool[np.ndarray, " vectors"]:
+        both: Bool[np.ndarray, " vectors"] = other.rows[self.places] >= 0
+        return both
 
 
 class ItemSearch:
@@ -250,6 +260,7 @@ class ItemSearch:
         place = items.place_of(item)
         if place is None:
             raise InputError(f"run {run} has no item {item}")
+        names = list(dict.fromkeys(names))  # one against itself agrees whatever it is
         sides = [self.vectors(run, name) for name in names]
         near = [
             side.nearest(place, min(k, MOST_NEIGHBOURS), other if shared and len(sides) > 1 else None)
@@ -264,10 +275,13 @@ class ItemSearch:
                 {
                     "embedding": name,
                     "items": int(side.index.ntotal),
+                    "searched": side.searched(place, other if shared and len(sides) > 1 else None),
                     "holds_item": bool(side.rows[place] >= 0),
-                    "neighbours": _neighbours(items, own, other if len(sides) > 1 else []),
+                    "neighbours": _neighbours(items, own, ranked if len(sides) > 1 else []),
                 }
-                for name, side, own, other in zip(names, sides, near, reversed(near), strict=True)
+                for name, side, own, ranked, other in zip(
+                    names, sides, near, reversed(near), reversed(sides), strict=True
+                )
             ],
             "agreement": _agreement(near),
         }

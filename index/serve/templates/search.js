@@ -19,6 +19,10 @@ async function ask(endpoint, asked) {
 
 // Only the newest question of a kind is answered: a slow early answer must not replace a later one.
 const newest = {items: 0, neighbours: 0};
+const clear = {
+  items: () => byId("found").replaceChildren(),
+  neighbours: () => { byId("lists").replaceChildren(); byId("agreement").textContent = ""; },
+};
 let chosen = null;
 
 async function only(kind, question, show) {
@@ -28,7 +32,9 @@ async function only(kind, question, show) {
     const content = await question();
     if (turn === newest[kind]) { byId("state").textContent = ""; show(content); }
   } catch (error) {
-    if (turn === newest[kind]) byId("state").textContent = error.message;
+    if (turn !== newest[kind]) return;
+    byId("state").textContent = error.message;
+    clear[kind]();  // an older answer would look like one to this question
   }
 }
 
@@ -50,7 +56,7 @@ function choose(item, button) {
 
 function showNeighbours({item, lists, agreement, among}) {
   byId("item").replaceChildren(make("b", {}, title(item)), make("span", {class: "facts"}, ...facts(item)));
-  byId("agreement").textContent = agreement === null ? ""
+  byId("agreement").textContent = agreement === null ? lists.length < 2 ? "One embedding: compared with nothing." : ""
     : `${agreement.common} of ${agreement.of} neighbours are the same${among === "all" ? "; each side searched all that it holds" : ""}`;
   byId("lists").replaceChildren(...lists.map(list => {
     const rows = list.neighbours.map(near => {
@@ -61,7 +67,7 @@ function showNeighbours({item, lists, agreement, among}) {
     });
     const why = list.holds_item ? "no neighbours" : `none: this item has no ${list.embedding}`;
     const content = rows.length ? make("ol", {}, ...rows) : make("p", {class: "none"}, why);
-    return make("section", {"aria-label": list.embedding}, make("h3", {}, list.embedding, make("span", {class: "facts"}, `${count(list.items)} items`)), content);
+    return make("section", {"aria-label": list.embedding}, make("h3", {}, list.embedding, make("span", {class: "facts"}, `${count(list.searched)} of its ${count(list.items)} items searched`)), content);
   }));
 }
 
@@ -69,6 +75,7 @@ const findItems = () => only("items", () => ask("items", {run: byId("run").value
 
 function findNeighbours() {
   if (!chosen || !byId("a").value) return;
+  if (byId("a").value === byId("b").value) byId("b").value = "";
   const asked = {run: byId("run").value, item: chosen.item_id, a: byId("a").value, k: byId("k").value || 10, among: byId("among").value};
   if (byId("b").value) asked.b = byId("b").value;
   only("neighbours", () => ask("neighbours", asked), showNeighbours);
@@ -76,15 +83,14 @@ function findNeighbours() {
 
 async function chooseRun() {
   chosen = null;
-  byId("found").replaceChildren();
-  byId("lists").replaceChildren();
-  byId("agreement").textContent = "";
+  for (const each of Object.values(clear)) each();
   byId("item").textContent = "Choose an item: type above, then go down the list by the arrow keys.";
   try {
-    const {embeddings} = await ask("embeddings", {run: byId("run").value});
+    const {embeddings, reason} = await ask("embeddings", {run: byId("run").value});
     fill(byId("a"), embeddings, embeddings.includes("psi") ? "psi" : embeddings[0]);
-    fill(byId("b"), embeddings, embeddings.find(name => name === "phi:grace") || embeddings.find(name => name !== "psi") || embeddings[0]);
-    byId("state").textContent = embeddings.length ? "" : "this run has no embeddings yet";
+    // One embedding alone is compared with nothing: with itself it would agree on everything.
+    fill(byId("b"), [["", "nothing"], ...embeddings], embeddings.find(name => name === "phi:grace") || embeddings.find(name => name !== "psi" && name !== byId("a").value) || "");
+    byId("state").textContent = reason ?? (embeddings.length > 1 ? "" : `this run has ${embeddings[0]} only: there is nothing to compare it with`);
   } catch (error) {
     byId("state").textContent = error.message;
     return;

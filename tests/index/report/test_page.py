@@ -115,6 +115,17 @@ def test_undefined_figures_and_no_attributes_still_make_a_page(
     assert browser["shown"]
 
 
+def test_the_audit_of_another_system_stays_under_its_name(made: Any, tmp_path: Path) -> None:
+    found, browser = made
+    for system in ("grace", "dssm", "dssm", "grace"):
+        write_report(tmp_path, found | {"system": system}, browser)
+        assert f"system <b>{system}</b>" in (tmp_path / "embeddings.html").read_text()
+    assert sorted(path.name for path in tmp_path.glob("embeddings*")) == [
+        "embeddings-dssm.html", "embeddings-dssm.json", "embeddings.html", "embeddings.json",
+    ]  # fmt: skip
+    assert "system <b>dssm</b>" in (tmp_path / "embeddings-dssm.html").read_text()
+
+
 def figure(value: float, reach: float = 0.01) -> dict[str, Any]:
     return {"value": value, "low": value - reach, "high": value + reach, "n": 100}
 

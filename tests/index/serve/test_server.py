@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -278,6 +279,42 @@ def test_an_item_without_a_psi_has_neighbours_under_phi_alone(served: Served) ->
     assert len(alone["lists"][0]["neighbours"]) == ITEMS // 2 - 1
 
 
+def test_an_embedding_is_not_compared_with_itself(served: Served) -> None:
+    found = served.json("/api/neighbours?run=demo&item=i10&a=psi&b=psi&k=5")
+    assert (len(found["lists"]), found["agreement"]) == (1, None)
+    assert all(near["rank_in_other"] is None for near in found["lists"][0]["neighbours"])
+
+
+@pytest.mark.parametrize(
+    ("item", "among", "searched"),
+    [("i10", "shared", [ITEMS // 2 - 1] * 2), ("i10", "all", [ITEMS // 2 - 1, ITEMS - 1]),
+     ("i11", "shared", [ITEMS // 2] * 2), ("i11", "all", [ITEMS // 2, ITEMS - 1])],
+)  # fmt: skip
+def test_the_number_of_items_that_were_searched_is_told(
+    served: Served, item: str, among: str, searched: list[int]
+) -> None:
+    found = served.json(f"/api/neighbours?run=demo&item={item}&a=psi&b=phi:grace&k=100&among={among}")
+    assert [side["searched"] for side in found["lists"]] == searched
+    assert [side["items"] for side in found["lists"]] == [ITEMS // 2, ITEMS]
+
+
+@pytest.mark.parametrize(
+    ("inside", "words"),
+    [
+        ("compare", "it is a comparison"),
+        ("mechanisms", "an experiment"),
+        ("reports", "reports only"),
+        ("", "pretrain.run"),
+    ],
+)
+def test_what_to_do_about_a_run_without_items_depends_on_the_run(served: Served, inside: str, words: str) -> None:
+    (served.folder / "other" / inside).mkdir(parents=True)
+    status, text = served.get("/api/items?run=other&q=lamp")
+    assert (status, words in text) == (409, True)
+    assert ("pretrain.run" in text) == (inside == "")
+    assert words in served.json("/api/embeddings?run=other")["reason"]
+
+
 def test_items_are_found_by_id_and_by_words_the_most_seen_first(served: Served) -> None:
     def ids(query: str) -> list[str]:
         return [item["item_id"] for item in served.json(f"/api/items?run=demo&q={query}&limit=5")["items"]]
@@ -422,13 +459,35 @@ def test_a_reader_searches_from_the_keyboard(served: Served, visit: Callable[...
     page.keyboard.press("Tab")
     until(page, "document.querySelectorAll('#lists li').length === 6")
     page.select_option("#b", "psi")
-    until(page, "document.getElementById('agreement').textContent.startsWith('3 of 3')")
+    until(page, "document.getElementById('agreement').textContent.startsWith('One embedding: compared with nothing')")
+    assert page.locator("#lists li").count() == 3
+    assert page.input_value("#b") == ""
     page.fill("#wanted", "nothing at all")
     page.wait_for_selector("#found .none")
     page.keyboard.press("ArrowUp")
     assert page.evaluate("document.activeElement.id") == "wanted"
     phone = visit(served, "/", width=400)
     assert phone.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_a_run_with_psi_alone_is_compared_with_nothing_and_a_bad_k_leaves_no_old_list(
+    served: Served, visit: Callable[..., Any]
+) -> None:
+    shutil.rmtree(served.folder / "demo" / "prerank" / "grace" / "phi")
+    page = visit(served, "/search?run=demo", errors=("400",))
+    until(page, "document.querySelector('#a').value === 'psi'")
+    assert page.input_value("#b") == ""
+    assert "nothing to compare it with" in page.inner_text("#state")
+    page.fill("#wanted", "i10")
+    page.locator("#found button").first.click()
+    until(page, "document.querySelectorAll('#lists li').length === 10")
+    assert "compared with nothing" in page.inner_text("#agreement")
+    assert "99 of its 100 items searched" in page.inner_text("#lists h3")
+    page.fill("#k", "1000")
+    page.locator("#k").dispatch_event("change")
+    until(page, "document.querySelector('#state').textContent.includes('k must be')")
+    assert page.inner_text("#lists") == ""
+    assert page.inner_text("#agreement") == ""
 
 
 def test_nothing_that_titles_and_runs_are_called_can_run(

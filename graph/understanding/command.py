@@ -24,7 +24,7 @@ from graph.logs.prepare import understand_log
 from graph.understanding import report, template
 from graph.understanding.advice import Judge, advice, unseen
 from graph.understanding.ids import rewriting
-from graph.understanding.mending import agreeing
+from graph.understanding.mending import agreeing, with_items
 from graph.understanding.sampling import samples_below
 from graph.understanding.suggest import Sample, Suggestion, suggest
 
@@ -116,6 +116,7 @@ def _suggest(config: Config, scratch: Path, problems: list[str]) -> list[Suggest
                 samples.append(sample)
         mapping, found = suggest(samples)
         mapping, mended = agreeing(connection, mapping)
+        mapping = with_items(connection, mapping)
     report.tell_suggestions(mapping)
     report.tell_list("ids", mended)
     problems += found

@@ -1,4 +1,4 @@
-"""A suggested mapping whose tables write item ids differently, mended."""
+"""What a suggested mapping can only know from all rows: ids that two tables write differently, columns of the items."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import replace
 import duckdb
 
 from graph.understanding.ids import SAME, Form, rewriting
-from graph.understanding.suggest import Mapped, Suggestion
-from graph.understanding.values import parts_of, separator_of
+from graph.understanding.names import is_outcome
+from graph.understanding.suggest import ROLES, Mapped, Sample, Suggestion, assigned, with_levels
+from graph.understanding.values import Column, parts_of, separator_of
 
-MOST_ITEMS = 2_000_000
+MOST_ITEMS, MOST_ROWS = 2_000_000, 1_000_000
 """Ids of the items table that are compared."""
 
 
@@ -65,3 +66,48 @@ def _ids(suggestion: Suggestion) -> set[str]:
     if column.name in suggestion.unnest:
         return {part for parts in parts_of(column, separator_of(column) or "") for part in parts}
     return set(column.counts)
+
+
+def with_items(connection: duckdb.DuckDBPyConnection, mapping: Sequence[Suggestion]) -> list[Suggestion]:
+    """The mapping with an items table of the impressions' own columns, where there is no other.
+
+    A column is the item's where nearly every item that occurs twice has one value of it, and the items of a request
+    have several.
+    """
+    tables = {suggestion.table: suggestion for suggestion in mapping}
+    main = tables.get("impressions", tables.get("events"))
+    if main is None or "items" in tables or main.unnest or not {"item_id", "request_id"} <= set(main.columns):
+        return list(mapping)
+    sample, left = main.sample, set(main.leave) | {mapped.source for mapped in main.columns.values()}
+    free = [c for c in sample.columns if c.name not in left and not c.path and c.filled and not c.type.endswith("]")]
+    free = [column for column in free if not is_outcome(column.name)]
+    item, request = main.columns["item_id"].sql, main.columns["request_id"].sql
+    if not free:
+        return list(mapping)
+    own = _shares(connection, sample.view, item, free, "CAST(n = 1 AS DOUBLE)")
+    varied = _shares(connection, sample.view, request, free, "CAST(n > 1 AS DOUBLE)")
+    columns = [column for column, o, v in zip(free, own, varied, strict=True) if o >= OWN and v >= VARIED]
+    if not columns:
+        return list(mapping)
+    made = Sample(sample.name, (), tuple(columns), f"the {main.table}' own columns")
+    named = assigned(made, [role for role in ROLES["items"] if role not in ("item_id", "price")])
+    if "category" in named:
+        named = with_levels(named, sample.column(named["category"].source))
+    used = {mapped.source for mapped in named.values()}
+    others = {c.name: Mapped(c.sql, OF_ITEM, c.name) for c in columns if c.name not in used}
+    return [*mapping, Suggestion("items", made, {**named, **others})]
+
+
+OF_ITEM = "by values: each item has one, the items of a request several"
+OWN, VARIED = 0.98, 0.3
+"""Shares of items with one value of a column of theirs, and of requests whose items have several."""
+
+
+def _shares(
+    connection: duckdb.DuckDBPyConnection, view: str, by: str, columns: Sequence[Column], of: str
+) -> list[float]:
+    """For each column, over the groups that hold two rows and more, the share of those whose number of values is so."""
+    counted = ", ".join(f"count(DISTINCT {column.sql}) AS n{n}" for n, column in enumerate(columns))
+    shares = ", ".join(f"avg({of.replace('n ', f'n{n} ')})" for n in range(len(columns)))
+    groups = f"SELECT {counted} FROM (FROM {view} LIMIT {MOST_ROWS}) GROUP BY {by} HAVING count(*) > 1"
+    return [share or 0.0 for share in connection.sql(f"SELECT {shares} FROM ({groups})").fetchall()[0]]

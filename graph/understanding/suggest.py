@@ -45,6 +45,8 @@ FALLBACKS = ("destination", "filters", "filter", "category", "kategorie", "city"
 """Words of a column that stands in for the query where nothing is called one: what the shopper asked for."""
 NAMED_OUTRIGHT = ("rank_score", "propensity", "stage", "shop", "listed_at", "clicked", "ordered", "carted")
 """Roles that a word within a longer name does not tell: click_position is no click."""
+FEWEST = 0.5
+"""Share of the rows in which a stand-in must hold a value."""
 BY_VALUES = 0.3
 """How sure values alone make of a role that no name tells."""
 FEWEST_ROWS = 100
@@ -120,7 +122,7 @@ def suggest(samples: Sequence[Sample]) -> tuple[list[Suggestion], list[str]]:
             )
         else:
             chosen[kind] = sample
-    makers = {"impressions": _impressions, "events": _events}
+    makers = {"impressions": _impressions, "events": _events if "impressions" in chosen else _events_alone}
     mapped = [_tidied(makers.get(kind, _attributes)(chosen[kind], kind)) for kind in TABLES if kind in chosen]
     if not {"impressions", "events"} & set(chosen):
         problems.append(
@@ -299,10 +301,12 @@ def _stand_ins(columns: Mapping[str, Mapped], sample: Sample, nested: bool) -> d
     if "query" not in columns:
         used = {mapped.source for mapped in columns.values()}
         free = [c for c in sample.columns if c.name not in used and as_id(c) is not None]
-        near = next((c for word in FALLBACKS for c in free if word in c.name.lower()), None)
+        if "request_id" in columns and not nested:
+            free = [c for c in free if _one_a_request(sample, columns["request_id"], c)]
+        near = [c for word in FALLBACKS for c in free if word in c.name.lower() and c.filled >= FEWEST * len(c.values)]
         columns["query"] = (
-            Mapped(f"coalesce({near.as_text}, '')", "no query: stands in, as what was asked for", near.name)
-            if near is not None
+            Mapped(f"coalesce({near[0].as_text}, '')", "no query: stands in, as what was asked for", near[0].name)
+            if near
             else Mapped("''", "no query: every request has the empty one")
         )
     if "request_id" not in columns and "timestamp" in columns:
@@ -319,6 +323,15 @@ def _stand_ins(columns: Mapping[str, Mapped], sample: Sample, nested: bool) -> d
     return columns
 
 
+def _one_a_request(sample: Sample, request: Mapped, column: Column) -> bool:
+    """Whether the rows of a request nearly always agree on a column."""
+    by = next((c for c in sample.columns if c.name == request.source or c.sql == request.sql), None)
+    if by is None:
+        return False
+    pairs = {(key, value) for key, value in zip(by.values, column.values, strict=True) if key is not None}
+    return len({key for key, _ in pairs}) >= ENOUGH * len(pairs)
+
+
 def _events(sample: Sample, table: str) -> Suggestion:
     columns = assigned(sample, ROLES[table])
     kinds: dict[str, tuple[str, ...]] = {}
@@ -329,6 +342,24 @@ def _events(sample: Sample, table: str) -> Suggestion:
         columns = {"event": Mapped(text(kind), f"by the file's name: every row is one ({kind})"), **columns}
         kinds = {kind: (kind,)}
     return Suggestion(table, sample, columns, kinds=kinds, leave=_clashing(sample, columns))
+
+
+def _events_alone(sample: Sample, table: str) -> Suggestion:
+    """Events that are the impressions too: what was seen, and what of it was clicked, or put into the cart."""
+    suggestion = _events(sample, table)
+    columns, kinds = dict(suggestion.columns), dict(suggestion.kinds)
+    if "request_id" not in columns and "timestamp" in columns:
+        who = next((columns[role].sql for role in ("session_id", "user_id") if role in columns), None)
+        if who is not None:
+            day = f"strftime({columns['timestamp'].sql}, '%Y-%m-%d')"
+            sql = who if "session_id" in columns else f"concat_ws('/', {who}, {day})"
+            unit = "session" if "session_id" in columns else "user and day"
+            columns["request_id"] = Mapped(sql, f"no request id: what one {unit} saw is one request")
+    stronger = next((kind for kind in ("cart", "order") if kind in kinds), None)
+    if "click" not in kinds and stronger is not None:
+        kinds["click"] = kinds.pop(stronger)
+    columns = _stand_ins(columns, sample, False)
+    return replace(suggestion, columns=columns, kinds=kinds, leave=_clashing(sample, columns))
 
 
 def kinds_of(values: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -354,7 +385,7 @@ def _attributes(sample: Sample, table: str) -> Suggestion:
     leave = _clashing(sample, columns)
     used = {mapped.source for mapped in columns.values()}
     if table == "items" and "category" in columns:
-        columns = _levels(columns, sample.column(columns["category"].source))
+        columns = with_levels(columns, sample.column(columns["category"].source))
     for column in sample.columns:
         if column.name in used or column.name in leave:
             continue
@@ -363,7 +394,7 @@ def _attributes(sample: Sample, table: str) -> Suggestion:
     return Suggestion(table, sample, columns, leave=leave)
 
 
-def _levels(columns: dict[str, Mapped], category: Column) -> dict[str, Mapped]:
+def with_levels(columns: dict[str, Mapped], category: Column) -> dict[str, Mapped]:
     """A category path as its levels: the whole path is no text, and its top is shared by many items."""
     separator = path_separator(category)
     if separator is None:

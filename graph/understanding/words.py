@@ -81,12 +81,12 @@ PHRASES = {
         "productdisplayname 标题 商品名 название"
     ),
     "category": (
-        "category categories categorypath categorycode categoryid categoryname cat catpath kategorie "
+        "category categories categorypath categorycode categoryname cat catpath kategorie "
         "kategoriepfad kategorien warengruppe producttype department breadcrumb breadcrumbs taxonomy rubrik "
         "categorie categoria itemcategory productcategory 类目 分类 категория"
     ),
     "brand": (
-        "brand brandname brandid manufacturer itembrand productbrand marke hersteller markenname marque marca "
+        "brand brandname manufacturer itembrand productbrand marke hersteller markenname marque marca "
         "merk fabricant 品牌 бренд"
     ),
     "shop": (

@@ -178,6 +178,23 @@ def test_it_never_loads_torch_and_prints_in_any_encoding(tmp_path):
     assert "Messer [1]" in done.stdout
 
 
+def test_items_of_the_impressions_own_columns(check, tmp_path):
+    lines = ["search_id,time,user,query,item,rank,click,brand,colour,device"]
+    for request in range(30):
+        for rank in range(1, 5):
+            item = (request * 3 + rank) % 20
+            lines.append(
+                f"s{request},2024-03-{1 + request // 10:02d} 10:00:00,u{request % 5},knife,{item},{rank},{int(rank == 2)},"
+                f"b{item % 4},c{item % 3},{'phone' if request % 2 else 'desk'}"
+            )
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    status, out, err = check(f"data.path={tmp_path / 'log.csv'}", f"init={tmp_path / 'mine.yaml'}")
+    assert (status, err) == (0, "")
+    items = yaml.safe_load((tmp_path / "mine.yaml").read_text())["data"]["table"]["items"]
+    assert items == {"columns": {"brand": "brand", "colour": "colour"}}
+    assert "20 items" in out
+
+
 def test_parquet_with_nested_fields(check, tmp_path):
     rows = pa.table(
         {

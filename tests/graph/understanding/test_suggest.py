@@ -116,7 +116,8 @@ def test_events():
     )
     ((suggestion,), problems) = suggest([log])
     assert suggestion.table == "events"
-    assert suggestion.kinds == {"impression": ("view",), "cart": ("add_to_cart",), "order": ("purchase",)}
+    assert suggestion.kinds == {"impression": ("view",), "click": ("add_to_cart",), "order": ("purchase",)}
+    assert suggestion.columns["request_id"].why == "no request id: what one user and day saw is one request"
     assert not problems
 
 

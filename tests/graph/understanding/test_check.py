@@ -184,8 +184,8 @@ def test_items_of_the_impressions_own_columns(check, tmp_path):
         for rank in range(1, 5):
             item = (request * 3 + rank) % 20
             lines.append(
-                f"s{request},2024-03-{1 + request // 10:02d} 10:00:00,u{request % 5},knife,{item},{rank},{int(rank == 2)},"
-                f"b{item % 4},c{item % 3},{'phone' if request % 2 else 'desk'}"
+                f"s{request},2024-03-{1 + request // 10:02d} 10:00:00,u{request % 5},knife,{item},{rank},"
+                f"{int(rank == 2)},b{item % 4},c{item % 3},{'phone' if request % 2 else 'desk'}"
             )
     (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
     status, out, err = check(f"data.path={tmp_path / 'log.csv'}", f"init={tmp_path / 'mine.yaml'}")

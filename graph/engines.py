@@ -6,6 +6,7 @@ scratch folder, and nothing of the log is ever held in Python.
 
 from __future__ import annotations
 
+import glob
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ class Workbench:
 
     def table(self, name: str) -> Any:
         """A kept table, by name."""
-        return self.backend.read_parquet(str(self.path(name)))
+        return self.backend.read_parquet(glob.escape(str(self.path(name))))
 
     def path(self, name: str) -> Path:
         return self.scratch / f"{name}.parquet"

@@ -19,6 +19,7 @@ ends.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -97,7 +98,7 @@ class Past:
     def engaged(self, bench: Workbench) -> Any | None:
         """user_id, item_id, engaged_at of every engagement so far; None where no history was read."""
         path = self.graph.folder / STATE / ENGAGED
-        return bench.backend.read_parquet(str(path)) if path.exists() else None
+        return bench.backend.read_parquet(glob.escape(str(path))) if path.exists() else None
 
     def keep_strengths(self, bench: Workbench, name: str, keys: tuple[Key, ...], numbers: dict[str, Any]) -> Any:
         """Yesterday's strengths, decayed, as the table ``name`` of source, target, strength.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import glob
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,26 +33,44 @@ def scratch_database(folder: Path, memory_limit_gb: float) -> Iterator[duckdb.Du
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    connection = duckdb.connect(str(folder / "scratch.duckdb"))
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"SET memory_limit = '{memory_limit_gb} GB'")
-        connection.execute(f"SET temp_directory = {text(folder / 'spill')}")
-        connection.execute("SET enable_progress_bar = false")
-        # It takes a column's largest value in Parquet, which leaves NaN out, as proof that isnan() is false.
-        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
-        yield connection
-    except duckdb.OutOfMemoryException as error:
-        raise InputError(
-            f"DuckDB ran out of its {memory_limit_gb} GB: raise graph.memory_limit_gb ({_first_line(error)})"
-        ) from None
-    except duckdb.Error as error:
-        if "No space left" in str(error):
-            raise OSError(errno.ENOSPC, "No space left on device", str(folder)) from None
-        raise
-    finally:
-        connection.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    with _plain_name(folder) as plain:
+        connection = duckdb.connect(str(plain / "scratch.duckdb"))
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"SET memory_limit = '{memory_limit_gb} GB'")
+            connection.execute(f"SET temp_directory = {text(plain / 'spill')}")
+            connection.execute("SET enable_progress_bar = false")
+            # It takes a column's largest value in Parquet, which leaves NaN out, as proof that isnan() is false.
+            connection.execute("SET disabled_optimizers = 'statistics_propagation'")
+            yield connection
+        except duckdb.OutOfMemoryException as error:
+            raise InputError(
+                f"DuckDB ran out of its {memory_limit_gb} GB: raise graph.memory_limit_gb ({_first_line(error)})"
+            ) from None
+        except duckdb.Error as error:
+            if "No space left" in str(error):
+                raise OSError(errno.ENOSPC, "No space left on device", str(folder)) from None
+            raise
+        finally:
+            connection.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _plain_name(folder: Path) -> Iterator[Path]:
+    """The folder, or a temporary one where DuckDB would cut the name of its database at a ?.
+
+    Raises:
+        InputError: for a backslash, which DuckDB takes for a slash.
+    """
+    whole = str(folder.resolve())
+    if "\\" in whole:
+        raise InputError(f"{whole}: DuckDB takes the backslash for a slash: give runs_folder=... another name")
+    if "?" not in whole:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as elsewhere:
+        yield Path(elsewhere)
 
 
 @contextmanager
@@ -74,6 +94,11 @@ def reading(source: Path) -> Iterator[None]:
 def text(value: object) -> str:
     """A value as an SQL string literal."""
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def place(file: Path) -> str:
+    """A file as an SQL string literal for DuckDB to read, which takes * and ? of a name for a pattern."""
+    return text(glob.escape(str(file)))
 
 
 def texts(values: Sequence[object]) -> str:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from configs.console import warn
 from configs.errors import InputError
 from graph.logs.contract import ACCEPTED, ADVICE, ContractColumn, Kind, family_of
-from graph.logs.database import name, reading, text, texts
+from graph.logs.database import name, place, reading, text
 
 FILE = "__file"
 ROW = "file_row_number"
@@ -64,7 +64,7 @@ class SourceTable:
         """The SQL that reads the files with the raw columns, the file's name and the row's number in it."""
         chosen = self.files if files is None else files
         return (
-            f"read_parquet({texts(chosen)}, union_by_name = true, hive_partitioning = false, "
+            f"read_parquet([{', '.join(map(place, chosen))}], union_by_name = true, hive_partitioning = false, "
             f"filename = {text(FILE)}, file_row_number = true)"
         )
 
@@ -174,7 +174,7 @@ def _extra(
         reserved = [column for column in schema.names if column.lower() in (FILE, ROW)]
         if twice or reserved:
             raise InputError(f"{file}: columns {', '.join(twice or reserved)} cannot be told apart: rename them")
-    source = f"read_parquet({texts(files)}, union_by_name = true, hive_partitioning = false)"
+    source = f"read_parquet([{', '.join(map(place, files))}], union_by_name = true, hive_partitioning = false)"
     with reading(files[0].parent):
         described = connection.sql(f"DESCRIBE SELECT * FROM {source}").fetchall()
     return {column: _plain(column, type_) for column, type_, *_ in described if column not in known}

@@ -12,7 +12,7 @@ from configs.console import warn
 from configs.errors import InputError
 from graph.logs.checking.columns import FILE, ROW, SourceTable
 from graph.logs.contract import REJECTED_SCHEMA
-from graph.logs.database import name, reading, text, texts, write_table
+from graph.logs.database import name, place, reading, text, texts, write_table
 
 SHOWN_REASONS = 6
 SHOWN_CONTENT = 300
@@ -30,12 +30,12 @@ def collect_rejected(
     """
     parts = [_content(connection, table) for table in tables]
     if before is not None:
-        parts.append(f"SELECT source, row, reason, content FROM read_parquet({text(before)})")
+        parts.append(f"SELECT source, row, reason, content FROM read_parquet({place(before)})")
     query = f"{' UNION ALL '.join(part for part in parts if part) or _nothing()} ORDER BY source, row"
     with reading(tables[0].root):
         write_table(connection.sql(query).to_arrow_reader(10_000), path, REJECTED_SCHEMA)
     counts = connection.sql(
-        f"SELECT reason, count(*) FROM read_parquet({text(path)}) GROUP BY reason ORDER BY count(*) DESC, reason"
+        f"SELECT reason, count(*) FROM read_parquet({place(path)}) GROUP BY reason ORDER BY count(*) DESC, reason"
     ).fetchall()
     return dict(counts)
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from configs.console import say
 from configs.errors import InputError
 from graph.logs.contract import REJECTED_SCHEMA
-from graph.logs.database import name, reading, text, write_table
+from graph.logs.database import name, place, reading, text, write_table
 
 READER_MEMORY_GB = 4.0
 """DuckDB's limit while a public set is read; it spills to disk beyond."""
@@ -88,11 +88,11 @@ def _scan(file: Path) -> str:
                 f"{file} is not a whole Parquet file ({file.stat().st_size:,} bytes; {str(error).splitlines()[0]}): "
                 "it is empty, was cut off or is of another format; copy it again"
             ) from None
-        return f"read_parquet({text(file)}, hive_partitioning = false)"
+        return f"read_parquet({place(file)}, hive_partitioning = false)"
     if not file.stat().st_size:
         raise InputError(f"{file} is empty (0 bytes): copy it again")
     # The published files write a missing value as nothing or as NULL.
     return (
-        f"read_csv({text(file)}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', "
+        f"read_csv({place(file)}, header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"', "
         "nullstr = ['', 'NULL'])"
     )

@@ -14,7 +14,7 @@ import duckdb
 
 from configs.console import warn
 from configs.errors import InputError
-from graph.logs.database import reading, text
+from graph.logs.database import place, reading, text
 
 FIRST_DAYS = {"train": "2000-01-01", "validation": "2010-01-01", "test": "2020-01-01"}
 """The first placeholder day of each split; ``configs/data/NAME.yaml`` splits by these decades."""
@@ -94,7 +94,7 @@ def scan_lines(file: Path, columns: Sequence[str], delimiter: str) -> str:
         raise InputError(f"{file} is empty (0 bytes): copy it again")
     declared = ", ".join(f"{text(column)}: 'VARCHAR'" for column in (*columns, "surplus"))
     scan = (
-        f"read_csv({text(file)}, auto_detect = false, header = false, delim = {text(delimiter)}, quote = '', "
+        f"read_csv({place(file)}, auto_detect = false, header = false, delim = {text(delimiter)}, quote = '', "
         f"escape = '', columns = {{{declared}}}, null_padding = true, nullstr = '', "
         f"max_line_size = {LONGEST_LINE}, buffer_size = {2 * LONGEST_LINE})"
     )
@@ -129,7 +129,7 @@ def files_with(folder: Path, word: str, columns: Sequence[str]) -> list[Path]:
 
 def scan_table(file: Path) -> str:
     """The SQL scan of a CSV file with a header, every column as text."""
-    return f"read_csv({text(file)}, header = true, all_varchar = true, delim = ',', quote = '', escape = '')"
+    return f"read_csv({place(file)}, header = true, all_varchar = true, delim = ',', quote = '', escape = '')"
 
 
 def only(files: Sequence[Path], folder: Path, what: str) -> Path | None:

@@ -13,7 +13,7 @@ import duckdb
 
 from configs.console import say, warn
 from configs.errors import InputError
-from graph.logs.database import name, reading, text, texts
+from graph.logs.database import name, place, reading, text, texts
 
 LINES = tuple(f"{ending}{packed}" for ending in (".ndjson", ".jsonl", ".json") for packed in ("", ".gz", ".zst"))
 ITEMS = "items.parquet"
@@ -122,10 +122,10 @@ def _shown(file: Path, path: Path) -> str:
 def _scan(file: Path) -> str:
     """The SQL of a file's documents as JSON texts."""
     if file.name.endswith(".parquet"):
-        return f"(SELECT to_json(each) AS body FROM read_parquet({text(file)}, hive_partitioning = false) AS each)"
+        return f"(SELECT to_json(each) AS body FROM read_parquet({place(file)}, hive_partitioning = false) AS each)"
     # JSON escapes control characters, so that this one splits no document.
     return (
-        f"read_csv({text(file)}, header = false, auto_detect = false, delim = '\x1f', quote = '', escape = '', "
+        f"read_csv({place(file)}, header = false, auto_detect = false, delim = '\x1f', quote = '', escape = '', "
         f"columns = {{'body': 'VARCHAR'}}, max_line_size = {LONGEST_LINE}, null_padding = true, strict_mode = false)"
     )
 

@@ -8,7 +8,7 @@ import duckdb
 
 from configs.console import say, warn
 from configs.errors import InputError
-from graph.logs.database import name, reading, text, write_table
+from graph.logs.database import name, place, reading, text, write_table
 from graph.logs.readers.ubi.documents import ITEMS
 
 MOST_ATTRIBUTES = 50
@@ -39,7 +39,7 @@ def write_items(connection: duckdb.DuckDBPyConnection, path: Path, file: Path) -
 
 def _catalogue(connection: duckdb.DuckDBPyConnection, file: Path) -> str:
     """The SQL of the catalogue; ids are text in the events."""
-    scan = f"read_parquet({text(file)}, hive_partitioning = false)"
+    scan = f"read_parquet({place(file)}, hive_partitioning = false)"
     with reading(file):
         columns = connection.sql(f"SELECT * FROM {scan} LIMIT 0").columns
     if "item_id" not in columns:

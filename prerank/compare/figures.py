@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from configs.errors import InputError
 from configs.stages import read_json
 from graph.figure import Figure
 from prerank.compare.jobs import DataSet
-from prerank.compare.statistics import LEAST_SEEDS, SeedFigure, difference, summary
+from prerank.compare.statistics import (
+    LEAST_SEEDS,
+    SEEDS_FOR_AN_INTERVAL,
+    SeedDifference,
+    SeedFigure,
+    SeedMean,
+    difference,
+    summary,
+)
 from prerank.evaluation.definitions import CHANCE
 from prerank.evaluation.evaluation import Evaluation, read_evaluation
 from prerank.evaluation.segments import SEGMENTS
@@ -96,6 +105,26 @@ def figures_of(evaluations: Evaluations, market: bool, baseline: str, confidence
             "tests": sum(each.p is not None for each in family.values()),
         },
         **_protocol(protocol, market),
+    }
+
+
+def as_shown(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A data set without the intervals that two markets give: Student's t reaches from below 0 to beyond 1 then."""
+    if data["kind"] != "markets":
+        return data
+    return {**data, **{kind: _without_wide_intervals(data[kind]) for kind in ("figures", "differences")}}
+
+
+def _without_wide_intervals(cells: Mapping[str, Any]) -> dict[str, Any]:
+    def shown(cell: SeedMean | SeedDifference) -> SeedMean | SeedDifference:
+        if len(cell.by_seed) >= SEEDS_FOR_AN_INTERVAL:
+            return cell
+        bare = replace(cell, low=None, high=None)
+        return replace(bare, visible=None) if isinstance(bare, SeedDifference) else bare
+
+    return {
+        system: {segment: {metric: shown(cell) for metric, cell in by.items()} for segment, by in by_segment.items()}
+        for system, by_segment in cells.items()
     }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from prerank.compare.figures import WHOLE, shown_systems
-from prerank.compare.statistics import LEAST_SEEDS, SeedDifference, SeedMean
+from prerank.compare.figures import WHOLE, as_shown, shown_systems
+from prerank.compare.statistics import LEAST_SEEDS, SEEDS_FOR_AN_INTERVAL, SeedDifference, SeedMean
 from prerank.compare.verdict import NO_CLAIM
 from prerank.evaluation.claims import MINIMUM_N, too_few, visible_among
 from prerank.pages.markdown import bullets, document, heading, plain
@@ -31,7 +31,7 @@ def as_markdown(content: Mapping[str, Any]) -> str:
         f"paper's figures stand in columns of their own: {content['paper']['source']}; {content['paper']['auc_note']}.",
         *(f"**Warning: {plain(warning)}**" for warning in content["warnings"]),
         content["tuning_note"] or "",
-        *(block for data in content["data"] for block in _data_set(data, content)),
+        *(block for data in content["data"] for block in _data_set(as_shown(data), content)),
     )
 
 
@@ -45,7 +45,7 @@ def _data_set(data: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[s
     yield (
         f"{about['rows']:,} test rows, {about['requests']:,} requests, {about['clicks']:,} clicks, "
         f"{about['orders']:,} orders{' (first seed)' if data['kind'] == 'markets' else ''}. "
-        f"Interval: {data['interval']}. {data['recall']}."
+        f"Interval: {data['interval']}; none of fewer than {SEEDS_FOR_AN_INTERVAL} markets. {data['recall']}."
     )
     aucs = {system: number(value) for system, value in paper["auc_click"].items()}
     recalls = {

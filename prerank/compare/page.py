@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from prerank.compare.figures import Cell
+from prerank.compare.figures import Cell, as_shown
 from prerank.compare.markdown import claim, visible_difference
-from prerank.compare.statistics import LEAST_SEEDS, SeedDifference, SeedMean
+from prerank.compare.statistics import LEAST_SEEDS, SEEDS_FOR_AN_INTERVAL, SeedDifference, SeedMean
 from prerank.evaluation.claims import MINIMUM_N, unit_of_difference
 from prerank.pages.render import render_page, rounded
 
@@ -36,13 +36,14 @@ def page_content(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: content[key] for key in ("run", "systems", "baseline", "warnings", "tuning", "tuning_note", "paper")},
         "least_seeds": LEAST_SEEDS,
+        "seeds_for_an_interval": SEEDS_FOR_AN_INTERVAL,
         "minimum_n": MINIMUM_N,
         "metrics": [
             {**metric, "unit": unit_of_difference(metric["name"])}
             for metric in content["metrics"]
             if not NOT_ON_THE_PAGE.fullmatch(metric["name"])
         ],
-        "data": [_data_set(data) for data in content["data"]],
+        "data": [_data_set(as_shown(data)) for data in content["data"]],
     }
 
 

@@ -21,6 +21,8 @@ from prerank.evaluation.significance import difference_of_draws, estimate
 
 LEAST_SEEDS = 5
 """Seeds that a claim needs (the protocol of the project)."""
+SEEDS_FOR_AN_INTERVAL = 3
+"""Markets below which an interval over them says nothing: with two, Student's t is 12.7 standard errors wide."""
 
 
 @dataclass(frozen=True)

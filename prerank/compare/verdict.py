@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prerank.compare.figures import as_shown
 from prerank.compare.statistics import LEAST_SEEDS, SeedDifference
 from prerank.evaluation.claims import MINIMUM_N, too_few
 from prerank.evaluation.significance import LEVEL
@@ -20,6 +21,7 @@ def verdict(data: Mapping[str, Any]) -> list[str]:
     Args:
         data: as :func:`prerank.compare.figures.data_figures` makes it.
     """
+    data = as_shown(data)
     family = data["family"]
     baseline, segment = family["baseline"], family["segment"]
     if not data["figures"]:
@@ -82,8 +84,13 @@ def _words(difference: SeedDifference) -> str:
 
 
 def _interval(difference: SeedDifference, unit: str = "") -> str:
-    between = interval(difference.low, difference.high, points) or "no interval"
+    between = interval(difference.low, difference.high, points) or f"no interval: {_seeds(difference)}"
     return f"{points(difference.value)} {unit}({between}), n {difference.n:,}"
+
+
+def _seeds(difference: SeedDifference) -> str:
+    count = len(difference.by_seed)
+    return f"{count} seed{'s' if count != 1 else ''}"
 
 
 def _same(difference: SeedDifference) -> str:

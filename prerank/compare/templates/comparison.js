@@ -35,21 +35,31 @@ function fillControls() {
   fill(byId("metric"), metricsOf(), chosen.metric);
 }
 
+// Less than two points are not spread over the whole width, as if they were much. A t interval of few seeds knows no
+// bounds: what of it lies outside what the metric can be is an arrow.
+const SMALLEST_SPAN = 0.02;
 function ends(figures) {
   const values = figures.flatMap(each => [each[0], each[1] ?? each[0], each[2] ?? each[0], ...seedValues(each)]), level = chance();
-  const low = Math.min(...values), high = Math.max(...values);
+  const low = Math.min(...values), high = Math.max(...values), reach = Math.max(high - low, SMALLEST_SPAN);
   // A chance level far from every system would squeeze them together; the table has it then.
-  if (known(level) && level > low - 2 * (high - low) && level < high + 2 * (high - low)) values.push(level);
-  const [least, most] = extent(values, 0.05);
-  return lowerIsBetter() ? [Math.max(least, 0), most] : [Math.max(least, -0.02), Math.min(most, 1.02)];  // a t interval of few seeds knows no bounds
+  if (known(level) && level > low - 2 * reach && level < high + 2 * reach) values.push(level);
+  const [least, most] = extent(values, 0.05), room = Math.max(0, SMALLEST_SPAN - (most - least)) / 2;
+  return [Math.max(least - room, lowerIsBetter() ? 0 : -0.02), lowerIsBetter() ? most + room : Math.min(most + room, 1.02)];
+}
+
+function noIntervalWords(shown) {
+  const without = shown.filter(system => figure(system)[1] === null);
+  if (!without.length) return "";
+  const seeds = Math.max(...without.map(system => seedCount(figure(system))));
+  return ` No interval: ${without.length < shown.length ? `${without.join(", ")}: ` : ""}${seeds < 2 ? "one seed" : seeds < content.seeds_for_an_interval ? `${seeds} seeds` : "undefined"}.`;
 }
 
 function showPlot() {
   const plot = byId("plot"), shown = systems().filter(system => figure(system) !== undefined);
   if (!shown.length) { plot.replaceChildren(make("p", {class: "note"}, "Nothing to draw here.")); return; }
-  const [low, high] = ends(shown.map(system => figure(system)));
+  const figures = shown.map(system => figure(system)), [low, high] = ends(figures), [before, after] = roomBeside(low, high, figures.flatMap(each => each.slice(0, 3)).filter(known));
   const width = drawingWidth(plot), narrow = width < 600, row = 38, top = 6, bottom = top + row * shown.length + 4;
-  const x = scale(low, high, narrow ? 112 : 190, width - 18);
+  const x = scale(low, high, (narrow ? 112 : 190) + before, width - 18 - after);
   const svg = picture(width, bottom + 24, `${chosen.metric}, ${chosen.segment}, ${titleOf(data())}: a dot for each seed; the table below has the figures`);
   gridAcross(svg, x, ticksBetween(low, high, narrow ? 3 : 8), top, bottom);
   const level = chance(), base = figure(content.baseline), hasLevel = known(level) && level >= low && level <= high;
@@ -57,10 +67,11 @@ function showPlot() {
   if (base) svg.append(line(x(base[0]), top, x(base[0]), bottom, "baseline"));
   shown.forEach((system, lane) => {
     const each = figure(system), place = content.systems.indexOf(system), y = top + lane * row + row / 2;
-    const group = draw("g", {class: `${seriesOf(place)} ${few(each)}`}, draw("title", {}, `${system}: ${number(each[0])}, ${seedCount(each)} seeds from ${spread(each)}`));
+    const group = draw("g", {class: `${seriesOf(place)} ${few(each)}`}, draw("title", {}, `${system}: ${number(each[0])}, ${seedCount(each)} seed${seedCount(each) === 1 ? "" : "s"} from ${spread(each)}`));
     if (each[1] !== null) {
       group.append(line(x(each[1]), y + 5, x(each[2]), y + 5, "interval"));
-      for (const end of [each[1], each[2]]) group.append(line(x(end), y, x(end), y + 10, "interval"));
+      for (const end of each.slice(1, 3)) if (!x.beyond(end)) group.append(line(x(end), y, x(end), y + 10, "interval"));
+      group.append(...arrowsBeyond(x, y + 5, each[0], each[1], each[2], value => number(value, 2)));
     }
     for (const value of seedValues(each)) group.append(draw("circle", {cx: x(value), cy: y - 8, r: 4, class: "seed"}));
     group.append(draw("path", {d: `M${x(each[0])} ${y - 2}l6 7l-6 7l-6 -7Z`, class: "fill"}));
@@ -68,14 +79,15 @@ function showPlot() {
   });
   plot.replaceChildren(svg);
   const lines = [hasLevel ? " Dashed: chance." : "", base ? ` Dotted: ${content.baseline}.` : ""].join("");
-  byId("plot-note").textContent = `Dots: one for each seed. Diamond: their mean. Line: ${data().interval}.${lines}`;
+  const intervals = figures.some(each => each[1] !== null) ? ` Line: ${data().interval}.` : "";
+  byId("plot-note").textContent = `Dots: one for each seed. Diamond: their mean.${intervals}${noIntervalWords(shown)}${lines}`;
 }
 
 const claimLine = claim => [claim === "shown" ? "strong" : "", claim];
 const inPoints = () => at(described(), "unit") === "points";
 // Below the least number of cases no p is said.
 const testLine = ([, , , p, pHolm, , , claim, n]) => n < content.minimum_n ? `n ${count(n)}, too few to compare on`
-  : claim === null ? `${pWords(p)}, uncorrected` : `${pWords(pHolm)}, corrected (alone ${pWords(p)})`;
+  : !known(p) ? "not tested" : claim === null ? `${pWords(p)}, uncorrected` : `${pWords(pHolm)}, corrected (alone ${pWords(p)})`;
 
 function gapCell(system) {
   const difference = gap(system);

@@ -115,6 +115,44 @@ def test_the_verdict_says_what_is_shown_and_what_is_not():
     assert "not shown to be equal" in words[-1]
 
 
+PLOT = """() => ({
+  note: document.getElementById("plot-note").textContent,
+  ticks: [...document.querySelectorAll("#plot .tick")].map(each => [Number(each.getAttribute("x")), each.textContent]),
+  lines: document.querySelectorAll("#plot line.interval").length,
+  seeds: [...document.querySelectorAll("#plot .seed")].map(each => Number(each.getAttribute("cx"))),
+  arrows: [...document.querySelectorAll("#plot text.beyond")].map(each => each.textContent),
+})"""
+
+
+@pytest.mark.parametrize(
+    ("count", "market", "drawn", "words"),
+    [(1, True, False, "one seed"), (2, True, False, "2 seeds"), (3, True, True, ""), (1, False, True, "")],
+)
+def test_no_interval_is_drawn_of_fewer_than_three_markets(count, market, drawn, words, open_page, tmp_path):
+    content = content_of({"ple": seeds(0.70, 1, count), "grace": seeds(0.7005, 2, count)}, market)
+    (tmp_path / "page.html").write_text(page(content))
+    plot = open_page(tmp_path / "page.html").evaluate(PLOT)
+    assert bool(plot["lines"]) == ("Line: " in plot["note"]) == drawn
+    assert (f"No interval: {words}" in plot["note"]) == (not drawn)
+    assert (" to 0." in as_markdown(content)) == drawn
+    # Half a point is not blown up to the whole width.
+    (x0, first), (x1, last) = plot["ticks"][0], plot["ticks"][-1]
+    points = (max(plot["seeds"]) - min(plot["seeds"])) / (x1 - x0) * (float(last) - float(first))
+    assert points == pytest.approx(0.0005 + 0.001 * (count - 1), abs=2e-4)
+    assert max(plot["seeds"]) - min(plot["seeds"]) < 0.4 * (x1 - x0)
+
+
+def test_an_interval_beyond_the_metric_is_an_arrow_with_its_number(open_page, tmp_path):
+    wild = {seed: evaluation(value, seed) for seed, value in enumerate((0.1, 0.5, 0.95))}
+    content = content_of({"ple": wild, "grace": wild}, market=True)
+    figure = content["data"][0]["figures"]["grace"]["all"]["gauc_click"]
+    (tmp_path / "page.html").write_text(page(content))
+    plot = open_page(tmp_path / "page.html").evaluate(PLOT)
+    assert [float(words.replace("−", "-")) for words in plot["arrows"]] == [
+        pytest.approx(end, abs=0.006) for end in (figure.low, figure.high) * 2
+    ]
+
+
 def test_fewer_than_five_seeds_make_no_claim():
     content = content_of({"ple": seeds(0.70, 1, 4), "grace": seeds(0.79, 2, 4)})
     words = " ".join(content["data"][0]["verdict"])

@@ -1,7 +1,8 @@
 """One way to call every command: ``key=value`` overrides and ``--config FILE``, strictly checked.
 
 Later wins: defaults < what the run remembers < data and model files < experiment < ``--config`` < overrides. A key that
-the command does not read is refused, or passed over where it comes from a file that is about several commands: an
+the command does not read is refused, or passed over where a command that comes after it on the same run reads it, or
+where it comes from a file that is about several commands: an
 experiment, or a configuration that a command saved.
 """
 
@@ -85,7 +86,11 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
         everything = [layers.respelt(layer, settled) for layer in everything]
     elif (origin := _last(everything, "from_run")) is not None:
         base = layers.continued(Run(run.root.parent / origin))
-    asked = [layers.taken(layer, command, run, settled) for layer in everything]
+    held = settled
+    if settled is not None and "prerank" in command.inherits:
+        system = _last(everything, "name") or _last(everything, "model.name") or schema.model.name
+        held = OmegaConf.create({**settled, **(layers.fitted(run, system) or {})})
+    asked = [layers.taken(layer, command, run, held) for layer in everything]
     overrides = _keys_of(asked) if command is not ANYTHING else frozenset()
     data, model, experiment = (_last(asked, key) for key in GROUPS.values())
 

@@ -35,6 +35,7 @@ class Command:
         reads: sections and keys that it can be told.
         but: those within ``reads`` that it can not.
         inherits: sections and keys that it takes as the run, or the fitted system, has them.
+        before: commands that follow it on the same run: keys that they read, and it does not, are passed over.
         short: keys that may be written without their section, as ``a=`` for ``index.a=``.
         extra: of the package, with what the story imports.
         alias: its word after ``grace``, where that is not the last part of its name.
@@ -46,6 +47,7 @@ class Command:
     reads: tuple[str, ...] = ALL
     but: tuple[str, ...] = ()
     inherits: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
     short: tuple[str, ...] = ()
     extra: str = "train"
     alias: str = ""
@@ -103,6 +105,7 @@ COMMANDS = {
             "From a log to psi: read or simulate the log, build its graph, train GraphSAGE.",
             "pretrain.pipeline:make_psi",
             reads=(*PLACE, "overwrite", "experiment", *REMEMBERED, "evaluation.draws", "evaluation.confidence"),
+            before=("prerank.fit",),
             alias="pretrain",
         ),
         Command(
@@ -110,6 +113,7 @@ COMMANDS = {
             "Read, map and check a log and say what was understood; with init=FILE write the mapping that it suggests.",
             "prerank.understanding:understand",
             reads=("check", "overwrite", "seed", "data", "graph.memory_limit_gb"),
+            before=("pretrain.run", "prerank.fit"),
             short=("check.init",),
         ),
         Command(
@@ -117,6 +121,7 @@ COMMANDS = {
             "From a log to the co-engagement graph alone.",
             "graph.building:build",
             reads=(*PLACE, "overwrite", "experiment", "from_run", "seed", "engine", "data", "graph"),
+            before=("pretrain.run", "prerank.fit"),
         ),
         Command(
             "prerank.fit",

@@ -13,7 +13,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from configs.commands import REMEMBERED, Command, readers
+from configs.commands import COMMANDS, REMEMBERED, Command, readers
 from configs.console import say
 from configs.errors import InputError
 from configs.options import is_text, names, sections, suggestion, within
@@ -29,6 +29,8 @@ OWN_MODELS = Path("models")
 """The user's own models, in the folder that a command is run from: ``models/NAME.yaml`` is ``model=NAME``."""
 UNREADABLE = (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, OverflowError, RecursionError)
 """What reading a value may raise: beside wrong YAML, a number of 5,000 digits, lists in lists, half a Unicode pair."""
+FITTED = ("model", "prerank")
+"""What ``prerank.fit`` settles for the commands that work on the fitted system."""
 LONGEST_REASON = 200
 CONTINUED_SHARES = (0.9, 0.05, 0.05)
 """Of the new sessions of a run that goes on from another: training, validation and test."""
@@ -228,6 +230,12 @@ def remembered(run: Run) -> DictConfig | None:
     return masked(read_yaml(run.config), lambda key: within(key, REMEMBERED))
 
 
+def fitted(run: Run, system: str) -> DictConfig | None:
+    """The keys of the model and its training that a system of the run was fitted with; None where it is not fitted."""
+    path = run.system(system) / "config.yaml"
+    return masked(read_yaml(path), lambda key: within(key, FITTED)) if path.exists() else None
+
+
 def continued(origin: Run) -> DictConfig:
     """What a run takes over of the one that it goes on from: all that this has settled but which rows it was made of.
 
@@ -318,22 +326,26 @@ def resolved(path: str) -> Path:
 
 
 def taken(layer: Layer, command: Command, run: Run, settled: DictConfig | None) -> Layer:
-    """The part of a layer that a command takes.
+    """The part of a layer that a command takes; ``settled``: what the run holds, and the fitted system with it.
 
-    What the command only has from its run may be repeated. A saved configuration is about other commands too: keys of
-    it that this command does not read are passed over, and named.
+    What the command only has from its run may be repeated. What a command that comes after it on the same run reads is
+    passed over, and named, so that one list of overrides serves both; so are keys of a saved configuration, which is
+    about other commands too.
 
     Raises:
         InputError: for another value than the run holds, or a key that the command does not read.
     """
     foreign = [key for key in layer.keys if not command.takes(key)]
-    inherited = _inherited(foreign, command) if settled is not None else []
+    saved = layer.content.keys() >= OF_A_SAVED_FILE
+    held = {} if settled is None else settled.keys() - (FITTED if saved else ())
+    inherited = [key for key in foreign if key.split(".")[0] in held and within(key, command.inherits)]
     _require_settled(layer, inherited, command, run, settled)
     ignored = [key for key in foreign if key not in inherited]
-    if ignored and not layer.content.keys() >= OF_A_SAVED_FILE:
-        raise InputError(f"{layer.where}{_belongs_elsewhere(ignored[0], command)}")
+    refused = [key for key in ignored if not saved and not any(COMMANDS[name].takes(key) for name in command.before)]
+    if refused:
+        raise InputError(f"{layer.where}{_belongs_elsewhere(refused[0], command)}")
     if ignored:
-        parts = dict.fromkeys(key.split(".")[0] for key in ignored)
+        parts = dict.fromkeys(key.split(".")[0] if saved else key for key in ignored)
         say(f"{layer.where}passed over what {command.name} does not read: {', '.join(parts)}")
     return replace(layer, content=masked(layer.content, command.takes))
 
@@ -346,7 +358,8 @@ def taken_of_experiment(layer: Layer, command: Command, run: Run, settled: DictC
     """
     if settled is not None:
         about_data = [key for key in layer.keys if within(key, ("data",)) and not command.takes(key)]
-        _require_settled(layer, _inherited(about_data, command), command, run, settled)
+        inherited = [key for key in about_data if within(key, command.inherits)]
+        _require_settled(layer, inherited, command, run, settled)
     return replace(layer, content=masked(layer.content, command.takes))
 
 
@@ -376,10 +389,6 @@ def leaves(content: Mapping[Any, Any], prefix: str) -> Iterator[str]:
             yield from leaves(value, f"{full}.")
         else:
             yield full
-
-
-def _inherited(keys: Sequence[str], command: Command) -> list[str]:
-    return [key for key in keys if within(key, REMEMBERED) and within(key, command.inherits)]
 
 
 def _require_settled(layer: Layer, keys: Sequence[str], command: Command, run: Run, settled: DictConfig | None) -> None:

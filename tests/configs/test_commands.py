@@ -61,14 +61,8 @@ def test_every_command_has_its_module_and_story(command: Command) -> None:
 @pytest.mark.parametrize(
     ("name", "argument", "message"),
     [
-        (
-            "pretrain.run",
-            "prerank.patience=3",
-            r"^prerank\.patience is read by prerank\.fit \(also .*, not by pretrain",
-        ),
-        ("pretrain.run", "model=ple", r"^model\.name is read by prerank\.fit .*give it to `python -m prerank\.fit`"),
-        ("pretrain.run", "evaluation.recall_at=[5]", r"evaluation\.recall_at is read by prerank\.fit"),
-        ("graph.build", "pretrain.dimension=8", r"read by pretrain\.run .*, not by graph\.build"),
+        ("pretrain.run", "tune.trials=3", r"^tune\.trials is read by prerank\.tune, not by pretrain\.run"),
+        ("graph.build", "index.queries=3", r"read by index\.audit, not by graph\.build"),
         ("prerank.fit", "graph.degree_cap=3", r"read by pretrain\.run \(also by graph\.build, .*, not by prerank\.fit"),
         ("prerank.fit", "tune.trials=3", r"^tune\.trials is read by prerank\.tune, not by prerank\.fit"),
         ("prerank.evaluate", "prerank.batch_size=3", r"read by prerank\.fit"),
@@ -84,6 +78,35 @@ def test_every_command_has_its_module_and_story(command: Command) -> None:
 def test_a_key_that_is_not_read_is_refused_with_where_it_belongs(tmp_path, name, argument, message):
     with pytest.raises(InputError, match=message):
         told(name, tmp_path, argument)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "key"),
+    [
+        ("pretrain.run", "prerank.patience=3", "prerank.patience"),
+        ("pretrain.run", "model=ple", "model.name"),
+        ("pretrain.run", "evaluation.recall_at=[5]", "evaluation.recall_at"),
+        ("graph.build", "pretrain.dimension=8", "pretrain.dimension"),
+        ("graph.check", "prerank.max_epochs=1", "prerank.max_epochs"),
+    ],
+)
+def test_a_key_of_a_command_that_comes_after_is_passed_over_and_said(tmp_path, capsys, name, argument, key):
+    invocation = told(name, tmp_path, argument)
+    assert f"passed over what {name} does not read: {key}\n" in capsys.readouterr().out
+    assert key not in invocation.asked
+    invocation.save(tmp_path / "saved.yaml")
+    section, name_in_it = key.split(".")
+    assert name_in_it not in yaml.safe_load((tmp_path / "saved.yaml").read_text()).get(section, {})
+
+
+def test_what_a_fitted_system_holds_may_be_repeated(run):
+    fitted = told("prerank.fit", run, "prerank.max_epochs=1", "model.dimension=5")
+    fitted.save(fitted.run.system("grace") / "config.yaml")
+    assert told("index.audit", run, "prerank.max_epochs=1").config.model.name == "grace"
+    with pytest.raises(InputError, match=re.escape("run=one holds prerank.max_epochs=1, asked for 2: index.audit")):
+        told("index.audit", run, "prerank.max_epochs=2")
+    with pytest.raises(InputError, match=r"prerank\.max_epochs is read by prerank\.fit"):
+        told("index.audit", run, "model=ple", "prerank.max_epochs=1")
 
 
 @pytest.mark.parametrize(

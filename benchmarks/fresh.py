@@ -47,8 +47,8 @@ ARMS = ("incremental", "full", "never")
 SEGMENTS = ("all", "cold", "tail")
 METRICS = ("gauc_click", "auc_click", "recall_at_10")
 WORLD = {
-    **{"users": 250, "departments": 3, "leaves_per_department": 3, "topics_per_leaf": 5, "brands_per_department": 20},
-    **{"shops_per_department": 20, "items": 2500, "new_items_per_day": 80, "queries": 600, "recalled": 120},
+    **{"users": 150, "departments": 3, "leaves_per_department": 3, "topics_per_leaf": 5, "brands_per_department": 20},
+    **{"shops_per_department": 20, "items": 1500, "new_items_per_day": 50, "queries": 300, "recalled": 120},
     **{"passed": 45, "ranked": 40, "browsing_depth": 25.0, "logged_passed": 2, "logged_recalled": 3},
     **{"logged_random": 3, "full_recall_share": 0.0, "warm_up_days": 6},
 }
@@ -56,7 +56,7 @@ WORLD = {
 HELD_OUT = (0.10, 0.04)
 """Of the last day's sessions, for early stopping and fusion, and for nothing but the figures of the fit."""
 SETTINGS = (
-    *("graph.memory_limit_gb=1", "pretrain.threads=1", "pretrain.max_epochs=8", "pretrain.patience=2"),
+    *("graph.memory_limit_gb=1", "pretrain.threads=1", "pretrain.max_epochs=4", "pretrain.patience=2"),
     *("prerank.threads=1", "prerank.max_epochs=3", "evaluation.draws=20", "model.buckets=5000"),
     *("model.item.hash_vocabulary=5000", "model=grace"),
 )
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--base", type=int, default=6, help="days that all start from")
     parser.add_argument("--days", type=int, default=10, help="days after them")
-    parser.add_argument("--requests", type=int, default=120, help="requests a day")
+    parser.add_argument("--requests", type=int, default=250, help="requests a day")
     parser.add_argument("--folder", type=Path, default=Path("runs/fresh"), help="of logs and runs, a folder a seed")
     parser.add_argument("--output", type=Path, default=Path("fresh.json"))
     asked = parser.parse_args()

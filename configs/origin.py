@@ -46,11 +46,29 @@ def origin_input(config: Config, own: Path, stage: Callable[[Run], Path], made_b
     origin = origin_of(config)
     if origin is None:
         return {}
-    if not (stage(origin) / MANIFEST).exists() and (own / MANIFEST).exists():
+    if (own / MANIFEST).exists():
         recorded: dict[str, str] = read_json(own / MANIFEST).get("inputs", {})
-        if ORIGIN in recorded:
+        if ORIGIN not in recorded and not config.overwrite:
+            raise InputError(
+                f"{own} was made without from=, asked for from={config.from_run}: give run=NAME to keep both, or "
+                "overwrite=true to replace it"
+            )
+        if ORIGIN in recorded and not (stage(origin) / MANIFEST).exists():
             return {ORIGIN: recorded[ORIGIN]}
     return {ORIGIN: identity_of(stage(origin), f"{made_by} run={origin.root.name}")}
+
+
+def require_own_start(config: Config) -> None:
+    """Refuse what would train anew on the rows of a run that goes on, which are those of its last days.
+
+    Raises:
+        InputError: for such a run.
+    """
+    if config.from_run:
+        raise InputError(
+            f"run={config.run} goes on from {config.from_run} and holds the rows that were new since: take a run of "
+            "its own that holds all days"
+        )
 
 
 def require_alike(config: Config, keys: Keys) -> None:

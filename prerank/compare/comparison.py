@@ -14,6 +14,7 @@ from typing import Any
 from configs.command import Invocation
 from configs.console import say, table, warn
 from configs.locks import alone
+from configs.origin import require_own_start
 from configs.stages import read_json
 from prerank.compare.cost import measure_missing
 from prerank.compare.jobs import Comparison, DataSet, passed_over, plan_comparison
@@ -55,6 +56,7 @@ def compare_systems(invocation: Invocation) -> ComparisonResult:
         ['comparison.json', 'comparison.md', 'comparison.html']
     """
     config = invocation.config
+    require_own_start(config)
     folder = invocation.run.root / "compare"
     comparison = plan_comparison(invocation, folder)
     for system in config.compare.systems:

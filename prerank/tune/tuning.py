@@ -16,6 +16,7 @@ from configs.command import Invocation
 from configs.console import say
 from configs.errors import InputError
 from configs.locks import alone
+from configs.origin import require_own_start
 from configs.schema import Config
 from configs.stages import Run, fingerprint
 from prerank.encoding.batches import EncodedLog
@@ -65,6 +66,7 @@ def tune_system(invocation: Invocation) -> TuningResult:
     """
     config, run, name = invocation.config, invocation.run, invocation.config.model.name
     refuse_unread(invocation)
+    require_own_start(config)
     space = read_space(SPACES if config.tune.space is None else Path(config.tune.space).expanduser(), name)
     defaults = configured(config, space)
     encoded = encode_log(invocation, open_log(invocation))

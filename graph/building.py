@@ -19,6 +19,7 @@ from configs.errors import InputError
 from configs.keys import Keys
 from configs.locks import alone
 from configs.origin import origin_input, origin_of, require_alike
+from configs.packages import require_packages
 from configs.schema import Config
 from configs.stages import Run, Stage
 from graph.coengagement import distinct, session_key, training_rows
@@ -125,6 +126,7 @@ def settling(invocation: Invocation, stages: Sequence[Stage]) -> Iterator[None]:
     Raises:
         InputError: before anything is written, if a stage was finished with other keys or data.
     """
+    require_packages(invocation.config)
     with ExitStack() as locks:
         for stage in stages:
             locks.enter_context(alone(stage.home))

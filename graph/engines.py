@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.errors import InputError
+from configs.packages import not_installed
 from configs.schema import GraphEngine
 from graph.logs.log import impressions_pattern
 
@@ -117,10 +118,7 @@ def _spark(scratch: Path, memory_limit_gb: float) -> Any:
     try:
         from pyspark.sql import SparkSession
     except ImportError:
-        raise InputError(
-            "engine=spark needs pyspark, which is not installed: pip install -e .[spark] (Java 17 or later is needed "
-            "too), or take engine=duckdb"
-        ) from None
+        raise not_installed("pyspark") from None
     session = (
         SparkSession.builder.appName("grace graph")
         .config("spark.driver.memory", f"{max(1, round(memory_limit_gb))}g")

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from configs.errors import InputError
+from configs.packages import not_installed
 from graph.store import Graph, Relation
 
 
@@ -48,10 +48,8 @@ def to_dgl(graph: Graph) -> Any:
     os.environ.setdefault("DGLBACKEND", "pytorch")
     try:
         import dgl
-    except ImportError:
-        raise InputError(
-            "dgl is not installed: dgl==1.1.3 needs Python 3.11 on Linux x86-64; use backend=pyg anywhere else"
-        ) from None
+    except (ImportError, OSError):  # a later one than 1.1.3 does not find its libraries beside a current torch
+        raise not_installed("dgl") from None
     edges, weights = {}, {}
     for key, relation in graph.relations.items():
         edge_index, weights[key] = _tensors(relation)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import ibis
 import numpy as np
@@ -110,6 +110,8 @@ def build_relations(
     query_table = _index_queries(bench, rows, built, past)
     earlier = None if past is None else past.engaged(bench)
     events = _index_events(bench, rows, item_table, query_table, config, end, built, earlier)
+    if not built.events and past is None:
+        _refuse_unengaged()
     _keep_state(folder, bench, rows, events, config, built, past)
 
     since = _Since(bench, config, built, past)
@@ -269,13 +271,15 @@ def _index_events(
     }
     if built.unknown_items:
         warn(f"events on items that are not in items.parquet, left out of the graph: {built.unknown_items}")
-    if not built.events:
-        raise InputError(
-            "the training days hold no click, no order and no history item of weight above 0 (graph.weight_click, "
-            "weight_order, weight_touch): there is nothing to build a graph from; check the columns clicked, ordered "
-            "and history of the log, and graph.days"
-        )
     return events
+
+
+def _refuse_unengaged() -> Never:
+    raise InputError(
+        "the training days hold no click, no order and no history item of weight above 0 (graph.weight_click, "
+        "weight_order, weight_touch): there is nothing to build a graph from; check the columns clicked, ordered "
+        "and history of the log, and graph.days"
+    )
 
 
 def _counts(events: Any) -> dict[str, int]:

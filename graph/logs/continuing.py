@@ -6,7 +6,7 @@ trained on now. So every row is trained on once, and has been predicted before t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
@@ -25,10 +25,12 @@ from configs.stages import replacing
 from graph.logs.accounting import rows_in
 from graph.logs.contract import RawLog, day_files, family_of
 from graph.logs.database import text
-from graph.logs.log import SearchLog, impressions_pattern, read_table
+from graph.logs.log import SearchLog, read_table
 
 KEYS = {"items": "item_id", "users": "user_id", "queries": "query"}
 """Tables of a log that grow, and what their rows are known by."""
+NUMBERED_ANEW = ("request_id", "session_id")
+"""Keys that say nothing but what belongs together: ids may start again with each day."""
 SPARE_DAYS = 1
 """Days before the origin's last one whose folders are read nonetheless: a folder may be named by a local day."""
 SEEN = "at or before the end of the log that the run goes on from"
@@ -110,17 +112,6 @@ class Continuation:
             say(f"{count:,} rows lie at or before {self.last}, the end of {self.name}'s log: left out, as seen before")
         return {SEEN: int(count)} if count else {}
 
-    def keep_sessions_whole(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Train on what follows of a session that the origin held out, whose first rows are trained on now."""
-        pattern = text(impressions_pattern(self.log.folder))
-        if "session_id" not in self.log.facts["columns"]:
-            return
-        connection.execute(
-            "UPDATE assigned SET split = 'train' WHERE request_id IN (SELECT request_id FROM requests SEMI JOIN "
-            f"(SELECT user_id, session_id FROM read_parquet({pattern}, hive_partitioning = true) "
-            "WHERE split <> 'train' AND session_id IS NOT NULL) USING (user_id, session_id))"
-        )
-
     def carry(self, folder: Path) -> int:
         """Write the rows that the origin held out beside the new ones, as training rows; return how many.
 
@@ -131,43 +122,47 @@ class Continuation:
             InputError: if a column has another type now.
         """
         schema = pq.read_schema(min(folder.glob("*/*.parquet")))
-        taken = _largest_key(folder) if pa.types.is_integer(schema.field("request_id").type) else 0
-        count = 0
+        taken, unfilled, count = _largest_keys(folder, schema), _unfilled(folder, schema), 0
         for day, files in day_files(self.log.folder / "impressions").items():
             for number, file in enumerate(files):
                 rows = pq.ParquetFile(file).read()
                 rows = rows.filter(pc.not_equal(rows["split"].cast(pa.string()), "train"))
                 if len(rows):
-                    carried, taken = self._as_training(rows, schema, day, taken)
                     path = folder / f"day={day}" / f"carried-{number}.parquet"
                     with replacing(path) as temporary:
-                        pq.write_table(carried, temporary)
-                    count += len(carried)
+                        pq.write_table(self._as_training(rows, schema, day, taken, unfilled), temporary)
+                    count += len(rows)
         if count:
             say(f"{count:,} rows that {self.name} held out of its training are trained on now")
         return count
 
-    def _as_training(self, rows: pa.Table, schema: pa.Schema, day: str, taken: int) -> tuple[pa.Table, int]:
-        """Rows of a file in the new log's columns; their requests get keys that no new request has."""
+    def _as_training(
+        self, rows: pa.Table, schema: pa.Schema, day: str, taken: dict[str, int], unfilled: Collection[str]
+    ) -> pa.Table:
+        """Rows of a file in the new log's columns; their requests and sessions get keys that no new one has.
+
+        Args:
+            taken: key of whole numbers → the largest so far, which is raised.
+            unfilled: columns of the new log that hold no value, so that their types say nothing.
+        """
         columns = []
         for field in schema:
             if field.name == "split":
                 columns.append(pa.array(["train"] * len(rows), pa.string()).cast(field.type))
-            elif field.name == "request_id":
-                ids = rows["request_id"].combine_chunks()
-                codes = ids.dictionary_encode().indices.cast(pa.int64())
-                if pa.types.is_integer(field.type):
-                    columns.append(pc.add(codes, taken + 1))
-                    taken += pc.max(codes).as_py() + 1
-                else:
-                    columns.append(
-                        pc.binary_join_element_wise(ids.cast(pa.string()), f"{self.name} {day}", "@").cast(field.type)
-                    )
             elif field.name not in rows.column_names:
                 columns.append(pa.nulls(len(rows), field.type))
+            elif field.name in taken:
+                codes = rows[field.name].combine_chunks().dictionary_encode().indices.cast(pa.int64())
+                columns.append(pc.add(codes, taken[field.name] + 1).cast(field.type))
+                taken[field.name] += (pc.max(codes).as_py() or 0) + 1
+            elif field.name in NUMBERED_ANEW:
+                ids = rows[field.name].cast(pa.string())
+                columns.append(pc.binary_join_element_wise(ids, f"{self.name} {day}", "@").cast(field.type))
+            elif field.name in unfilled:
+                columns.append(rows[field.name].cast(pa.string()).cast(field.type))
             else:
                 columns.append(self._cast(rows[field.name], field, "impressions"))
-        return pa.table(columns, schema=schema), taken
+        return pa.table(columns, schema=schema)
 
     def grow(self, folder: Path) -> None:
         """Put the origin's items, users and queries before the new ones; of those in both, the newest row counts.
@@ -218,7 +213,9 @@ class Continuation:
         """
         if values.type == field.type:
             return values
-        families = {family_of(values.type), family_of(field.type)}
+        if pa.types.is_null(field.type) or values.null_count == len(values):
+            return pa.chunked_array([pa.nulls(len(values), field.type)])
+        families = {_family(values.type), _family(field.type)}
         # Integers among which one is missing have become floats on their way through many a program.
         if len(families - {"null"}) > 1 and families != {"integer", "float"}:
             old, new = (values.type, field.type) if called == "impressions" else (field.type, values.type)
@@ -228,7 +225,7 @@ class Continuation:
             )
         try:
             return values.cast(field.type)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise InputError(f"{called}: column {field.name} does not fit {field.type}: {error}") from None
 
     def _refuse_seen(self, rows: int) -> None:
@@ -238,12 +235,27 @@ class Continuation:
         )
 
 
+def _family(kind: pa.DataType) -> str:
+    """The family of a type; of a list, whatever its kind and the name of its field, that of its values."""
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return f"list of {family_of(kind.value_type)}" if listed else family_of(kind)
+
+
 def data_in_words(data: DataConfig) -> str:
     """What a log is read from; that of a run that goes on from others is what the first of them was read from."""
     return f"{data.name}, world {data.world}" if data.name == "marketplace" else f"{data.name}, {data.path}"
 
 
-def _largest_key(folder: Path) -> int:
-    """The largest request id of a checked log's files."""
+def _unfilled(folder: Path, schema: pa.Schema) -> list[str]:
+    """Columns of text of a checked log's files that hold no value: what is all null is written as text."""
+    names = [field.name for field in schema if pa.types.is_string(field.type)]
+    table = pa.concat_tables([pq.read_table(file, columns=names) for file in sorted(folder.glob("*/*.parquet"))])
+    return [name for name in names if table[name].null_count == len(table)]
+
+
+def _largest_keys(folder: Path, schema: pa.Schema) -> dict[str, int]:
+    """The largest request and session id of a checked log's files, where they are whole numbers."""
+    names = [name for name in NUMBERED_ANEW if name in schema.names and pa.types.is_integer(schema.field(name).type)]
     files = sorted(folder.glob("*/*.parquet"))
-    return max(int(pc.max(pq.read_table(file, columns=["request_id"])["request_id"]).as_py() or 0) for file in files)
+    largest = {name: [pc.max(pq.read_table(file, columns=[name])[name]).as_py() for file in files] for name in names}
+    return {name: max((value for value in values if value is not None), default=0) for name, values in largest.items()}

@@ -153,6 +153,7 @@ def log_keys(config: Config) -> Keys:
 
 def log_stage(config: Config, run: Run) -> Stage:
     settings = log_keys(config).settings(config) | {"format": FORMAT}
+    settings |= {"from": config.from_run} if config.from_run else {}
     inputs = _sources(config.data) | origin_input(config, run.logs, lambda each: each.logs, MADE_BY)
     return Stage(run.logs, settings, inputs, overwrite=config.overwrite)
 
@@ -204,8 +205,6 @@ def _read_check_write(
             split_by = "day"
         else:
             split_by = assign_splits(connection, data.split, "session_id" in impressions.table.contract)
-        if origin is not None:
-            origin.keep_sessions_whole(connection)
         _write_impressions(connection, impressions, folder / "impressions")
         for called, table in tables.items():
             write_keyed(connection, table, called, folder / f"{called}.parquet")

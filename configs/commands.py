@@ -20,6 +20,8 @@ REMEMBERED = ("from_run", "seed", "backend", "engine", "data", "graph", "pretrai
 """What a run's first command settles for the later ones."""
 ROOMS = ("configs", "graph", "pretrain", "prerank", "index")
 BRINGS_TRAIN = "; [cpu] and [gpu] bring it with FAISS"
+ENCODED = ("data.features", "data.add_features", "data.remove_features", "data.cutoffs")
+"""What a system can be told of the columns that it sees."""
 ONE_THREAD = ("pretrain.threads", "prerank.threads")
 """Keys that are settled where several fits share the cores."""
 
@@ -129,7 +131,7 @@ COMMANDS = {
             "prerank.fitting:fit_system",
             reads=(
                 *(*PLACE, "name", "overwrite", "experiment", "seed"),
-                *("data.features", "data.cutoffs", "model", "prerank", "evaluation"),
+                *(*ENCODED, "model", "prerank", "evaluation"),
             ),
             inherits=REMEMBERED,
         ),
@@ -165,7 +167,7 @@ COMMANDS = {
             "Search the hyper-parameters of a pre-ranking system on the validation split of a run.",
             "prerank.tune.tuning:tune_system",
             reads=(
-                *(*PLACE, "overwrite", "experiment", "seed", "data.features", "data.cutoffs"),
+                *(*PLACE, "overwrite", "experiment", "seed", *ENCODED),
                 *("model", "prerank", "evaluation", "tune"),
             ),
             inherits=REMEMBERED,

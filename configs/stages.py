@@ -111,6 +111,11 @@ def mend(path: Path) -> str:
     return "the stage that writes it has not finished: run its command again"
 
 
+def plain(value: Any) -> Any:
+    """A JSON-like value as a file of JSON gives it back."""
+    return json.loads(json.dumps(value, default=str))
+
+
 def fingerprint(value: Any) -> str:
     """A short digest of any JSON-like value, the same on every machine."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -315,10 +320,10 @@ def require_settings(folder: Path, asked: Mapping[str, Any], remedy: str) -> Non
 
 def differing_settings(folder: Path, asked: Mapping[str, Any]) -> str:
     """Each setting in which a finished stage differs, with both values; empty where none does."""
-    recorded, plain = read_json(folder / MANIFEST).get("settings", {}), json.loads(json.dumps(asked, default=str))
+    recorded = read_json(folder / MANIFEST).get("settings", {})
     return "; ".join(
         f"{key}={_shown(recorded[key])}, asked for {_shown(value)}"
-        for key, value in plain.items()
+        for key, value in plain(dict(asked)).items()
         if key in recorded and recorded[key] != value
     )
 

@@ -23,6 +23,7 @@ from prerank import systems
 from prerank.dashboard.page import write_dashboard
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_new_log
+from prerank.encoding.places import encoding_of
 from prerank.encoding.unseen import tell_unseen
 from prerank.evaluation.fusion import FusionWeights
 from prerank.evaluation.measuring import evaluate_predictions
@@ -52,7 +53,7 @@ def evaluate_system(invocation: Invocation) -> Path:
     refit = fit_command(config)
     identity_of(home, refit)
     fitted = _fitted_config(invocation)
-    encoded = EncodedLog.open(run.encoded)
+    encoded = EncodedLog.open(encoding_of(run, config.system))
     work = open_work(fitted, run, encoded)
     require_inputs(home, system_stage(fitted, run, work).inputs, f"run `{refit} overwrite=true`")
     system = systems.find(fitted.model).load(work)
@@ -99,7 +100,7 @@ def _is_own_log(invocation: Invocation) -> bool:
     settings = Keys(("data",)).settings(config)
     named = {key: value for key, value in settings.items() if key in invocation.asked and key != "data.path"}
     remedy = "leave data keys out, or make another run with `python -m pretrain.run run=NAME`"
-    for stage in (run.logs, run.encoded):
+    for stage in (run.logs, encoding_of(run, config.system)):
         require_settings(stage, named, remedy)
     return True
 

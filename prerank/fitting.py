@@ -41,6 +41,7 @@ from prerank import systems
 from prerank.dashboard.page import write_dashboard
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_log
+from prerank.encoding.places import ENCODING, encoding_of
 from prerank.evaluation.evaluation import PROGRESSIVE, Evaluation, measured_with
 from prerank.evaluation.fusion import RULE, FusionWeights
 from prerank.evaluation.measuring import EvaluationContext, evaluate_predictions, evaluation_context
@@ -153,7 +154,7 @@ def measure_before(config: Config, origin: Run, work: Work) -> None:
         return
     home = origin.system(config.system)
     fitted = config_from(home / "config.yaml")
-    before = open_work(fitted, origin, EncodedLog.open(origin.encoded))
+    before = open_work(fitted, origin, EncodedLog.open(encoding_of(origin, config.system)))
     refit = f"run `{fit_command(fitted)} overwrite=true`"
     require_inputs(home, system_stage(fitted, origin, before).inputs, refit)
     system = systems.find(fitted.model).load(before)
@@ -173,10 +174,10 @@ def require_name(name: str) -> None:
     Raises:
         InputError: if it is taken, or no plain name of a folder.
     """
-    if name == Run(Path()).encoded.name or not PLAIN_NAME.fullmatch(name):
+    if ENCODING.fullmatch(name) or not PLAIN_NAME.fullmatch(name):
         raise InputError(
-            f"name={name}: expected letters, digits, -, _ and dots, not with a dot first, and not 'encoded', which the "
-            "run's encoded columns have: give name=NAME"
+            f"name={name}: expected letters, digits, -, _ and dots, not with a dot first, and not 'encoded' (-...), "
+            "which the run's encoded columns have: give name=NAME"
         )
 
 
@@ -204,7 +205,7 @@ def open_work(config: Config, run: Run, encoded: EncodedLog) -> Work:
         InputError: if ψ or the encoded columns were made from another log or graph than the run holds now.
     """
     psi = None
-    require_current(run, [(run.encoded, f"python -m prerank.fit run={run.root.name}")])
+    require_current(run, [(encoded.folder, f"python -m prerank.fit run={run.root.name}")])
     if systems.find(config.model).NEEDS_PSI:
         require_current(run, [(run.pretrain, f"python -m pretrain.run run={run.root.name}")])
         psi = EmbeddingTable.load(run.psi)

@@ -12,6 +12,7 @@ from configs.command import Invocation, config_from
 from configs.stages import identity_of, require_inputs
 from prerank import systems
 from prerank.encoding.batches import EncodedLog
+from prerank.encoding.places import encoding_of
 from prerank.fitting import fit_command, open_work, system_stage
 from prerank.training.contracts import FittedSystem, Predictions
 
@@ -59,6 +60,6 @@ def load_system(invocation: Invocation) -> LoadedSystem:
     home, refit = run.system(config.system), fit_command(config)
     identity_of(home, refit)
     fitted = config_from(home / "config.yaml")
-    work = open_work(fitted, run, EncodedLog.open(run.encoded))
+    work = open_work(fitted, run, EncodedLog.open(encoding_of(run, config.system)))
     require_inputs(home, system_stage(fitted, run, work).inputs, f"run `{refit} overwrite=true`")
     return LoadedSystem(work.encoded, systems.find(fitted.model).load(work))

@@ -37,6 +37,9 @@ class FeatureConfig:
     kind: FeatureKind = key(FeatureKind.id, "id (hashed), number, text (hashed n-grams), list (of ids, mean-pooled)")
     side: Side = key(Side.item, "item, request (query, user, context) or pair (of this item in this request)")
     table: str | None = key(None, "share the embedding table of this other column (a list of items: item_id)")
+    sql: str | None = key(
+        None, "computed: an SQL expression of the row's columns, of items.COLUMN, users.COLUMN and queries.COLUMN"
+    )
 
 
 @dataclass
@@ -67,6 +70,8 @@ class DataConfig:
     features: list[FeatureConfig] = key(
         [], "the columns models may see; empty: ids, and every attribute column of items, users and queries"
     )
+    add_features: list[FeatureConfig] = key([], "columns that models may see besides, written as data.features")
+    remove_features: list[str] = key([], "columns of them that models may not see: a name, or side:name")
     attributes: list[str] = key(
         [], "item columns that become nodes where graph.attributes is empty; empty: brand, shop, category"
     )

@@ -18,6 +18,7 @@ from index.measures.catalogue import CatalogueItems, read_catalogue
 from index.measures.figures import Bootstrap
 from index.measures.suite import Subject
 from prerank.encoding.batches import EncodedLog
+from prerank.encoding.places import encoding_of
 from prerank.fitting import fit_command
 from pretrain.embeddings import EmbeddingTable
 
@@ -59,9 +60,10 @@ def open_sources(invocation: Invocation) -> Sources:
     fitted = identity_of(run.system(name), refit)
     if not (run.system(name) / "phi").is_dir():
         raise InputError(f"{name} has no item network, so there is no φ to audit: take model=grace or model=ple")
-    encoded = EncodedLog.open(run.encoded)
+    folder = encoding_of(run, name)
+    encoded = EncodedLog.open(folder)
     inputs = {"pretrain": pretrained, "encoded": encoded.identity}
-    require_current(run, [(run.pretrain, f"python -m pretrain.run run={run.root.name}"), (run.encoded, refit)])
+    require_current(run, [(run.pretrain, f"python -m pretrain.run run={run.root.name}"), (folder, refit)])
     require_inputs(run.system(name), inputs, f"run `{refit} overwrite=true`")
     as_fitted = config_from(run.system(name) / "config.yaml")
     config = replace(invocation.config, model=as_fitted.model, prerank=as_fitted.prerank)
@@ -70,7 +72,7 @@ def open_sources(invocation: Invocation) -> Sources:
     for table in (psi, phi):
         table.require_catalogue(log.catalogue)
     if encoded.schema.catalogue != log.catalogue:
-        raise InputError(f"{run.encoded} belongs to another catalogue than {run.logs}: run `{refit}` again")
+        raise InputError(f"{folder} belongs to another catalogue than {run.logs}: run `{refit}` again")
     _require_all_of_p(psi, phi, refit)
     catalogue = read_catalogue(log.items(), encoded.training_counts.impressions)
     return Sources(config, run, log, encoded, psi, phi, catalogue, {**inputs, "system": fitted})

@@ -88,6 +88,8 @@ class LivePreRanker:
 
     def __init__(self, frozen: Frozen, seen: Seen) -> None:
         schema = frozen.encoded.schema
+        if any(column.sql for column in schema.columns):
+            raise InputError("a system with computed columns (sql:) cannot be replayed: the live cascade has no engine")
         tables = {"items": items_table(seen), "users": users_table(seen), "queries": queries_table(seen)}
         require_columns(
             schema.columns, {"impressions": KNOWN, **{name: table.schema for name, table in tables.items()}}

@@ -35,6 +35,7 @@ from graph.marketplace.replay import Bound, ReplayLog, replay
 from prerank.ab.live import Frozen
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import counts_by_id
+from prerank.encoding.places import encoding_of
 from prerank.evaluation.segments import popularity_cut
 from prerank.evaluation.uplift import UserSums
 
@@ -155,7 +156,10 @@ def replayed(chosen: ReplayPlan) -> Replayed:
 def _replay(chosen: ReplayPlan, stage: Stage) -> None:
     name = chosen.run.root.name
     encoded = EncodedLog.open(chosen.run.encoded)
-    arms: dict[str, Frozen | Bound] = {system: Frozen.open(chosen.run, system, encoded) for system in chosen.systems}
+    arms: dict[str, Frozen | Bound] = {
+        system: Frozen.open(chosen.run, system, EncodedLog.open(encoding_of(chosen.run, system)))
+        for system in chosen.systems
+    }
     arms |= {bound.value: bound for bound in Bound}
     say(f"{name}: replaying {chosen.config.ab.days} days of world {chosen.world}, seed {chosen.seed} (simulated)")
     stage.start()

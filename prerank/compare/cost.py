@@ -21,6 +21,7 @@ from configs.errors import InputError
 from configs.stages import read_json, write_json
 from prerank import systems
 from prerank.encoding.batches import EncodedLog, EncodedSplit
+from prerank.encoding.places import encoding_of
 from prerank.experiment.jobs import OUTPUT, Fit
 from prerank.experiment.pool import Answer, Task, carry_out
 from prerank.fitting import open_work
@@ -89,7 +90,7 @@ def measure(arguments: Iterable[str], system: str) -> dict[str, Any]:
         ``flops`` (a candidate) of a network alone, ``cpu``, ``candidates``, ``passes``.
     """
     run = parse(list(arguments), remember=False).run
-    encoded = EncodedLog.open(run.encoded)
+    encoded = EncodedLog.open(encoding_of(run, system))
     config = config_from(run.system(system) / "config.yaml")
     fitted = systems.find(config.model).load(open_work(config, run, encoded))
     split = encoded.split("test")

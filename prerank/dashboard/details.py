@@ -20,6 +20,7 @@ from prerank.dashboard.curves import GAIN_SHARES
 from prerank.dashboard.figures import DRAWS, Details, read_split, system_details
 from prerank.dashboard.requests import differing_requests
 from prerank.encoding.batches import EncodedLog
+from prerank.encoding.places import encoding_of
 from prerank.evaluation.claims import claim_of, judged
 from prerank.evaluation.definitions import CHANCE, lower_is_better
 from prerank.evaluation.evaluation import SPLITS
@@ -133,11 +134,14 @@ def _system(run: Run, system: str, shared: RunLog) -> Details:
     """A system's figures, measured now or before."""
     folder = run.system(system)
     manifest = read_json(folder / "manifest.json")
-    if manifest["inputs"].get("encoded", shared.encoded.identity) != shared.encoded.identity:
+    encoded = shared.encoded
+    if manifest["inputs"].get("encoded", encoded.identity) != encoded.identity:
+        encoded = EncodedLog.open(encoding_of(run, system))
+    if encoded.identity != manifest["inputs"]["encoded"] or encoded.schema.log != shared.encoded.schema.log:
         raise InputError(f"{folder} was fitted on another encoding of the log than the run holds now: fit it again")
-    identity = {**shared.identity, "system": manifest["identity"]}
+    identity = {**shared.identity, "encoded": encoded.identity, "system": manifest["identity"]}
     identity["predictions"] = source_fingerprint(folder / "predictions.parquet")
-    return system_details(folder, identity, shared.attributes, _context(run, system, shared.encoded))
+    return system_details(folder, identity, shared.attributes, _context(run, system, encoded))
 
 
 def _context(run: Run, system: str, encoded: EncodedLog) -> EvaluationContext:

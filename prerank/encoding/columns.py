@@ -14,6 +14,8 @@ from configs.errors import InputError
 from configs.schema import FeatureConfig
 from graph.logs.contract import family_of
 from prerank.encoding.codes import is_code
+from prerank.encoding.computed import KEYS as KEYS
+from prerank.encoding.computed import OUTCOMES, references_of, require_expression
 from prerank.encoding.schema import ITEM_TABLE, SIDES, Column
 from prerank.encoding.types import is_list, type_name
 
@@ -21,9 +23,6 @@ Sources = Mapping[str, pa.Schema]
 """Table (items, impressions and, if the log has them, users and queries) → its columns."""
 
 SIDE_SOURCES = {"item": ("items",), "request": ("impressions", "users", "queries"), "pair": ("impressions",)}
-KEYS = {"items": "item_id", "users": "user_id", "queries": "query"}
-OUTCOMES = ("clicked", "ordered", "position", "rank_score", "stage", "propensity", "split")
-"""Columns of impressions that are known only after the item was ranked or shown."""
 
 ACCEPTED = {
     "id": {"string", "integer", "boolean", "float", "null"},
@@ -51,19 +50,51 @@ def named_columns(features: Sequence[FeatureConfig], sources: Sources) -> tuple[
             made of; and for a shared table that is no feature.
     """
     columns = tuple(_named(feature, sources) for feature in features)
+    _require_whole(columns)
+    return typed(columns, sources)
+
+
+def changed_columns(
+    columns: tuple[Column, ...], removed: Sequence[str], added: Sequence[FeatureConfig], sources: Sources
+) -> tuple[Column, ...]:
+    """Features without some and with others.
+
+    Args:
+        columns: those that are named or derived.
+        removed: names of columns, or ``side:name``; they go first, so that a column may come back as another kind.
+        added: columns, checked as those of ``data.features``.
+        sources: the columns of each table.
+
+    Raises:
+        InputError: for a name that is no feature, and as :func:`named_columns`.
+    """
+    names = {name for column in columns for name in (column.name, f"{column.side}:{column.name}")}
+    for name in removed:
+        if name not in names:
+            near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
+            there = ", ".join(dict.fromkeys(f"{column.side}:{column.name}" for column in columns))
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"data.remove_features names {name!r}, which is no feature{hint} There are: {there}")
+    left = [c for c in columns if c.name not in removed and f"{c.side}:{c.name}" not in removed]
+    changed = (*left, *(_named(feature, sources) for feature in added))
+    _require_whole(changed)
+    return typed(changed, sources)
+
+
+def _require_whole(columns: Sequence[Column]) -> None:
+    """Refuse a feature that is named twice, or that shares the table of none."""
     seen: set[tuple[str, str, str]] = set()
     for column in columns:
         if (column.name, column.side, column.kind) in seen:
-            raise InputError(f"data.features names {column.name} ({column.kind}, {column.side} side) twice: remove one")
+            raise InputError(f"{column.name} ({column.kind}, {column.side} side) is a feature twice: name it once")
         seen.add((column.name, column.side, column.kind))
     tables = {column.table for column in columns if column.table == column.name} | {ITEM_TABLE}
     for column in columns:
         if column.kind not in ("number", "text") and column.table not in tables:
             raise InputError(
-                f"data.features: {column.name} shares the table of {column.table!r}, which is no feature; expected one "
+                f"{column.name} shares the table of {column.table!r}, which is no feature; expected one "
                 f"of {', '.join(sorted(tables))}"
             )
-    return typed(columns, sources)
 
 
 def automatic_columns(sources: Sources, tables: Mapping[str, pa.Table], filled: Sequence[str]) -> tuple[Column, ...]:
@@ -111,20 +142,26 @@ def require_columns(columns: Sequence[Column], sources: Sources) -> None:
     Raises:
         InputError: naming all columns that it lacks, or the first one of another type.
     """
-    lacking = [f"{column.name} ({column.source})" for column in columns if column.name not in _names(sources, column)]
+    lacking = list(dict.fromkeys(each for column in columns for each in _lacking(column, sources)))
     if lacking:
         raise InputError(
             f"the log lacks {len(lacking)} column(s) that the model was trained with: {', '.join(lacking)}; "
             "add them to the log (nulls are allowed), or fit a model without them"
         )
     for column in columns:
-        _check_type(column, sources[column.source].field(column.name).type, sources)
+        if not column.sql:
+            _check_type(column, sources[column.source].field(column.name).type, sources)
 
 
 def say_columns(columns: Sequence[Column]) -> None:
     """Print the feature list."""
     rows = [
-        (column.name, column.kind, column.source, "" if column.table in ("", column.name) else column.table)
+        (
+            column.name,
+            column.kind,
+            "computed" if column.sql else column.source,
+            "" if column.table in ("", column.name) else column.table,
+        )
         for side in SIDES
         for column in columns
         if column.side == side
@@ -139,6 +176,8 @@ def say_columns(columns: Sequence[Column]) -> None:
 
 def _named(feature: FeatureConfig, sources: Sources) -> Column:
     name, side, kind = feature.column, feature.side.value, feature.kind.value
+    if feature.sql:
+        return _computed(feature, sources)
     offered = [source for source in SIDE_SOURCES[side] if source in sources]
     source = next((source for source in offered if name in sources[source].names), None)
     if side != "item" and name in OUTCOMES:
@@ -163,8 +202,24 @@ def _missing(name: str, side: str, offered: Sequence[str], sources: Sources) -> 
     return f"{message}{f': did you mean {near[0]!r}?' if near else ''} It has: {available}"
 
 
-def _names(sources: Sources, column: Column) -> Sequence[str]:
-    return sources[column.source].names if column.source in sources else ()
+def _computed(feature: FeatureConfig, sources: Sources) -> Column:
+    """A column that the log does not have."""
+    source = "items" if feature.side.value == "item" else "impressions"
+    tables = {} if source == "items" else {name: schema for name, schema in sources.items() if name != source}
+    column = _column(feature.column, feature.kind.value, feature.side.value, source, feature.table)
+    column = replace(column, sql=str(feature.sql))
+    if not feature.column:
+        raise InputError(f"data.add_features: sql={column.sql!r} has no name: give column: NAME")
+    kind = require_expression(column, sources[source], tables)
+    _check_type(column, kind, sources)
+    return replace(column, type=type_name(kind))
+
+
+def _lacking(column: Column, sources: Sources) -> list[str]:
+    """What another log lacks of a column: the column, or what it is computed from."""
+    needed = references_of([column]) if column.sql else [column.name]
+    there = sources[column.source].names if column.source in sources else ()
+    return [f"{name} ({column.source})" for name in needed if name not in there and name not in sources]
 
 
 def _check_type(column: Column, kind: pa.DataType, sources: Sources) -> None:

@@ -34,9 +34,9 @@ from configs.console import say, warn
 from configs.errors import InputError
 from configs.keys import Keys
 from configs.locks import alone
-from configs.origin import origin_input, origin_of, require_alike
-from configs.schema import DataConfig
-from configs.stages import Stage, replacing
+from configs.origin import origin_input, origin_of
+from configs.schema import Config, DataConfig
+from configs.stages import MANIFEST, Stage, plain, read_json, replacing
 from graph.hashing import hash_values
 from graph.logs.contract import day_files
 from graph.logs.log import SearchLog, read_table
@@ -46,23 +46,26 @@ from prerank.encoding.columns import (
     KEYS,
     Sources,
     automatic_columns,
+    changed_columns,
     named_columns,
     require_columns,
     say_columns,
     typed,
 )
+from prerank.encoding.computed import Preparation
 from prerank.encoding.continuing import added, queries_so_far, statistics_so_far, tasks_of
 from prerank.encoding.encode import SideWriter, Tally, as_array, encode_side, in_order, number_statistics
 from prerank.encoding.impressions import SplitWriter, encode_rows, whole_requests
 from prerank.encoding.lookup import Lookup
+from prerank.encoding.places import encoding_for, encoding_of
 from prerank.encoding.schema import SIDES, SPLITS, Column, EncodedSchema, NumberStatistics, of_side, side_schema
-from prerank.encoding.types import TrainedTypes, type_name
+from prerank.encoding.types import type_name
 
 FORMAT = 1
 """Raised when the arrays' meaning changes, so that older encodings are made again."""
 TYPES_FORMAT = 1
 """Of new logs: how their types are converted; raised as ``FORMAT``."""
-ENCODED_KEYS = Keys(("data.features", "data.cutoffs"))
+ENCODED_KEYS = Keys(("data.features", "data.add_features", "data.remove_features", "data.cutoffs"))
 """What is encoded, and K of eq. 6."""
 ITEM_ROWS = 200_000
 """Items encoded at a time."""
@@ -71,7 +74,7 @@ NUMBER_FOLDERS = {"item": "items", "request": "train/requests", "pair": "train"}
 
 
 def encode_log(invocation: Invocation, log: SearchLog) -> EncodedLog:
-    """Encode a run's log into ``prerank/encoded``; a finished encoding of the same log and settings is kept.
+    """Encode a run's log (:mod:`prerank.encoding.places`); a finished encoding of the same log and settings is kept.
 
     Args:
         invocation: :data:`ENCODED_KEYS` are what counts.
@@ -81,21 +84,53 @@ def encode_log(invocation: Invocation, log: SearchLog) -> EncodedLog:
         InputError: if a named feature does not fit the log, or a request-side column varies within a request.
     """
     config, run = invocation.config, invocation.run
-    settings = ENCODED_KEYS.settings(config) | {"format": FORMAT}
-    inputs = {"log": log.identity} | origin_input(
-        config, run.encoded, lambda each: each.encoded, "python -m prerank.fit"
-    )
-    stage = Stage(run.encoded, settings, inputs, overwrite=config.overwrite)
-    with alone(stage.home):
+    with alone(run.encoded):  # which decides where all of them lie
+        settings = _settings(invocation)
+        home = encoding_for(run, settings, log.identity)
+        inputs = {"log": log.identity} | origin_input(
+            config, home, lambda each: encoding_of(each, config.system), "python -m prerank.fit"
+        )
+        stage = Stage(home, settings, inputs, overwrite=config.overwrite)
         if stage.finished:
             say(f"encoded columns: {stage.folder} is up to date")
         else:
-            require_alike(config, ENCODED_KEYS)
             origin = origin_of(config)
-            before = None if origin is None else EncodedLog.open(origin.encoded)
+            before = None if origin is None else EncodedLog.open(encoding_of(origin, config.system))
             own = None if origin is None else origin.logs
             _encode(ENCODED_KEYS.view(config).data, log, stage, before, own)
     return EncodedLog.open(stage.home)
+
+
+def encoding_settings(config: Config) -> dict[str, Any]:
+    """What determines an encoding; keys that came later do not count where they say nothing, as in older encodings."""
+    settings = ENCODED_KEYS.settings(config)
+    for key in ("data.features", "data.add_features"):
+        settings[key] = [{k: v for k, v in feature.items() if k != "sql" or v} for feature in settings[key]]
+    later = ("data.add_features", "data.remove_features")
+    return {key: value for key, value in settings.items() if value or key not in later} | {"format": FORMAT}
+
+
+def _settings(invocation: Invocation) -> dict[str, Any]:
+    """Those of the configuration; of a run that goes on from another, those of the encoding that it goes on from.
+
+    Raises:
+        InputError: if it is asked for other columns or cutoffs than that has.
+    """
+    config, settings = invocation.config, encoding_settings(invocation.config)
+    origin = origin_of(config)
+    for run in () if origin is None else (origin, invocation.run):
+        manifest = encoding_of(run, config.system) / MANIFEST
+        if manifest.exists():
+            before: dict[str, Any] = read_json(manifest)["settings"]
+            asked = [key for key in ENCODED_KEYS.determining if key in invocation.asked]
+            differing = [key for key in asked if plain(settings.get(key)) != before.get(key)]
+            if differing:
+                raise InputError(
+                    f"run={config.run} goes on from {config.from_run} and must have its keys: {', '.join(differing)} "
+                    "differ: leave them out, or make a run of its own without from="
+                )
+            return before
+    return settings
 
 
 def _encode(data: DataConfig, log: SearchLog, stage: Stage, before: EncodedLog | None, own: Path | None) -> None:
@@ -105,16 +140,18 @@ def _encode(data: DataConfig, log: SearchLog, stage: Stage, before: EncodedLog |
     if before is not None:
         require_columns(before.schema.columns, sources)
         columns = _typed_columns(before, own)
-        _trained_types(before, own).tell(sources)
+        _trained_preparation(before, own).types.tell(sources)
     elif data.features:
         columns = named_columns(data.features, sources)
     else:
         columns = automatic_columns(sources, tables, _filled(log, ("user_id", "price")))
+    if before is None:
+        columns = changed_columns(columns, data.remove_features, data.add_features, sources)
     say_columns(columns)
     _start(stage)
-    types = TrainedTypes.of(columns) if before is None else _trained_types(before, own)
-    tables = _converted(tables, types)
-    counts, seen = _write_splits(stage.folder, log, tables, columns, types)
+    preparation = Preparation.of(columns) if before is None else _trained_preparation(before, own)
+    tables = _prepared(tables, preparation)
+    counts, seen = _write_splits(stage.folder, log, tables, preparation)
     if before is not None:
         earlier, _ = counts_by_id(before, as_array(tables["items"]["item_id"]))
         counts, seen = added(earlier, counts), seen | (earlier.impressions > 0)
@@ -161,12 +198,12 @@ def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path, own: Path 
     tables, schema = _tables(log), trained.schema
     sources = _sources(log, tables)
     require_columns(schema.columns, sources)
-    types = _trained_types(trained, own)
-    types.tell(sources)
-    tables = _converted(tables, types)
+    preparation = _trained_preparation(trained, own)
+    preparation.types.tell(sources)
+    tables = _prepared(tables, preparation)
     _start(stage)
     folder = stage.folder
-    _write_splits(folder, log, tables, schema.columns, types)
+    _write_splits(folder, log, tables, preparation)
     counts, known = counts_by_id(trained, as_array(tables["items"]["item_id"]))
     say(f"{known:,} of the new log's {len(tables['items']):,} items are in the trained catalogue")
     _write_items(folder / "items", tables["items"], schema.columns, counts)
@@ -186,11 +223,11 @@ def encode_new_log(trained: EncodedLog, log: SearchLog, folder: Path, own: Path 
     return EncodedLog.open(stage.folder)
 
 
-def _trained_types(trained: EncodedLog, own: Path | None) -> TrainedTypes:
-    """The types that a log's columns were hashed in, and those of its keys."""
+def _trained_preparation(trained: EncodedLog, own: Path | None) -> Preparation:
+    """With the types that a log's columns were hashed in, and those of its keys."""
     columns = _typed_columns(trained, own)
     requests = trained.split("train").requests.schema
-    return TrainedTypes.of(
+    return Preparation.of(
         columns,
         {"item_id": trained.item_ids.type, **{key: requests.field(key).type for key in ("user_id", "query")}},
     )
@@ -205,8 +242,8 @@ def _typed_columns(trained: EncodedLog, own: Path | None) -> tuple[Column, ...]:
     return columns
 
 
-def _converted(tables: Mapping[str, pa.Table], types: TrainedTypes) -> dict[str, pa.Table]:
-    return {name: types.convert(table, name).combine_chunks() for name, table in tables.items()}
+def _prepared(tables: Mapping[str, pa.Table], preparation: Preparation) -> dict[str, pa.Table]:
+    return {name: preparation.table(table, name).combine_chunks() for name, table in tables.items()}
 
 
 def _start(stage: Stage) -> None:
@@ -248,10 +285,11 @@ def _announced(log: SearchLog) -> dict[str, dict[str, int]]:
 
 
 def _write_splits(
-    folder: Path, log: SearchLog, tables: Mapping[str, pa.Table], columns: tuple[Column, ...], types: TrainedTypes
+    folder: Path, log: SearchLog, tables: Mapping[str, pa.Table], preparation: Preparation
 ) -> tuple[TrainingCounts, npt.NDArray[np.bool_]]:
     """Stream the impressions once; return what training rows say of each item, and which items occur in them."""
     tally: Tally = Counter()
+    columns = preparation.columns
     lookups = {name: Lookup(table, KEYS[name]) for name, table in tables.items()}
     size = len(tables["items"])
     counts = TrainingCounts(*(np.zeros(size, np.int64) for _ in range(3)))
@@ -261,7 +299,7 @@ def _write_splits(
         for name, announced in _announced(log).items():
             temporary = opened.enter_context(replacing(folder / name))
             writers[name] = opened.enter_context(SplitWriter(temporary, announced, columns))
-        chunks = (types.convert(chunk, "impressions") for chunk in whole_requests(log, columns))
+        chunks = (preparation.impressions(chunk, lookups) for chunk in whole_requests(log, columns))
         parts = _parts(chunks, writers)
         for name, encoded in in_order(lambda part: (part[0], encode_rows(part[1], columns, lookups)), parts):
             writers[name].append(encoded)

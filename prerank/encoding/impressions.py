@@ -23,7 +23,7 @@ from graph.logs.contract import day_files, family_of
 from graph.logs.log import SearchLog
 from prerank.encoding.arrays import ArrayWriter
 from prerank.encoding.batches import SideArrays
-from prerank.encoding.columns import KEYS
+from prerank.encoding.computed import KEYS, columns_read
 from prerank.encoding.encode import SideWriter, Tally, as_array, encode_list, encode_side, factorise
 from prerank.encoding.lookup import Lookup
 from prerank.encoding.schema import STAGES, Column
@@ -52,7 +52,7 @@ def whole_requests(log: SearchLog, columns: Sequence[Column]) -> Iterator[pa.Tab
         log: the checked log; rows of a request lie together in it.
         columns: features, of which those that lie in impressions are read.
     """
-    named = [column.name for column in columns if column.source == "impressions"]
+    named = columns_read(columns, "impressions")
     remainder = pa.table({})
     for chunk in _chunks(log, [*REQUEST_COLUMNS, *LABEL_COLUMNS, *named]):
         rows = pa.concat_tables([remainder, chunk]).unify_dictionaries().combine_chunks() if len(remainder) else chunk

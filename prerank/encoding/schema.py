@@ -39,6 +39,7 @@ class Column:
         table: the embedding table that its hashes look up; columns with the same one share it.
         type: that values are hashed in, as :func:`prerank.encoding.types.type_name` calls it; empty in encodings that
             were made before types were kept.
+        sql: expression that it is computed by (:mod:`prerank.encoding.computed`); empty: the log has it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Column:
     source: str
     table: str
     type: str = ""
+    sql: str = ""
 
 
 @dataclass(frozen=True)

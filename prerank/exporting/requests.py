@@ -17,9 +17,9 @@ from jaxtyping import Int64
 from configs.errors import InputError
 from graph.logs.log import SearchLog
 from prerank.encoding.batches import EncodedSplit
-from prerank.encoding.columns import KEYS
+from prerank.encoding.computed import KEYS, Preparation, columns_read
+from prerank.encoding.lookup import Lookup
 from prerank.encoding.schema import Column, of_side
-from prerank.encoding.types import TrainedTypes
 
 GOLDEN_REQUESTS = 100
 
@@ -56,8 +56,11 @@ def golden_requests(
     chosen = np.unique(np.linspace(0, len(starts) - 1, min(count, len(starts))).astype(np.int64))
     ids = split.requests["request_id"].take(pa.array(chosen))
     raw = _raw_rows(log, ids, columns)
-    types, tables = TrainedTypes.of(columns), {"users": log.users(), "queries": log.queries()}
-    tables = {name: None if table is None else types.convert(table, name) for name, table in tables.items()}
+    preparation = Preparation.of(columns)
+    tables = {"items": log.items(), "users": log.users(), "queries": log.queries()}
+    tables = {name: None if table is None else preparation.table(table, name) for name, table in tables.items()}
+    lookups = {name: Lookup(table.combine_chunks(), KEYS[name]) for name, table in tables.items() if table is not None}
+    raw = preparation.impressions(raw, lookups)
     golden, at = [], 0
     for number in chosen:
         rows = np.arange(starts[number], ends[number])
@@ -130,9 +133,9 @@ def some_rows(split: EncodedSplit, rows: Int64[np.ndarray, " rows"]) -> EncodedS
 def _raw_rows(log: SearchLog, ids: pa.ChunkedArray, columns: tuple[Column, ...]) -> pa.Table:
     """The test rows of some requests, in the log's order, with the columns that a request is made of."""
     keys = [KEYS[column.source] for column in columns if column.source in ("users", "queries")]
-    own = [column.name for column in columns if column.source == "impressions"]
+    own = columns_read(columns, "impressions")
     wanted = (pc.field("split") == "test") & pc.field("request_id").isin(ids.combine_chunks())
-    return log.dataset().to_table(columns=list(dict.fromkeys(["item_id", *keys, *own])), filter=wanted)
+    return log.dataset().to_table(columns=list(dict.fromkeys(["item_id", "request_id", *keys, *own])), filter=wanted)
 
 
 def _looked_up(table: pa.Table | None, key: str, name: str, rows: pa.Table) -> Any:

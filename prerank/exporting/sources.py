@@ -12,7 +12,7 @@ from configs.schema import Config, TablePrecision
 from configs.stages import Run, identity_of, read_json
 from graph.logs.log import SearchLog
 from prerank.encoding.batches import EncodedLog, EncodedSplit
-from prerank.encoding.types import TrainedTypes
+from prerank.encoding.computed import Preparation
 from prerank.evaluation.fusion import FusionWeights
 from prerank.loading import load_system
 from prerank.training.contracts import FittedSystem
@@ -70,7 +70,7 @@ class Source:
     @property
     def items(self) -> pa.Table:
         """The catalogue, raw, in the types that the system knows."""
-        return TrainedTypes.of(self.encoded.schema.columns).convert(self.log.items(), "items")
+        return Preparation.of(self.encoded.schema.columns).table(self.log.items(), "items")
 
     @property
     def test(self) -> EncodedSplit:

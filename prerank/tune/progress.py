@@ -108,6 +108,7 @@ class TuningProgress:
         arguments = {
             "run": str(self.run.root),
             "config": str(self.folder / "config.yaml"),
+            "encoded": str(self.encoded.folder),
             "folder": str(self._place(pending)),
             "values": pending.values,
             "objective": list(self.config.tune.objective),

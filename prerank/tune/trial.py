@@ -58,12 +58,13 @@ def measure(config: Config, run: Run, encoded: EncodedLog, folder: Path, objecti
 
 
 def measure_alone(
-    run: str, config: str, folder: str, values: Mapping[str, Any], objective: Sequence[str]
+    run: str, config: str, encoded: str, folder: str, values: Mapping[str, Any], objective: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """:func:`measure` in a process of its own, with one thread.
 
     Args:
-        run, config, folder: paths of the run folder, the search's configuration and the trial's own folder.
+        run, config, encoded, folder: paths of the run folder, the search's configuration, the encoded log and the
+            trial's own folder.
         values: of this trial.
         objective: names of figures.
 
@@ -73,7 +74,7 @@ def measure_alone(
     place = Run(Path(run))
     configuration = with_values(config_from(Path(config)), {**values, "prerank.threads": 1})
     try:
-        yield dataclasses.asdict(measure(configuration, place, EncodedLog.open(place.encoded), Path(folder), objective))
+        yield dataclasses.asdict(measure(configuration, place, EncodedLog.open(Path(encoded)), Path(folder), objective))
     except Exception as error:
         fault = system_fault(error, folder)
         if fault is None:

@@ -64,6 +64,19 @@ def columns_of(expression: str, columns: Sequence[str]) -> set[str]:
     return {each for name_ in named if (each := column_named(name_, columns)) is not None}
 
 
+def references(expression: str) -> list[str]:
+    """The columns that an expression names, of a path its first part; empty for what is no expression."""
+    tree = _tree(expression)
+    return [] if isinstance(tree, str) else _references(tree)
+
+
+def partitions(expression: str) -> list[list[str]]:
+    """The columns that each window of an expression is partitioned by."""
+    tree = _tree(expression)
+    windows = [] if isinstance(tree, str) else [node for node in _nodes(tree) if node["class"] == "WINDOW"]
+    return [_references(window["partitions"]) for window in windows]
+
+
 def sql_of(expression: str, columns: Sequence[str]) -> str:
     """The SQL of a column's very name, or of an expression that `problem_with` accepts."""
     column = column_named(expression, columns)

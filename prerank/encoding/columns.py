@@ -217,9 +217,11 @@ def _computed(feature: FeatureConfig, sources: Sources) -> Column:
 
 def _lacking(column: Column, sources: Sources) -> list[str]:
     """What another log lacks of a column: the column, or what it is computed from."""
-    needed = references_of([column]) if column.sql else [column.name]
     there = sources[column.source].names if column.source in sources else ()
-    return [f"{name} ({column.source})" for name in needed if name not in there and name not in sources]
+    if not column.sql:
+        return [] if column.name in there else [f"{column.name} ({column.source})"]
+    missing = [name for name in references_of([column]) if name not in there and name not in sources]
+    return [f"{name}, of which {column.name} is computed" for name in missing]
 
 
 def _check_type(column: Column, kind: pa.DataType, sources: Sources) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,18 +134,29 @@ def test_an_interrupted_first_fit_resumes_and_is_seen_by_nobody(ask: Ask, monkey
     assert fit_system(ask("model=ple")).name == "ple"
 
 
-def test_what_was_made_from_a_replaced_encoding_is_refused_until_it_is_made_again(ask: Ask) -> None:
+def test_another_encoding_lies_beside_the_first_and_nothing_goes_stale(ask: Ask) -> None:
     fit_system(ask("model=popularity"))
     other = "data.cutoffs=[4]"
+    fit_system(ask("model=ple", other, "prerank.max_epochs=1"))
+    evaluate_system(ask("model=popularity"))
     with pytest.raises(InputError, match=r"encoded was made with data.cutoffs=\[3, 5\], asked for \[4\]"):
-        fit_system(ask("model=ple", other))
-    fit_system(ask("model=ple", other, "overwrite=true"))
-    with pytest.raises(InputError, match=r"popularity was made from another encoded stage .*overwrite=true"):
         evaluate_system(ask("model=popularity", other))
-    with pytest.raises(InputError, match=r"popularity was made from another encoded stage .*overwrite=true"):
+    with pytest.raises(InputError, match=r"popularity was made from another encoded stage .*name=.*overwrite=true"):
         fit_system(ask("model=popularity", other))
     fit_system(ask("model=popularity", other, "overwrite=true"))
     evaluate_system(ask("model=popularity", other))
+    evaluate_system(ask("model=ple", other))
+
+
+def test_what_was_made_from_an_encoding_that_is_gone_is_refused_until_it_is_made_again(ask: Ask) -> None:
+    fit_system(ask("model=popularity"))
+    fit_system(ask("model=popularity", "name=other", "data.cutoffs=[4]"))
+    (beside,) = ask().run.encoded.parent.glob("encoded-*")
+    shutil.rmtree(beside)
+    with pytest.raises(InputError, match=r"other was made from another encoded stage .*overwrite=true"):
+        evaluate_system(ask("model=popularity", "name=other"))
+    fit_system(ask("model=popularity", "name=other", "data.cutoffs=[4]"))  # which encodes again, and finds it fitted
+    evaluate_system(ask("model=popularity", "name=other", "data.cutoffs=[4]"))
 
 
 def test_a_psi_of_another_log_is_refused(ask: Ask) -> None:

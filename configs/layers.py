@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,7 +27,9 @@ GROUPS = {"data": "data.name", "model": "model.name", "experiment": "experiment"
 SPELT = {"from": "from_run"}
 """How a key is written on a command line where its name cannot be a field's → its name."""
 OWN_MODELS = Path("models")
-"""The user's own models, in the folder that a command is run from: ``models/NAME.yaml`` is ``model=NAME``."""
+"""The user's own models, in the folder that a command is run from: ``NAME.yaml`` or ``NAME.py`` is ``model=NAME``."""
+PACKAGED = "grace.models"
+"""Group of entry points by which an installed package brings models: ``NAME = "package.module"``."""
 UNREADABLE = (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, OverflowError, RecursionError)
 """What reading a value may raise: beside wrong YAML, a number of 5,000 digits, lists in lists, half a Unicode pair."""
 FITTED = ("model", "prerank")
@@ -139,27 +142,36 @@ def of_group(group: str, name: str) -> DictConfig:
         InputError: if there is none of this name.
     """
     files = _group_files(group)
+    if group == "model" and name not in files and name in (packaged := packaged_models()):
+        return OmegaConf.create({group: {"name": name, "system": packaged[name]}})
     if name not in files:
-        among = sorted(files)
+        among = group_names(group)
         raise InputError(
             f"{group}={shortened(name)} is unknown; there are: {', '.join(among)}{suggestion(name, among)}"
         )
-    content = read_yaml(files[name])
+    content = read_yaml(files[name]) if files[name].suffix == ".yaml" else OmegaConf.create()
     return content if group == "experiment" else OmegaConf.create({group: {**content, "name": name}})
 
 
 def group_names(group: str) -> list[str]:
-    """The names of a group's files; of models, also of the user's own."""
-    return sorted(_group_files(group))
+    """The names of a group's files; of models, also of the user's own and of installed packages'."""
+    return sorted({*_group_files(group), *(packaged_models() if group == "model" else ())})
+
+
+def packaged_models() -> dict[str, str]:
+    """Models that installed packages bring: name → module of the system, by entry points of :data:`PACKAGED`."""
+    return {point.name: point.module for point in importlib.metadata.entry_points(group=PACKAGED)}
 
 
 def _group_files(group: str) -> dict[str, Path]:
     files = {path.stem: path for path in (CONFIGS / group).glob("*.yaml")}
-    for path in OWN_MODELS.glob("*.yaml") if group == "model" else ():
-        if path.stem in files:
-            raise InputError(f"{path}: there is a model={path.stem} already: give yours another name")
-        files[path.stem] = path
-    return files
+    own: dict[str, Path] = {}
+    for pattern in ("*.py", "*.yaml") if group == "model" else ():  # a module alone is a model without other keys
+        own |= {path.stem: path for path in OWN_MODELS.glob(pattern) if not path.stem.startswith("_")}
+    for name, path in own.items():
+        if name in files:
+            raise InputError(f"{path}: there is a model={name} already: give yours another name")
+    return files | own
 
 
 def require_fixed(merged: DictConfig, model: DictConfig) -> None:

@@ -225,7 +225,7 @@ def system_keys(model: ModelConfig) -> Keys:
 
 def system_stage(config: Config, run: Run, work: Work) -> Stage:
     """The stage of a fitted system: what it depends on. Evaluation can be made anew without it (:func:`fit_system`)."""
-    inputs = {"encoded": work.encoded.identity}
+    inputs = {"encoded": work.encoded.identity, **systems.own_source(config.model)}
     if work.psi is not None:
         inputs["pretrain"] = identity_of(run.pretrain, f"python -m pretrain.run run={config.run}")
     made_by = f"python -m prerank.fit model={config.model.name}"

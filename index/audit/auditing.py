@@ -41,6 +41,7 @@ from index.report.neighbour_browser import browser_content
 from index.report.page import write_report
 from index.report.verdict import findings
 from prerank.dashboard.page import write_dashboard
+from prerank.pages.provenance import provenance
 from pretrain.psi import train_psi
 
 AUDIT_KEYS = Keys(
@@ -104,7 +105,8 @@ def _audit_and_write(invocation: Invocation, sources: Sources) -> dict[str, Any]
     say_findings(figures)
     browser = browser_content(subject, lists, sources.catalogue, items, outside, config.seed, Graph.open(run.graph))
     say(f"figures: {run.index / 'audit.json'}")
-    say(f"embeddings report: {write_report(run.reports, figures, browser)}")
+    origin = provenance(run, [config.system], [run.index / "audit.json"])
+    say(f"embeddings report: {write_report(run.reports, figures, browser, origin)}")
     write_dashboard(run)
     return figures
 

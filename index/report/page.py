@@ -18,6 +18,7 @@ from index.report.verdict import WORDS, findings
 from prerank.pages import plot
 from prerank.pages.numbers import interval, number, percent, short_count
 from prerank.pages.plot import CIRCLE, SHAPES, SQUARE, Bar, Box, Line, PlotAxis, Point
+from prerank.pages.provenance import Facts
 from prerank.pages.render import render_page
 from prerank.pages.table import Table
 
@@ -27,7 +28,7 @@ DASH = 7
 """The shape that marks chance."""
 
 
-def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -> Path:
+def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any], facts: Facts = ()) -> Path:
     """Write ``embeddings.html`` and, beside it, ``embeddings.json`` with all that the page shows.
 
     Those of another system that lie there stay, under its name: ``embeddings-SYSTEM.html``.
@@ -36,6 +37,7 @@ def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -
         folder: ``runs/<run>/reports``.
         audit: as in ``audit.json``.
         browser: from :func:`index.report.neighbour_browser.browser_content`.
+        facts: what the header says of where the figures come from.
 
     Returns:
         The page's path.
@@ -44,7 +46,7 @@ def write_report(folder: Path, audit: dict[str, Any], browser: dict[str, Any]) -
     write_json(folder / "embeddings.json", {"audit": audit, "browser": browser})
     page = folder / "embeddings.html"
     with replacing(page) as temporary:
-        temporary.write_text(render(audit, browser), encoding="utf-8")
+        temporary.write_text(render(audit, browser, facts), encoding="utf-8")
     return page
 
 
@@ -63,7 +65,7 @@ def _set_aside(folder: Path, system: str) -> None:
     say(f"the audit of {other} stays: {folder / f'embeddings-{other}.html'}")
 
 
-def render(audit: dict[str, Any], browser: dict[str, Any]) -> str:
+def render(audit: dict[str, Any], browser: dict[str, Any], facts: Facts = ()) -> str:
     """The page. Titles and names are untrusted: autoescape is on, and data are embedded as escaped JSON."""
     audit = typed(audit)
     curve = _curve(audit)
@@ -72,6 +74,7 @@ def render(audit: dict[str, Any], browser: dict[str, Any]) -> str:
         Path(__file__).parent,
         audit=audit,
         content=browser,
+        provenance=facts,
         browser={"shown": [], "map": None, "groups": []} | browser,
         findings=findings(audit),
         plots=_plots(audit, curve),

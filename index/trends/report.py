@@ -21,6 +21,7 @@ from prerank.evaluation.definitions import define, lower_is_better
 from prerank.evaluation.significance import LEVEL
 from prerank.pages.markdown import bullets, document, heading
 from prerank.pages.numbers import UNKNOWN, difference, interval, number, p_value
+from prerank.pages.provenance import Facts, code_version
 from prerank.pages.render import render_page, rounded
 from prerank.pages.table import Table
 
@@ -143,7 +144,25 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def page(report: Report) -> str:
     """``trends.html`` as text."""
-    return render_page("trends.html", Path(__file__).parent, content=page_content(report), runs=_runs(report))
+    content, runs, origin = page_content(report), _runs(report), _provenance(report)
+    return render_page("trends.html", Path(__file__).parent, content=content, runs=runs, provenance=origin)
+
+
+def _provenance(report: Report) -> Facts:
+    """What the header says: data, last days, seeds, when the newest figures were measured, and by which code."""
+    runs = report.runs
+    days = [run.day for run in runs if run.day is not None]
+    data = dict.fromkeys(run.data + ", simulated" * run.simulated for run in runs)
+    seeds = dict.fromkeys(str(run.seed) for run in runs if run.seed is not None)
+    newest = max(run.written for run in runs)[:16].replace("T", " ")
+    facts = [
+        ("data", "; ".join(data)),
+        ("last days", f"{min(days)} to {max(days)}" if days else ""),
+        ("seed", ", ".join(seeds)),
+        ("measured", f"{newest} UTC" if newest else ""),
+        ("code", code_version()),
+    ]
+    return [fact for fact in facts if fact[1]]
 
 
 def page_content(report: Report) -> dict[str, Any]:

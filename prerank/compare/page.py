@@ -35,6 +35,7 @@ def page_content(content: Mapping[str, Any]) -> dict[str, Any]:
     """What the page holds: the report's content with short figures."""
     return {
         **{key: content[key] for key in ("run", "systems", "baseline", "warnings", "tuning", "tuning_note", "paper")},
+        "provenance": content.get("provenance", []),
         "least_seeds": LEAST_SEEDS,
         "seeds_for_an_interval": SEEDS_FOR_AN_INTERVAL,
         "minimum_n": MINIMUM_N,

@@ -21,6 +21,7 @@ from prerank.compare.tuned import tuning_warnings, tuning_words
 from prerank.compare.verdict import verdict
 from prerank.evaluation.definitions import define, lower_is_better
 from prerank.experiment.jobs import Fit
+from prerank.pages.provenance import Facts, provenance, written
 
 
 def report_content(
@@ -50,6 +51,7 @@ def report_content(
         "seeds_asked": config.compare.seeds,
         "least_seeds": LEAST_SEEDS,
         "split": "test",
+        "provenance": _provenance(comparison, config, there),
         "data": data,
         "tuning": {
             system: {"tuned": each.tuned, "trials": each.trials, "keys": dict(each.keys), "words": tuning_words(each)}
@@ -63,6 +65,19 @@ def report_content(
             for metric in metrics
         ],
     }
+
+
+def _provenance(comparison: Comparison, config: Config, finished: set[Fit]) -> Facts:
+    """What the header says: each data set with the days of its first finished fit, seeds, epochs, and when."""
+    facts = []
+    for data in comparison.data:
+        first = next((fit for by_seed in data.fits.values() for fit in by_seed.values() if fit in finished), None)
+        days = dict(provenance(first.place, [])).get("dates") if first is not None else None
+        facts.append(("data", data.title + (", simulated" if data.market else "") + (f" ({days})" if days else "")))
+    seeds = sorted({seed for data in comparison.data for seed in data.seeds})
+    facts.append(("seeds", ", ".join(map(str, seeds))))
+    facts.append(("epochs at most", f"ψ {config.pretrain.max_epochs}, systems {config.prerank.max_epochs}"))
+    return [*facts, *written(fit.metrics for fit in finished)]
 
 
 def write_report(content: Mapping[str, Any], run: Run) -> list[Path]:

@@ -31,6 +31,7 @@ from prerank.evaluation.evaluation import (
 )
 from prerank.evaluation.segments import SEGMENTS
 from prerank.evaluation.significance import holm
+from prerank.pages.provenance import Facts, is_simulated, provenance
 from prerank.pages.render import render_page
 
 BASELINES = ("popularity", "lightgbm", "ple", "grace")
@@ -64,9 +65,11 @@ def _write_page(run: Run) -> Path:
         raise InputError(f"{run.root / 'prerank'} has no evaluated system: run `python -m prerank.fit` first")
     systems = ordered_systems(evaluations)
     details = run_details(run, systems, systems[: len(BASELINES)])
-    content = within_budget(dashboard_content(run.root.name, evaluations, details))
+    origin = provenance(run, systems, [run.system(system) / "metrics.json" for system in systems])
+    content = dashboard_content(run.root.name, evaluations, details)
+    content = within_budget({**content, "simulated": is_simulated(run)})
     page = run.reports / "segments.html"
-    for path, text in ((run.reports / "segments.json", compact_json(content)), (page, render(content))):
+    for path, text in ((run.reports / "segments.json", compact_json(content)), (page, render(content, origin))):
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return page
@@ -77,9 +80,9 @@ def ordered_systems(evaluations: Iterable[str]) -> list[str]:
     return sorted(evaluations, key=lambda system: (_order(system, BASELINES), system))
 
 
-def render(content: Mapping[str, Any]) -> str:
-    """The page as text."""
-    return render_page("segments.html", Path(__file__).parent, content=content)
+def render(content: Mapping[str, Any], origin: Facts = ()) -> str:
+    """The page as text; ``origin`` stands in its header."""
+    return render_page("segments.html", Path(__file__).parent, content=content, provenance=origin)
 
 
 def dashboard_content(
@@ -121,6 +124,7 @@ def dashboard_content(
         },
         "details": details or details_content({}, (), {}, {}, None),
         "cut": [],
+        "simulated": False,
     }
 
 

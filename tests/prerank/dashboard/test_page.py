@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs.errors import InputError
-from configs.stages import Run
+from configs.stages import Run, write_json
 from graph.figure import Figure
 from prerank.dashboard.page import dashboard_content, render, write_dashboard
 from prerank.evaluation.evaluation import Evaluation
@@ -108,6 +108,20 @@ def test_every_evaluated_system_of_a_run_is_on_the_page(tmp_path, capsys):
     assert json.loads(PageElements(path.read_text()).data) == beside
     assert "leaves out cut" in capsys.readouterr().out
     assert path.stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_the_header_says_where_the_figures_come_from_and_whether_they_are_simulated(tmp_path, simulated):
+    run = Run(tmp_path / "demo")
+    write_json(run.logs / "log.json", {"simulated": simulated, "splits": {"test": {"last": "2024-01-12 22:45:03"}}})
+    evaluation().write(run.system("ple"))
+    write_json(run.system("ple") / "manifest.json", {"settings": {"seed": 5, "prerank.max_epochs": 2}})
+    page = write_dashboard(run).read_text()
+    assert ('<span class="tag">simulated</span>' in page) == simulated
+    header = page[page.index("<header>") : page.index("</header>")]
+    for fact in ("test 2024-01-12", "seed <bdi>5</bdi>", "systems 2", "measured <bdi>"):
+        assert fact in header
+    assert "measured" not in json.loads((run.reports / "segments.json").read_text()), "the same figures, the same bytes"
 
 
 def test_twenty_systems_stay_under_five_megabytes():

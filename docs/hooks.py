@@ -1,10 +1,11 @@
-"""What ``make docs`` adds to the pages: formulas as MathML, and the reference that is made from the code.
+"""What ``make docs`` adds: formulas as MathML, the reference that is made from the code, a page for each notebook.
 
 A page asks for a generated part by a line ``<!-- generated: NAME -->``, so that it reads as a page on GitHub as well.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from html import unescape
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
+from mkdocs.structure.files import File
 
 from configs.reference import commands, keys
 
@@ -21,6 +23,19 @@ ROOT = Path(__file__).parents[1]
 GENERATED = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 WHOLE_TABLES = "results/tables/"
+
+
+def on_files(files: Any, config: Any) -> None:
+    """A page for each notebook, which itself lies beside the page; without outputs, as it is kept."""
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=_notebook(path)))
+
+
+def _notebook(path: Path) -> str:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    parts = [text if kind == "markdown" else f"```python\n{text}\n```" for kind, text in texts]
+    return "\n\n".join([*parts, f"The notebook: [{path.name}]({path.name})."])
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

@@ -39,7 +39,10 @@ def scratch_database(folder: Path, memory_limit_gb: float) -> Iterator[duckdb.Du
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute(f"SET memory_limit = '{memory_limit_gb} GB'")
             connection.execute(f"SET temp_directory = {text(plain / 'spill')}")
-            connection.execute("SET enable_progress_bar = false")
+            # In a notebook without ipywidgets it is off, and DuckDB refuses to be told so.
+            connection.execute("SELECT current_setting('enable_progress_bar')")
+            if connection.fetchall() != [(False,)]:
+                connection.execute("SET enable_progress_bar = false")
             # It takes a column's largest value in Parquet, which leaves NaN out, as proof that isnan() is false.
             connection.execute("SET disabled_optimizers = 'statistics_propagation'")
             yield connection

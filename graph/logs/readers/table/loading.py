@@ -93,7 +93,7 @@ def _load_csv(connection: duckdb.DuckDBPyConnection, source: Source, raw: str, s
     found = {file: dialect_of(connection, file, source.options) for file in source.files}
     dialects = {file: dialect for file, dialect in found.items() if dialect is not None}
     if not dialects:
-        raise InputError(f"{source.shown} is empty (0 bytes): copy it again")
+        raise InputError(f"{source.shown} is empty, or has no line after options.skip: copy it again")
     for file in found.keys() - dialects.keys():
         warn(f"{file} is empty")
     columns = list(dict.fromkeys(column for dialect in dialects.values() for column in dialect.names))

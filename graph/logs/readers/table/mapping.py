@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
+from configs.console import warn
 from configs.errors import InputError
 from configs.schema import SourceConfig
-from graph.logs.contract import ContractColumn
+from graph.logs.contract import RESERVED, ContractColumn
 from graph.logs.database import name
 from graph.logs.readers.table.expressions import column_named, listed, near, problem_with, sql_of
 from graph.logs.readers.table.loading import FILE, ROW, Loaded
@@ -17,7 +18,7 @@ from graph.logs.readers.table.values import Value, canonical
 
 SHARED = ("request_id", "session_id", "user_id", "query", "item_id")
 """Columns by which tables are joined."""
-RESERVED = (FILE, ROW, "__file", "file_row_number", "")
+USED = (FILE, ROW, "__file", "file_row_number", "", *RESERVED)
 """Names that a column of the log cannot have."""
 
 
@@ -78,7 +79,7 @@ def mapped(
     sqls = {}
     for target, expression in sources.items():
         key = f"{where}.columns.{target}"
-        if target.lower() in RESERVED:
+        if target.lower() in USED:
             problems.append(f"{key}: {target!r} is a name that is used here: take another")
         elif (sql := bound(connection, loaded, expression, key, problems)) is not None:
             type_ = connection.sql(f"DESCRIBE SELECT {sql} AS value FROM {loaded.view}").fetchall()[0][1]
@@ -86,12 +87,14 @@ def mapped(
                 if column_named(expression, columns) is None:
                     connection.sql(f"SELECT bit_xor(hash({sql})) FROM {loaded.view}").fetchall()
                 sqls[target] = canonical(connection, loaded.view, Value(target, sql, type_, kinds.get(target)))
+                if target == "query" and loaded.source.format == "csv":
+                    sqls[target] = _with_empty(connection, sqls[target], loaded.view)
             except ValueError as error:
-                problems.append(f"{key}: {expression} {error}")
+                problems.append(f"{key}: {expression!r} {error}")
             except duckdb.Error as error:
                 problems.append(f"{key}: {expression!r} fails on some rows: {_first_line(error)}")
     if len(problems) > before:
-        problems.append(f"{where}: the columns of {loaded.source.shown} are {listed(columns)}")
+        problems[-1] += f"\n     (the columns of {loaded.source.shown} are {listed(columns)})"
     return Mapped(sqls, _types(connection, sqls, loaded.view), loaded.view)
 
 
@@ -179,7 +182,20 @@ def _unnamed(
     left = {column_named(column, columns) for column in config.leave}
     taken = {target.lower() for target in asked}
     gone = renamed | left | set(elsewhere)
-    return [column for column in columns if column not in gone and column.lower() not in taken]
+    unnamed = [column for column in columns if column not in gone and column.lower() not in taken]
+    ours = [column for column in unnamed if column.lower() in RESERVED]
+    if ours:
+        warn(f"the column {', '.join(ours)} is not taken over: days and splits are made here")
+    return [column for column in unnamed if column not in ours]
+
+
+def _with_empty(connection: duckdb.DuckDBPyConnection, sql: str, view: str) -> str:
+    """The queries with the empty one where there is nothing: a CSV file cannot tell it from a missing one."""
+    ((missing,),) = connection.sql(f"SELECT count_if(({sql}) IS NULL) FROM {view}").fetchall()
+    if not missing:
+        return sql
+    warn(f"{missing:,} rows have nothing as their query: taken as the empty query")
+    return f"coalesce(CAST({sql} AS VARCHAR), '')"
 
 
 def _as_text(table: Mapped, text: Collection[str]) -> Mapped:

@@ -45,6 +45,8 @@ def planned(
 ) -> Plan:
     """Settle every table of the log; what is wrong with the mapping is added to ``problems``."""
     plan = Plan("impressions" if "impressions" in loaded else "events")
+    if plan.main not in loaded:
+        return plan
     rows = {}
     for called, source in loaded.items():
         rows[called], left_out = selected(connection, source, problems)

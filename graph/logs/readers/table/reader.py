@@ -36,7 +36,6 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
     refuse(problems)
     with scratch_database(folder / "scratch", READER_MEMORY_GB) as connection:
         loaded = load_all(connection, sources, folder / "scratch", problems)
-        refuse(problems)
         plan = planned(connection, data.table, loaded, problems)
         refuse(problems)
         shown = _make_shown(connection, data.table, plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,19 @@ ENDINGS = {
 }
 """Format → how the names of its files end."""
 REMOTE = ("s3://", "gs://", "gcs://", "r2://", "http://", "https://", "hf://")
-OPTIONS: dict[str, type | tuple[type, ...]] = {
-    "delim": str,
-    "quote": str,
-    "escape": str,
-    "nullstr": (str, list),
-    "encoding": str,
-    "decimal_separator": str,
-    "header": bool,
-    "names": list,
-    "skip": int,
-    "comment": str,
+OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "delim": ("one to four characters", lambda value: isinstance(value, str) and len(value.encode()) <= 4),
+    "quote": ("one character, or none: ''", lambda value: isinstance(value, str) and len(value) <= 1),
+    "escape": ("one character, or none: ''", lambda value: isinstance(value, str) and len(value) <= 1),
+    "nullstr": ("a text, or a list of texts", lambda value: isinstance(value, (str, list))),
+    "encoding": ("the name of an encoding", lambda value: isinstance(value, str)),
+    "decimal_separator": ("one character", lambda value: isinstance(value, str) and len(value) == 1),
+    "header": ("true or false", lambda value: isinstance(value, bool)),
+    "names": ("a list of names", lambda value: isinstance(value, list)),
+    "skip": ("a number of lines", lambda value: type(value) is int and value >= 0),
+    "comment": ("one character, or none: ''", lambda value: isinstance(value, str) and len(value) <= 1),
 }
-"""Options of CSV files, and their types."""
+"""Options of CSV files: what each must be, in words and as a test."""
 SOURCES = ("impressions", "events", "items", "users", "queries")
 SHOWN_FILES = 8
 
@@ -140,10 +140,8 @@ def _check_options(where: str, options: dict[str, Any], format_: str, problems: 
             close = difflib.get_close_matches(option, OPTIONS, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             problems.append(f"{where}.options.{option} is unknown{hint}; there are: {', '.join(OPTIONS)}")
-        elif not isinstance(value, OPTIONS[option]) or (isinstance(value, bool) and OPTIONS[option] is not bool):
-            kinds = OPTIONS[option] if isinstance(OPTIONS[option], tuple) else (OPTIONS[option],)
-            expected = " or ".join(kind.__name__ for kind in kinds)  # type: ignore[union-attr]
-            problems.append(f"{where}.options.{option} must be {expected}, found {value!r}")
+        elif not OPTIONS[option][1](value):
+            problems.append(f"{where}.options.{option} must be {OPTIONS[option][0]}, found {value!r}")
 
 
 def _files(where: str, patterns: Sequence[str], base: Path | None, problems: list[str]) -> list[str]:

@@ -49,6 +49,7 @@ def canonical(connection: duckdb.DuckDBPyConnection, view: str, value: Value) ->
         return _identifier(connection, view, value)
     if value.kind is Kind.timestamp:
         sql = _moment(connection, view, value)
+        sql = f"CASE WHEN year({sql}) BETWEEN 1 AND 9999 THEN {sql} END"  # neither is an infinite time
     elif value.kind is Kind.flag:
         sql = _flag(value)
     elif value.kind is Kind.stage:

@@ -124,7 +124,9 @@ def _tree(expression: str) -> Any:
     clauses = ("where_clause", "having", "qualify", "sample", "group_expressions", "modifiers")
     if not plain or len(select["select_list"]) != 1 or any(select[clause] for clause in clauses):
         return "write one expression of this table's columns"
-    return select["select_list"][0]
+    value = select["select_list"][0]
+    empty = value["class"] == "FUNCTION" and value["function_name"] == "row" and not value["arguments"]
+    return "it is empty" if empty else value
 
 
 def is_select(statement: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import gzip
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from configs.console import say, warn
 from configs.errors import InputError
 from graph.logs.database import name, text, texts
 from graph.logs.readers.table.databases import reach_remote, rows_of_database
+from graph.logs.readers.table.expressions import column_named
 from graph.logs.readers.table.lines import dialect_of, read_lines
 from graph.logs.readers.table.objects import read_objects
 from graph.logs.readers.table.sources import Source
@@ -77,7 +80,8 @@ def load(
         raise InputError(f"{source.shown} has no rows{_header_only(source)}: {source.called} cannot be empty")
     if source.format == "csv":
         point = source.options.get("decimal_separator", ".")
-        columns = exact_types(connection, raw, list(columns), only, point)
+        limited = {column: types for asked, types in only.items() if (column := column_named(asked, list(columns)))}
+        columns = exact_types(connection, raw, list(columns), limited, point)
         chosen = ", ".join(f"{typed(column, type_, point)} AS {name(column)}" for column, type_ in columns.items())
         connection.execute(f"CREATE VIEW {view} AS SELECT {FILE}, {ROW}, {chosen} FROM {raw}")
     else:
@@ -173,6 +177,8 @@ def _reading(source: Source) -> Iterator[None]:
     """Turn DuckDB's complaints about a source into an `InputError` that names it."""
     try:
         yield
+    except (gzip.BadGzipFile, EOFError, zlib.error, pa.ArrowException) as error:
+        raise InputError(f"{source.shown} cannot be unpacked ({error}): it is damaged or was cut off") from None
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:

@@ -14,7 +14,7 @@ from graph.logs.contract import RESERVED, ContractColumn
 from graph.logs.database import name
 from graph.logs.readers.table.expressions import column_named, listed, near, problem_with, sql_of
 from graph.logs.readers.table.loading import FILE, ROW, Loaded
-from graph.logs.readers.table.values import Value, canonical
+from graph.logs.readers.table.values import VALUE, Value, canonical
 
 SHARED = ("request_id", "session_id", "user_id", "query", "item_id")
 """Columns by which tables are joined."""
@@ -82,13 +82,15 @@ def mapped(
         if target.lower() in USED:
             problems.append(f"{key}: {target!r} is a name that is used here: take another")
         elif (sql := bound(connection, loaded, expression, key, problems)) is not None:
-            type_ = connection.sql(f"DESCRIBE SELECT {sql} AS value FROM {loaded.view}").fetchall()[0][1]
+            computed = f"(SELECT {sql} AS {VALUE} FROM {loaded.view})"
+            type_ = connection.sql(f"DESCRIBE {computed}").fetchall()[0][1]
             try:
                 if column_named(expression, columns) is None:
-                    connection.sql(f"SELECT bit_xor(hash({sql})) FROM {loaded.view}").fetchall()
-                sqls[target] = canonical(connection, loaded.view, Value(target, sql, type_, kinds.get(target)))
+                    connection.sql(f"SELECT bit_xor(hash({VALUE})) FROM {computed}").fetchall()
+                form = canonical(connection, computed, Value(target, type_, kinds.get(target)))
                 if target == "query" and loaded.source.format == "csv":
-                    sqls[target] = _with_empty(connection, sqls[target], loaded.view)
+                    form = _with_empty(connection, form, computed)
+                sqls[target] = form.replace(VALUE, sql)
             except ValueError as error:
                 problems.append(f"{key}: {expression!r} {error}")
             except duckdb.Error as error:
@@ -109,7 +111,8 @@ def selected(
     if sql is None:
         return loaded, {}
     try:
-        ((rows,),) = connection.sql(f"SELECT count_if(CAST({sql} AS BOOLEAN)) FROM {loaded.view}").fetchall()
+        holds = f"count_if(coalesce(CAST({sql} AS BOOLEAN), false))"
+        ((rows,),) = connection.sql(f"SELECT {holds} FROM {loaded.view}").fetchall()
     except duckdb.Error as error:
         problems.append(f"data.table.{loaded.source.called}.where: {where!r} fails on some rows: {_first_line(error)}")
         return loaded, {}

@@ -18,6 +18,8 @@ LARGEST_OBJECT = 64_000_000
 """Bytes of one object at most."""
 TIMES = ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
 """What a column of strings may become: JSON has no times of its own."""
+END = 4096
+"""Bytes at both ends of a file in which its brackets are looked for."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -31,6 +33,7 @@ def read_objects(
     """
     connection.execute("CREATE OR REPLACE TABLE objects (__source VARCHAR, __source_row BIGINT, json JSON)")
     for file in files:
+        _require_whole(file)
         place = file if "://" in file else glob.escape(_without_bom(file, scratch))
         lines = any(part in file.lower() for part in (".jsonl", ".ndjson"))
         scan = (
@@ -71,6 +74,22 @@ def _plain(connection: duckdb.DuckDBPyConnection, column: str, type_: str) -> st
     if type_ == "JSON":
         return f"{quoted} ->> '$'"
     return f"CAST({quoted} AS VARCHAR)" if type_ == '"NULL"' else quoted
+
+
+def _require_whole(file: str) -> None:
+    """Refuse an array that does not end: DuckDB reads what there is of it.
+
+    Raises:
+        InputError: if a file begins with a bracket and does not end with one.
+    """
+    if "://" in file or not file.lower().endswith(".json"):
+        return
+    with Path(file).open("rb") as stream:
+        first = stream.read(END).removeprefix(BOM).lstrip()[:1]
+        stream.seek(max(0, Path(file).stat().st_size - END))
+        last = stream.read().rstrip()[-1:]
+    if first == b"[" and last != b"]":
+        raise InputError(f"{file} begins with [ and does not end with ]: it was cut off; copy it again")
 
 
 def _without_bom(file: str, scratch: Path) -> str:

@@ -41,7 +41,8 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
         shown = _make_shown(connection, data.table, plan)
         joined = _join(connection, data.table, plan, shown)
         rejected = write_rejected(connection, _rejected(plan, loaded), folder / "rejected.parquet")
-        _write_impressions(connection, shown, joined, folder / "impressions")
+        left_out = plan.left_out | joined.left_out
+        _write_impressions(connection, shown, joined, left_out, folder / "impressions")
         beside = {called: _write_beside(connection, called, plan, folder) for called in BESIDE if called in plan.tables}
         if "items" not in beside:
             beside["items"] = _write_distinct_items(connection, folder)
@@ -52,7 +53,7 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
         users=beside.get("users"),
         queries=beside.get("queries"),
         rejected=rejected,
-        left_out=plan.left_out | joined.left_out,
+        left_out=left_out,
         read=_read_rows(plan, loaded) + broken - joined.joined,
     )
 
@@ -106,15 +107,21 @@ def _rejected(plan: Plan, loaded: Mapping[str, Loaded]) -> str:
     return " UNION ALL ".join(parts)
 
 
-def _write_impressions(connection: duckdb.DuckDBPyConnection, shown: list[str], joined: Joined, folder: Path) -> None:
+def _write_impressions(
+    connection: duckdb.DuckDBPyConnection,
+    shown: list[str],
+    joined: Joined,
+    left_out: Mapping[str, int],
+    folder: Path,
+) -> None:
     """Write the impressions with their outcomes, some days at a time.
 
     Raises:
-        InputError: if no impression has a time.
+        InputError: if there is none.
     """
     counts = dict(connection.sql(f"SELECT {DAY}, count(*) FROM shown WHERE {DAY} IS NOT NULL GROUP BY ALL").fetchall())
     if not counts:
-        raise InputError("no impression has a time: look at data.table.impressions.columns.timestamp")
+        raise InputError(_nothing_left(connection, left_out, folder.parent / "rejected.parquet"))
     columns = {column: f"shown.{name(column)}" for column in shown}
     for column, outcome in joined.outcomes.items():
         columns[column] = f"coalesce({outcome}, false)" + (f" OR {columns[column]}" if column in columns else "")
@@ -127,6 +134,12 @@ def _write_impressions(connection: duckdb.DuckDBPyConnection, shown: list[str], 
                 f"AND {text(days[-1])} ORDER BY shown.{DAY}, shown.timestamp, shown.request_id, shown.rowid"
             )
             write_days(connection.sql(query).to_arrow_reader(65_536), folder)
+
+
+def _nothing_left(connection: duckdb.DuckDBPyConnection, left_out: Mapping[str, int], rejected: Path) -> str:
+    reasons = connection.sql(f"SELECT reason, count(*) FROM read_parquet({text(rejected)}) GROUP BY ALL ORDER BY ALL")
+    counts = {**left_out, **dict(reasons.fetchall())}
+    return "no impression is left: " + "; ".join(f"{count:,} rows: {reason}" for reason, count in counts.items())
 
 
 def _write_beside(connection: duckdb.DuckDBPyConnection, called: str, plan: Plan, folder: Path) -> Path:

@@ -10,6 +10,8 @@ from configs.console import say, warn
 from graph.logs.checking.columns import INTEGERS
 from graph.logs.contract import Kind
 
+VALUE = "__value"
+"""The column of a view that holds the values; in the SQL of a canonical form it stands for the expression."""
 TRUE = "('1', 'true', 't', 'yes', 'y')"
 FALSE = "('0', 'false', 'f', 'no', 'n')"
 EPOCHS = {"seconds": (1e8, 1e11, 1_000_000.0), "milliseconds": (1e11, 1e14, 1_000.0), "microseconds": (1e14, 1e17, 1.0)}
@@ -20,23 +22,21 @@ PLAIN_TEXT = ("UUID", "DATE", "TIME", "JSON", "ENUM", "TIMESTAMP", "BOOLEAN", "I
 
 @dataclass(frozen=True)
 class Value:
-    """A mapped column: its expression over a view, and its canonical form.
+    """A mapped column.
 
     Attributes:
-        target: the column's name in the log.
-        sql: of the source's value.
+        target: its name in the log.
         type: of DuckDB.
         kind: of the contract's column; None for any other.
     """
 
     target: str
-    sql: str
     type: str
     kind: Kind | None
 
 
 def canonical(connection: duckdb.DuckDBPyConnection, view: str, value: Value) -> str:
-    """The SQL of the canonical value; values that have none are null there, and said.
+    """The SQL of the canonical form of `VALUE`; values that have none are null there, and said.
 
     Raises:
         ValueError: if no value of the column can be one; the text says what to do.
@@ -53,56 +53,56 @@ def canonical(connection: duckdb.DuckDBPyConnection, view: str, value: Value) ->
     elif value.kind is Kind.flag:
         sql = _flag(value)
     elif value.kind is Kind.stage:
-        return f"CAST({value.sql} AS VARCHAR)"
+        return f"CAST({VALUE} AS VARCHAR)"
     else:
-        sql = f"TRY_CAST({value.sql} AS DOUBLE)"
+        sql = f"TRY_CAST({VALUE} AS DOUBLE)"
     _tell_misfits(connection, view, value, sql)
     return sql
 
 
 def _own(value: Value) -> str:
     if value.type.startswith(("UUID", "JSON", "ENUM", "INTERVAL", "BIT", "UNION", "TIME ", '"NULL"')):
-        return f"CAST({value.sql} AS VARCHAR)"
-    return value.sql
+        return f"CAST({VALUE} AS VARCHAR)"
+    return VALUE
 
 
 def _identifier(connection: duckdb.DuckDBPyConnection, view: str, value: Value) -> str:
     """A whole number of 64 bits, or text."""
     if value.type in INTEGERS or value.type.startswith("DECIMAL"):
-        whole = f"{value.sql} = TRY_CAST({value.sql} AS BIGINT)"
+        whole = f"{VALUE} = TRY_CAST({VALUE} AS BIGINT)"
         ((misfits,),) = connection.sql(
-            f"SELECT count_if(NOT coalesce({whole}, false)) FROM {view} WHERE {value.sql} IS NOT NULL"
+            f"SELECT count_if(NOT coalesce({whole}, false)) FROM {view} WHERE {VALUE} IS NOT NULL"
         ).fetchall()
-        return f"CAST({value.sql} AS {'VARCHAR' if misfits else 'BIGINT'})"
+        return f"CAST({VALUE} AS {'VARCHAR' if misfits else 'BIGINT'})"
     if value.type in ("FLOAT", "DOUBLE"):
-        whole = f"{value.sql} = floor({value.sql}) AND abs({value.sql}) <= 9007199254740992"
+        whole = f"{VALUE} = floor({VALUE}) AND abs({VALUE}) <= 9007199254740992"
         ((misfits, example),) = connection.sql(
-            f"SELECT count(*), any_value({value.sql}) FROM {view} WHERE NOT ({whole}) AND NOT isnan({value.sql})"
+            f"SELECT count(*), any_value({VALUE}) FROM {view} WHERE NOT ({whole}) AND NOT isnan({VALUE})"
         ).fetchall()
         if misfits:
             raise ValueError(f"is an id, and {misfits:,} of its values are no whole numbers, e.g. {example}")
-        return f"TRY_CAST(nullif({value.sql}, 'NaN') AS BIGINT)"
-    return f"CAST({value.sql} AS VARCHAR)"
+        return f"TRY_CAST(nullif({VALUE}, 'NaN') AS BIGINT)"
+    return f"CAST({VALUE} AS VARCHAR)"
 
 
 def _moment(connection: duckdb.DuckDBPyConnection, view: str, value: Value) -> str:
     """A time in UTC; numbers are taken as epochs by their size."""
     if value.type.startswith(("TIMESTAMP WITH", "TIMESTAMPTZ")):
-        return f"timezone('UTC', {value.sql})"
+        return f"timezone('UTC', {VALUE})"
     if value.type.startswith(("TIMESTAMP", "DATE")):
-        return f"CAST({value.sql} AS TIMESTAMP)"
+        return f"CAST({VALUE} AS TIMESTAMP)"
     if value.type in INTEGERS or value.type.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
-        unit, microseconds = _epoch(connection, view, value)
+        unit, microseconds = _epoch(connection, view)
         say(f"{value.target}: numbers, taken as {unit} since 1970")
-        number = f"CAST({value.sql} AS DOUBLE) * {microseconds}"
+        number = f"CAST({VALUE} AS DOUBLE) * {microseconds}"
         return f"CASE WHEN abs({number}) < 9e18 THEN make_timestamp(CAST({number} AS BIGINT)) END"
-    return f"timezone('UTC', TRY_CAST({value.sql} AS TIMESTAMPTZ))"
+    return f"timezone('UTC', TRY_CAST({VALUE} AS TIMESTAMPTZ))"
 
 
-def _epoch(connection: duckdb.DuckDBPyConnection, view: str, value: Value) -> tuple[str, float]:
-    number = f"abs(CAST({value.sql} AS DOUBLE))"
+def _epoch(connection: duckdb.DuckDBPyConnection, view: str) -> tuple[str, float]:
+    number = f"abs(CAST({VALUE} AS DOUBLE))"
     ((middle, least, most),) = connection.sql(
-        f"SELECT median({number}), min({value.sql}), max({value.sql}) FROM {view} WHERE {value.sql} IS NOT NULL"
+        f"SELECT median({number}), min({VALUE}), max({VALUE}) FROM {view} WHERE {VALUE} IS NOT NULL"
     ).fetchall()
     for unit, (low, high, microseconds) in EPOCHS.items():
         if middle is not None and low <= middle < high:
@@ -115,18 +115,18 @@ def _epoch(connection: duckdb.DuckDBPyConnection, view: str, value: Value) -> tu
 
 def _flag(value: Value) -> str:
     if value.type == "BOOLEAN":
-        return value.sql
+        return VALUE
     if value.type in INTEGERS or value.type.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
-        return f"CASE {value.sql} WHEN 0 THEN false WHEN 1 THEN true END"
-    word = f"lower(trim(CAST({value.sql} AS VARCHAR)))"
+        return f"CASE {VALUE} WHEN 0 THEN false WHEN 1 THEN true END"
+    word = f"lower(trim(CAST({VALUE} AS VARCHAR)))"
     return f"CASE WHEN {word} IN {TRUE} THEN true WHEN {word} IN {FALSE} THEN false END"
 
 
 def _tell_misfits(connection: duckdb.DuckDBPyConnection, view: str, value: Value, sql: str) -> None:
     """Say how many values are no such thing; where none is one, the mapping is wrong."""
     ((values, misfits, example),) = connection.sql(
-        f"SELECT count({value.sql}), count_if({value.sql} IS NOT NULL AND ({sql}) IS NULL), "
-        f"min(CAST({value.sql} AS VARCHAR)) FILTER ({value.sql} IS NOT NULL AND ({sql}) IS NULL) FROM {view}"
+        f"SELECT count({VALUE}), count_if({VALUE} IS NOT NULL AND ({sql}) IS NULL), "
+        f"min(CAST({VALUE} AS VARCHAR)) FILTER ({VALUE} IS NOT NULL AND ({sql}) IS NULL) FROM {view}"
     ).fetchall()
     if not misfits:
         return

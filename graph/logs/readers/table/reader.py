@@ -40,7 +40,7 @@ def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
         refuse(problems)
         shown = _make_shown(connection, data.table, plan)
         joined = _join(connection, data.table, plan, shown)
-        rejected = write_rejected(connection, _rejected(plan, loaded), folder / "rejected.parquet")
+        rejected = write_rejected(connection, _rejected(connection, plan, loaded), folder / "rejected.parquet")
         left_out = plan.left_out | joined.left_out
         _write_impressions(connection, shown, joined, left_out, folder / "impressions")
         beside = {called: _write_beside(connection, called, plan, folder) for called in BESIDE if called in plan.tables}
@@ -94,15 +94,17 @@ def _join(connection: duckdb.DuckDBPyConnection, table: TableConfig, plan: Plan,
     return join_events(connection, plan.tables["events"], table.events, shown, shows=plan.main == "events")
 
 
-def _rejected(plan: Plan, loaded: Mapping[str, Loaded]) -> str:
+def _rejected(connection: duckdb.DuckDBPyConnection, plan: Plan, loaded: Mapping[str, Loaded]) -> str:
     """The SQL of source rows that cannot become impressions."""
-    raw = loaded[plan.main].raw
-    parts = [f"SELECT source, row, reason, content FROM {source.broken}" for source in loaded.values()]
     undated = f"SELECT {FILE}, {ROW}, 'timestamp is null or no time' AS reason FROM shown WHERE {DAY} IS NULL"
-    for rows in (undated, *([plan.apart.uneven] if plan.apart is not None else [])):
+    uneven = "" if plan.apart is None else f" UNION ALL {plan.apart.uneven}"
+    connection.execute(f"CREATE TABLE bad AS {undated}{uneven}")
+    parts = [f"SELECT source, row, reason, content FROM {source.broken}" for source in loaded.values()]
+    if _rows(connection, "bad"):
+        raw = loaded[plan.main].raw
         parts.append(
             f"SELECT {FILE} AS source, {ROW} AS row, reason, CAST(to_json({raw}) AS VARCHAR) AS content "
-            f"FROM {raw} JOIN ({rows}) AS bad USING ({FILE}, {ROW})"
+            f"FROM {raw} JOIN bad USING ({FILE}, {ROW})"
         )
     return " UNION ALL ".join(parts)
 

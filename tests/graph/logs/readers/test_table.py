@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from configs.command import parse
 from configs.errors import InputError
-from graph.logs.prepare import check_new_log
 
 NAMED = """
 request_id: search
@@ -30,26 +28,6 @@ def searches(count=6, items=("007", "12", "a")):
     return "\n".join([header, *rows]) + "\n"
 
 
-@pytest.fixture
-def read(tmp_path):
-    """Write files and a mapping (YAML below ``data.table``), read them, return the log and its rows."""
-
-    def run(files, mapping, *overrides):
-        for name, content in files.items():
-            path = tmp_path / "logs" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        lines = "\n".join("    " + line for line in mapping.splitlines())
-        mine = tmp_path / "mine.yaml"
-        mine.write_text(f"data:\n  name: table\n  path: {tmp_path / 'logs'}\n  table:\n{lines}\n")
-        log = check_new_log(
-            parse(["--config", str(mine), *overrides], remember=False).config.data, tmp_path / "checked"
-        )
-        return log, {(row["request_id"], row["item_id"]): row for row in log.dataset().to_table().to_pylist()}
-
-    return run
-
-
 def below(section, text, **keys):
     """YAML of a section with its columns."""
     columns = "\n".join(f"    {line}" for line in text.strip().splitlines())
@@ -57,8 +35,8 @@ def below(section, text, **keys):
     return f"{section}:\n  columns:\n{columns}\n{others}\n"
 
 
-def test_a_wide_csv_is_mapped(read):
-    log, rows = read({"a.csv": searches()}, below("impressions", NAMED))
+def test_a_wide_csv_is_mapped(read_table):
+    log, rows = read_table({"a.csv": searches()}, below("impressions", NAMED))
     assert len(rows) == 18
     row = rows["s0", "007"]
     assert (row["user_id"], row["query"], row["position"], row["clicked"]) == ("u0", "red shoes", 1, True)
@@ -67,7 +45,7 @@ def test_a_wide_csv_is_mapped(read):
     assert log.items()["item_id"].to_pylist() == ["007", "12", "a"]
 
 
-def test_all_problems_of_a_mapping_are_told_at_once(read):
+def test_all_problems_of_a_mapping_are_told_at_once(read_table):
     bad = """
 request_id: serch
 query: q
@@ -77,7 +55,7 @@ position: upper(rank) + 1
 other: (SELECT 1)
 """
     with pytest.raises(InputError) as error:
-        read({"a.csv": searches()}, below("impressions", bad, where="clik = 1", leave="[nothing]"))
+        read_table({"a.csv": searches()}, below("impressions", bad, where="clik = 1", leave="[nothing]"))
     message = str(error.value)
     for part in ("did you mean 'search'", "columns.timestamp", "columns.position", "subquery", "'clik'", "'nothing'"):
         assert part in message
@@ -96,13 +74,13 @@ clicked: coalesce(shown = chosen, false)
 """
 
 
-def test_lists_of_text_are_taken_apart_side_by_side(read):
+def test_lists_of_text_are_taken_apart_side_by_side(read_table):
     log = "id;who;q;at;shown;prices;chosen\nr1;u1;shoes;1709251200;a|b|c;1,5|2|;b\nr2;u1;hats;1709337600;b;7;\n"
     log += "r3;u2;;1709424000;;;\nr4;u2;x;1709424000;a|b;1;a\n"
     mapping = below(
         "impressions", NESTED, unnest="[shown, prices]", separator="'|'", options="{decimal_separator: ','}"
     )
-    log, rows = read({"a.csv": log}, mapping, "data.rejected_share=0.5")
+    log, rows = read_table({"a.csv": log}, mapping, "data.rejected_share=0.5")
     assert {key: (row["position"], row["price"], row["clicked"]) for key, row in rows.items()} == {
         ("r1", "a"): (1, 1.5, False),
         ("r1", "b"): (2, 2.0, True),
@@ -119,7 +97,7 @@ def test_lists_of_text_are_taken_apart_side_by_side(read):
     assert "shown" not in log.facts["columns"]
 
 
-def test_lists_of_json_objects_are_taken_apart(read):
+def test_lists_of_json_objects_are_taken_apart(read_table):
     lines = [
         '{"id": 1, "who": "u", "q": "a", "at": "2024-03-01T10:00+02:00", "hits": [{"sku": "x", "p": 1}, {"sku": "y"}]}',
         '{"id": 2, "who": "u", "q": "", "at": "2024-03-02T00:30:00+02:00", "hits": [{"sku": "y", "clicked": true}]}',
@@ -128,7 +106,7 @@ def test_lists_of_json_objects_are_taken_apart(read):
     columns = NESTED.replace("item_id: shown", "item_id: hits.sku").replace("price: prices", "price: hits.p")
     columns = columns.replace("coalesce(shown = chosen, false)", "coalesce(hits.clicked, false)")
     mapping = below("impressions", columns, unnest="[hits]")
-    log, rows = read({"a.jsonl": "\n".join(lines)}, mapping, "data.rejected_share=0.5")
+    log, rows = read_table({"a.jsonl": "\n".join(lines)}, mapping, "data.rejected_share=0.5")
     assert {key: (row["position"], row["price"], row["clicked"]) for key, row in rows.items()} == {
         (1, "x"): (1, 1.0, False),
         (1, "y"): (2, None, False),
@@ -161,7 +139,7 @@ JOINED = """events:
 """
 
 
-def test_events_are_joined_to_the_latest_request_that_showed_their_item(read):
+def test_events_are_joined_to_the_latest_request_that_showed_their_item(read_table):
     rows = [
         f"{request},u1,s1,shoes,{item},2024-03-01 10:{minute}:00,{rank}"
         for request, minute in (("r1", "00"), ("r2", "15"))
@@ -169,7 +147,7 @@ def test_events_are_joined_to_the_latest_request_that_showed_their_item(read):
     ]
     impressions = "\n".join(["request_id,user_id,session_id,query,item_id,timestamp,position", *rows])
     mapping = "impressions:\n  files: [shown.csv]\n" + JOINED
-    log, rows = read({"shown.csv": impressions, "events.csv": EVENTS}, mapping)
+    log, rows = read_table({"shown.csv": impressions, "events.csv": EVENTS}, mapping)
     outcomes = {key: (row["clicked"], row["carted"], row["ordered"]) for key, row in rows.items() if row["clicked"]}
     assert outcomes == {
         ("r1", "b"): (True, True, False),  # two clicks: one is a repetition
@@ -190,7 +168,7 @@ def test_events_are_joined_to_the_latest_request_that_showed_their_item(read):
     }
 
 
-def test_views_are_the_impressions_where_there_are_only_events(read):
+def test_views_are_the_impressions_where_there_are_only_events(read_table):
     events = """type,search,item,user,q,ts,rank,colour
 view,r1,1,u1,shoes,1709251200000,0,red
 view,r1,2,u1,shoes,1709251200000,1,blue
@@ -207,7 +185,7 @@ events:
 items:
   columns: {colour: colour}
 """
-    log, rows = read({"events.csv": events}, mapping)
+    log, rows = read_table({"events.csv": events}, mapping)
     assert {key: (row["position"], row["clicked"], row["ordered"]) for key, row in rows.items()} == {
         ("r1", 1): (1, False, False),
         ("r1", 2): (2, True, True),

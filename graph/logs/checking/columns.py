@@ -189,7 +189,7 @@ def _plain(column: str, type_: str) -> str:
             return f"CAST({quoted} AS BIGINT[])"
         if element in ("FLOAT", "DOUBLE") or element.startswith("DECIMAL"):
             return f"CAST({quoted} AS FLOAT[])"
-        return quoted
+        return f"CAST({quoted} AS VARCHAR[])" if element == '"NULL"' else quoted
     if type_.startswith("DECIMAL") or type_ in ("HUGEINT", "UHUGEINT"):
         return f"CAST({quoted} AS DOUBLE)"
     return f"CAST({quoted} AS VARCHAR)" if type_ in ('"NULL"', "UUID") else quoted

@@ -193,3 +193,14 @@ def test_frames_and_another_log_contradict_each_other(tables, tmp_path):
     for arguments in (["data=contract", "data.path=x"], ["data=trivago"]):
         with pytest.raises(InputError, match="are two logs"):
             prepare_log(parse([f"runs_folder={tmp_path}", *arguments]), impressions=tables[0])
+
+
+def test_a_list_of_nulls_is_a_list_of_texts(tables, check):
+    empty = pa.array([[None] * (number % 3) for number in range(72)], pa.list_(pa.null()))
+    log = check(tables[0].append_column("tags", empty), tables[1])
+    assert sorted(len(row["tags"]) for row in rows(log)) == sorted(number % 3 for number in range(72))
+
+
+def test_a_path_that_nothing_reads_is_refused(tmp_path):
+    with pytest.raises(InputError, match="say what it is"):
+        prepare_log(parse([f"runs_folder={tmp_path}", f"data.path={tmp_path}", "data.world=tiny"]))

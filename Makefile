@@ -11,11 +11,12 @@ FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/n
 
 setup: $(SETUP)
 
-# The constraints pin torch: without the pin, pip takes the newest build with several GB of CUDA packages.
+# torch for Linux comes from PyPI with 3 GB of CUDA, pinned or not. Without: TORCH_INDEX=https://download.pytorch.org/whl/cpu
 $(RUNTIME): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, found {v[0]}.{v[1]}: set PYTHON=/path/to/python3.11")'
 	@echo "installing into $(VENV): one to two minutes"
 	$(PYTHON) -m venv $(VENV)
+	@$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) "$$(grep '^torch==' constraints.txt)")
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[$(FAISS),serve]'
 	@# On all cores, which pip would do on one; a few files of packages are of no Python that can compile them.
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true

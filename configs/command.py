@@ -25,7 +25,7 @@ from configs.layers import GROUPS, Layer
 from configs.manual import print_help, print_version
 from configs.ranges import check_ranges, require_folder_name
 from configs.schema import Config
-from configs.stages import Run, replacing
+from configs.stages import Run, replacing, watch
 
 ANYTHING = Command("a notebook", "Whatever is done with the configuration.", lambda _: None)
 
@@ -129,16 +129,18 @@ def main(name: str | Command, arguments: Sequence[str] | None = None) -> int:
     if print_help(command, arguments) or print_version(arguments):
         return 0
     folder: object = "runs_folder"
+    meanwhile = watch(None)
     try:
         invocation = parse(arguments, command=command)
         folder = invocation.run.root
+        meanwhile = watch(invocation.run if command.inherits else None)
         command.load()(invocation)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {meanwhile() or error}", file=sys.stderr)
         return 2
     except Exception as error:
-        fault = system_fault(error, folder)
-        if fault is None:
+        fault = system_fault(error, folder) or meanwhile()
+        if not fault:
             raise
         print(f"error: {fault}", file=sys.stderr)
         return 2

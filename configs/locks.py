@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -13,14 +12,20 @@ from typing import TextIO
 
 from configs.console import say
 
+if sys.platform != "win32":
+    import fcntl
+
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Write a folder while no other process does; one that is writing it is waited for. Reading needs no lock.
 
     The lock is the kernel's, on the file ``.NAME.lock`` beside the folder: it ends with its process, however that ends.
-    Where none can be had (a disk that cannot be written, a file system without locks) the work goes on without.
+    Where none can be had (a disk that cannot be written, a file system without locks, Windows) the work goes on.
     """
+    if sys.platform == "win32":
+        yield
+        return
     path = folder.with_name(f".{folder.name}.lock")
     try:
         lock = _locked(path, folder)

@@ -17,7 +17,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -371,6 +371,28 @@ def require_current(run: Run, stages: Iterable[tuple[Path, str]]) -> None:
     for folder, command in stages:
         if (folder / MANIFEST).exists():
             require_inputs(folder, current, f"run `{command} overwrite=true`")
+
+
+def watch(run: Run | None) -> Callable[[], str]:
+    """Look at what a command reads of its run; the function returned says if it has been made anew since, else ``""``.
+
+    Reading takes no lock, so that a command whose files change under it fails in whatever way.
+    """
+
+    def held() -> dict[str, bytes]:
+        stages = (run.logs, run.graph, run.pretrain) if run is not None else ()
+        manifests = [folder / MANIFEST for folder in stages]
+        return {path.parent.name: path.read_bytes() for path in manifests if path.exists()}
+
+    def changed() -> str:
+        now = held()
+        names = [name for name, content in before.items() if now.get(name) != content]
+        if not names or run is None:
+            return ""
+        return f"{run.root}: {' and '.join(names)} was made anew while this command read it: run the command again"
+
+    before = held()
+    return changed
 
 
 def package_versions() -> dict[str, str]:

@@ -121,8 +121,9 @@ def serve(invocation: Invocation) -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     running = Running(config, partial(load, threads=config.threads or None))
     watch, bundles = running.watch, running.bundles
-    signal.signal(signal.SIGHUP, lambda *_: watch.ask(bundles.reload))
-    signal.signal(signal.SIGUSR2, lambda *_: watch.ask(bundles.roll_back))
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, lambda *_: watch.ask(bundles.reload))
+        signal.signal(signal.SIGUSR2, lambda *_: watch.ask(bundles.roll_back))
     say(f"{config.bundle}: {running.server.url} (/ready says when; Ctrl-C stops)")
     running.run()
     say("stopped")

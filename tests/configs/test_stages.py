@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from configs.command import main
+from configs.commands import Command
 from configs.errors import InputError
 from configs.stages import (
     Stage,
@@ -227,3 +229,25 @@ def test_results_that_belong_together_are_replaced_together(tmp_path):
     write(fail=False)
     assert (tmp_path / "phi" / "vectors").read_text() == (tmp_path / "figures").read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "other", "phi"]
+
+
+def test_a_stage_that_is_made_anew_under_a_command_is_named(tmp_path, capsys):
+    """Whatever the command then fails with: a file that is gone, or columns that it does not expect."""
+    manifest = tmp_path / "one" / "logs" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+
+    def fails_with(error: Exception, text: str) -> Command:
+        def body(_: object) -> None:
+            manifest.write_text(text)
+            raise error
+
+        return Command("test", "Purpose.", body, inherits=("data",))
+
+    asked = [f"runs_folder={tmp_path}", "run=one"]
+    for number, error in enumerate((FileNotFoundError("part-0.parquet"), InputError("delete the folder"))):
+        manifest.write_text("{}")
+        assert main(fails_with(error, f'{{"identity": {number}}}'), asked) == 2
+        expected = f"error: {tmp_path / 'one'}: logs was made anew while this command read it: run the command again\n"
+        assert capsys.readouterr().err == expected
+        with pytest.raises(ZeroDivisionError):
+            main(fails_with(ZeroDivisionError(), manifest.read_text()), asked)

@@ -43,7 +43,7 @@ def scratch_database(folder: Path, memory_limit_gb: float) -> Iterator[duckdb.Du
             connection.execute("SELECT current_setting('enable_progress_bar')")
             if connection.fetchall() != [(False,)]:
                 connection.execute("SET enable_progress_bar = false")
-                connection.execute("PRAGMA disable_checkpoint_on_shutdown")  # nobody reads it again
+            connection.execute("PRAGMA disable_checkpoint_on_shutdown")  # nobody reads it again
             # It takes a column's largest value in Parquet, which leaves NaN out, as proof that isnan() is false.
             connection.execute("SET disabled_optimizers = 'statistics_propagation'")
             yield connection

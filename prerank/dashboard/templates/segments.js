@@ -35,7 +35,7 @@ function gap(system, key) {
   return {value, low, high, p_holm, p, n, tests, claim: {1: "better", "-1": "worse"}[claim]};
 }
 
-const hasValue = figure => figure !== undefined && figure.value !== null;
+const hasValue = figure => known(figure) && figure.value !== null;
 const few = figure => figure.n < content.minimum_n;
 // What may be claimed of a difference was decided where it was measured (prerank/evaluation/claims.py).
 const claimOf = difference => at(difference, "claim") ?? "";
@@ -44,13 +44,11 @@ const gapNumber = value => inPoints() ? points(value) : signed(value);
 const sized = value => `${number(inPoints() ? 100 * value : value, inPoints() ? 2 : 4)} ${at(described(), "unit")}`;
 const gapWords = value => `${gapNumber(value)} ${at(described(), "unit")}`;
 
-function chanceOf(key) {
+const segmentChance = segment => chanceIn(system => at(content.figures, system, chosen.split, segment, chosen.metric + "_chance"));
+const chanceOf = key => chanceIn(system => figure(system, key, chosen.metric + "_chance"));
+function chanceIn(levelOf) {
   if (chosen.metric.includes("auc")) return 0.5;
-  for (const system of content.systems) {
-    const level = figure(system, key, chosen.metric + "_chance");
-    if (hasValue(level)) return level.value;
-  }
-  return null;
+  return content.systems.map(levelOf).find(hasValue)?.value ?? null;
 }
 
 // Attributes are measured on fewer metrics than segments are; the others cannot be chosen while their rows are shown.
@@ -58,7 +56,10 @@ function offerMetrics() {
   const measured = new Set(content.systems.flatMap(metricsOf));
   const offered = content.metrics.map(metric => metric.name).filter(name => !isAttribute() || measured.has(name));
   if (!offered.includes(chosen.metric)) chosen.metric = offered.includes("gauc_click") ? "gauc_click" : offered[0] ?? chosen.metric;
-  fill(byId("metric"), offered.length ? offered : [chosen.metric], chosen.metric);
+  // What is defined nowhere on this split stands last and says so.
+  const defined = new Set(offered.filter(name => content.systems.some(system => Object.values(at(content.figures, system, chosen.split) ?? {}).some(cells => hasValue(cells[name])))));
+  const options = [...offered.filter(name => defined.has(name)), ...offered.filter(name => !defined.has(name)).map(name => [name, `${name} (undefined)`])];
+  fill(byId("metric"), options.length ? options : [chosen.metric], chosen.metric);
 }
 
 function fillControls() {
@@ -90,36 +91,65 @@ const words = figure => `${number(figure.value, DECIMALS)}${figure.low === null 
 const roundly = value => number(value, DECIMALS);
 
 function showPlot() {
-  const plot = byId("plot"), rows = rowsShown(), systems = systemsShown();
-  const cells = systems.flatMap(system => rows.map(row => figure(system, row.key))).filter(hasValue);
-  if (!cells.length) { plot.replaceChildren(make("p", {class: "note"}, "Nothing to draw: the metric is undefined here.")); return; }
-  const solid = cells.filter(each => !few(each)), chances = rows.map(row => chanceOf(row.key)).filter(known);
+  drawLanes("plot", systemsShown(), {
+    cell: figure, level: chanceOf, style: "chance", say: roundly,
+    label: `${chosen.metric} on ${chosen.split}; the table below has the same figures`,
+    title: (system, row, each) => `${system}, ${row.name}: ${words(each)}`,
+  });
+}
+
+// A forest plot: the differences themselves with their own intervals, for those of two figures say little about them.
+function showGaps() {
+  const others = systemsShown().filter(system => system !== chosen.baseline), scaled = value => inPoints() ? 100 * value : value;
+  byId("gaps-title").textContent = `Differences to ${chosen.baseline}, in ${at(described(), "unit")}`;
+  byId("gaps-side").textContent = `${described()?.lower_is_better ? "Left" : "Right"} of the line is better than ${chosen.baseline}. Strokes: intervals of the difference, each by itself; what is told apart after correction is in the sentences above.`;
+  drawLanes("gaps", others, {
+    cell: (system, key) => {
+      const each = gap(system, key);
+      return each && {...each, ...Object.fromEntries(["value", "low", "high"].map(part => [part, known(each[part]) ? scaled(each[part]) : null]))};
+    },
+    level: () => 0, style: "zero", say: value => number(value, inPoints() ? 1 : 3),
+    label: `Differences to ${chosen.baseline} of ${chosen.metric} on ${chosen.split}; the table below has the same figures`,
+    title: (system, row) => {
+      const each = gap(system, row.key);
+      return `${system} less ${chosen.baseline}, ${row.name}: ${gapWords(each.value)} (${span(each.low, each.high, gapNumber)}), n ${count(each.n)}, ${testWords(each)}`;
+    },
+  });
+}
+
+// Of each row a lane for each system: value and interval along one scale, and a level that they are read against.
+function drawLanes(id, systems, {cell, level, style, say, label: about, title}) {
+  const plot = byId(id), note = byId(`${id}-note`), rows = rowsShown();
+  const cells = systems.flatMap(system => rows.map(row => cell(system, row.key))).filter(hasValue);
+  note.textContent = "";
+  if (!cells.length) { plot.replaceChildren(make("p", {class: "note"}, "Nothing to draw: the metric is undefined here, or there is no second system on the same rows.")); return; }
+  const solid = cells.filter(each => !few(each)), levels = rows.map(row => level(row.key)).filter(known);
   // A few cases tell little and may lie far off: they set the scale where most cells are such, else arrows stand for them.
   const reach = each => [each.value, each.low ?? each.value, each.high ?? each.value];
-  const [low, high] = extent([...(2 * solid.length >= cells.length ? solid : cells).flatMap(reach), ...chances], 0.04);
+  const [low, high] = extent([...(2 * solid.length >= cells.length ? solid : cells).flatMap(reach), ...levels], 0.04);
   const [before, after] = roomBeside(low, high, cells.flatMap(reach));
 
   // On a phone names stand above their lanes, elsewhere beside them.
   const width = drawingWidth(plot), narrow = width < 600, top = 8, lane = paper.printing ? 11 : 16, head = narrow ? 20 : 0;
   const longest = Math.max(...rows.map(row => row.name.length)), names = narrow ? 12 : Math.min(260, Math.max(130, longest * 7.6 + 12)), left = names + before;
   const step = head + systems.length * lane + 14, bottom = top + step * rows.length + 4, x = scale(low, high, left, width - 16 - after);
-  const svg = picture(width, bottom + 24, `${chosen.metric} on ${chosen.split}; the table below has the same figures`);
+  const svg = picture(width, bottom + 24, about);
   gridAcross(svg, x, ticksBetween(low, high, narrow ? 4 : 8), top, bottom);
   rows.forEach((row, place) => {
-    const y = top + place * step, chance = chanceOf(row.key);
+    const y = top + place * step, at = level(row.key);
     svg.append(line(0, y + step, width, y + step, "grid"));
     svg.append(label(0, narrow ? y + 17 : y + step / 2 + 4, shortened(row.name, Math.floor((narrow ? width : names - 10) / 7.4))));
-    if (chance !== null) svg.append(line(x(chance), y + head + 3, x(chance), y + step - 3, "chance"));
+    if (known(at)) svg.append(line(x(at), y + head + 3, x(at), y + step - 3, style));
     systems.forEach((system, index) => {
-      const each = figure(system, row.key), middle = y + head + 7 + index * lane + lane / 2;
+      const each = cell(system, row.key), middle = y + head + 7 + index * lane + lane / 2;
       if (!hasValue(each)) return;
-      const group = draw("g", {class: `${seriesOf(seriesPlace(system))} ${few(each) ? "few" : ""}`}, draw("title", {}, `${system}, ${row.name}: ${words(each)}`));
-      group.append(...estimate(x, middle, each.value, each.low, each.high, seriesPlace(system), 1.25, roundly));
+      const group = draw("g", {class: `${seriesOf(seriesPlace(system))} ${few(each) ? "few" : ""}`}, draw("title", {}, title(system, row, each)));
+      group.append(...estimate(x, middle, each.value, each.low, each.high, seriesPlace(system), 1.25, say));
       svg.append(group);
     });
   });
   plot.replaceChildren(svg);
-  byId("plot-note").textContent = before || after ? "◂ and ▸ with a number: a value or the end of an interval that lies beyond the scale." : "";
+  if (before || after) note.textContent = "◂ and ▸ with a number: a value or the end of an interval that lies beyond the scale.";
 }
 
 // The corrected p; beside it the p of the test alone where only that one is small, as the interval then shows.
@@ -181,7 +211,35 @@ function wholeWords(whole) {
 const capital = text => text[0].toUpperCase() + text.slice(1);
 const listed = (rows, say) => rows.flatMap(({name, gap}, place) => [place ? ", " : "", make("bdi", {}, name), ` (${say(gap)})`]);
 
+// The page's first words: the tail and the head, whatever rows are shown below.
+function openingWords() {
+  const others = systemsShown().filter(system => system !== chosen.baseline);
+  if (content.systems.length < 2) return [`Only ${content.systems[0]} was fitted here, so there is nothing to compare it with: python -m prerank.fit run=${content.run} model=popularity adds a system.`];
+  return ["tail", "head"].map(segment => segmentWords(segment, others)).filter(Boolean);
+}
+
+function segmentWords(segment, others) {
+  const gaps = others.map(system => [system, at(content.differences, chosen.baseline, system, chosen.split, segment, chosen.metric)]).filter(([, each]) => known(each));
+  if (!gaps.length) return "";
+  const enough = gaps.filter(([, each]) => !few(each)), start = `${capital(segment)}, n ${count(Math.min(...gaps.map(([, each]) => each.n)))}: `;
+  if (!enough.length) return `${start}fewer than ${content.minimum_n}, too few to compare on.`;
+  const sides = ["better", "worse"].map(side => [side, enough.filter(([, each]) => claimOf(each) === side)]).filter(([, those]) => those.length);
+  const said = sides.map(([side, those]) => `${side} than ${chosen.baseline}: ${those.map(([system, each]) => `${system} (${gapWords(each.value)})`).join(", ")}`);
+  return `${start}${said.length ? said.join("; ") : `no system is told apart from ${chosen.baseline}`}.`;
+}
+
+// What a random order would do better: an interval that lies wholly below the chance level.
+function belowChance() {
+  const cells = systemsShown().flatMap(system => content.segments.map(segment => {
+    const each = at(content.figures, system, chosen.split, segment, chosen.metric), chance = segmentChance(segment);
+    return hasValue(each) && !few(each) && known(each.high) && known(chance) && each.high < chance
+      ? `${segment}: ${system} ${roundly(each.value)} against ${roundly(chance)} (n ${count(each.n)})` : "";
+  })).filter(Boolean);
+  return cells.length ? [`Below chance: ${cells.join("; ")}.`] : [];
+}
+
 function showVerdict() {
+  byId("opening").replaceChildren(...[...openingWords(), ...belowChance()].map(each => make("span", {}, `${each} `)));
   const sentences = systemsShown().filter(system => system !== chosen.baseline).map(verdictOf);
   byId("verdict").replaceChildren(...(sentences.length ? sentences : [["Choose a second system to compare."]]).map(each => make("li", {}, ...each)));
 }
@@ -217,6 +275,7 @@ function show() {
   byId("definition").textContent = at(described(), "definition") ?? "";
   showVerdict();
   showLegends();
+  showGaps();
   showPlot();
   showTable();
   showGains();
@@ -229,4 +288,4 @@ fillControls();
 fillCurveControls();
 fillRequestControls();
 show();
-redrawn(showPlot);
+redrawn(() => { showGaps(); showPlot(); });

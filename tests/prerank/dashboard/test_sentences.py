@@ -14,6 +14,7 @@ from scipy import stats
 from graph.figure import Figure
 from prerank.dashboard.page import dashboard_content, render
 from prerank.evaluation.evaluation import Evaluation
+from tests.prerank.dashboard.test_page import evaluation
 
 METRICS = ("gauc_click", "log_loss_click")
 SEGMENTS = ("all", "head", "tail", "cold")
@@ -23,9 +24,10 @@ COUNTS = (5, 43, 99, 100, 4321)
 SAID = """([metric, baseline]) => {
   Object.assign(chosen, {metric, baseline});
   show();
-  return [...document.querySelectorAll("#verdict li")].map(each => each.textContent);
+  const texts = selector => [...document.querySelectorAll(selector)].map(each => each.textContent.trim());
+  return [texts("#verdict li"), texts("#opening span")];
 }"""
-"""What the page says once a metric and a baseline are chosen."""
+"""What the page says once a metric and a baseline are chosen: of each system, and before all."""
 
 
 def number(text: str) -> float:
@@ -70,23 +72,53 @@ def test_every_sentence_says_what_its_figures_say(browser: Any, systems: dict[st
         page.set_content(render(content))
         for metric in METRICS:
             for baseline in systems:
-                sentences = page.evaluate(SAID, [metric, baseline])
+                sentences, opening = page.evaluate(SAID, [metric, baseline])
                 others = [system for system in content["systems"] if system != baseline]
                 assert len(sentences) == len(others)
                 for system, sentence in zip(others, sentences, strict=True):
                     check(sentence, content, systems, (system, baseline), metric)
+                check_opening(opening, content, baseline, metric)
                 table = page.locator("#table td").all_inner_texts()
                 assert not [text for text in table if re.search(r"\bn \d\d?\n", text) and re.search(r"\bp [\d<]", text)]
     finally:
         page.close()
 
 
-DRAWN = """() => {
+def check_opening(opening: list[str], content: Any, baseline: str, metric: str) -> None:
+    """The page's first words, on the tail and on the head, and on what lies below chance."""
+    figures, compared = content["figures"], content["differences"][baseline]
+    unit, scale = ("nats", 1) if metric.startswith("log_loss") else ("points", 100)
+    for segment, sentence in zip(("tail", "head"), opening, strict=False):
+        counts = {
+            system: min(figures[each]["test"][segment][metric]["n"] for each in (system, baseline))
+            for system in compared
+        }
+        assert sentence.startswith(f"{segment.capitalize()}, n {min(counts.values()):,}: ")
+        said = dict(re.findall(rf"(\w+) \((\S+) {unit}\)", sentence))
+        expected = {}
+        for system, each in compared.items():
+            gap = each["test"][segment][metric]
+            if counts[system] >= 100 and gap["p_holm"] < 0.05 and gap["value"]:
+                expected[system] = gap["value"] * scale
+                better = (gap["value"] > 0) == (unit == "points")
+                assert re.search(rf"{'better' if better else 'worse'} than {baseline}: [^;]*{system}", sentence)
+        assert {system: number(value) for system, value in said.items()} == pytest.approx(expected, abs=0.006)
+        assert ("too few to compare on" in sentence) == all(n < 100 for n in counts.values())
+    below = {
+        (segment, system)
+        for system, splits in figures.items()
+        for segment, cells in splits["test"].items()
+        if unit == "points" and cells[metric]["n"] >= 100 and cells[metric]["high"] < 0.5
+    }
+    assert set(re.findall(r"(\w+): (\w+) \S+ against 0.500", " ".join(opening[2:]))) == below
+
+
+DRAWN = """id => {
   const end = node => Number(node.getAttribute("x"));
   const box = path => Number(path.getAttribute("transform").match(/translate\\((\\S+) /)[1]);
   return {
-    ticks: [...document.querySelectorAll("#plot .tick")].map(each => [end(each), each.textContent]),
-    cells: [...document.querySelectorAll("#plot g")].map(group => ({
+    ticks: [...document.querySelectorAll(`#${id} .tick`)].map(each => [end(each), each.textContent]),
+    cells: [...document.querySelectorAll(`#${id} g`)].map(group => ({
       title: group.querySelector("title").textContent,
       marks: [...group.querySelectorAll("path.fill:not(.beyond)")].map(box),
       line: [...group.querySelectorAll("line.interval")].flatMap(
@@ -106,24 +138,50 @@ def test_what_is_drawn_stands_at_its_value_or_is_an_arrow_with_its_number(
     page = browser.new_page()
     try:
         page.set_content(render(dashboard_content("demo", systems)))
-        drawn = page.evaluate(DRAWN)
+        plots = {id: page.evaluate(DRAWN, id) for id in ("plot", "gaps")}
         inks = page.evaluate("[...document.querySelectorAll('#plot .few')].map(each => getComputedStyle(each).opacity)")
         assert set(inks) <= {"1"}, "few cases are drawn hollow and dashed, not faint"
     finally:
         page.close()
+    assert len(plots["plot"]["cells"]) == len(systems) * len(SEGMENTS)
+    assert len(plots["gaps"]["cells"]) == (len(systems) - 1) * len(SEGMENTS)
+    for drawn in plots.values():
+        stands_where_it_says(drawn)
+
+
+def stands_where_it_says(drawn: dict[str, Any]) -> None:
+    """Each cell of a plot, against what its tooltip says."""
     (x0, first), (x1, last) = drawn["ticks"][0], drawn["ticks"][-1]
     pixels = (x1 - x0) / (number(last) - number(first))
-    assert len(drawn["cells"]) == len(systems) * len(SEGMENTS)
     for cell in drawn["cells"]:
-        value, low, high = map(number, re.search(r": (\S+) \((\S+) to (\S+)\)", cell["title"]).groups())  # type: ignore[union-attr]
+        said = re.search(r": (\S+)(?: points)? \((\S+) to (\S+)\)", cell["title"])
+        assert said
+        value, low, high = map(number, said.groups())
+        near = 1 + pixels * 0.6 * 10 ** -len(said[1].partition(".")[2])  # the tooltip's numbers are rounded
         at = [x0 + pixels * (each - number(first)) for each in (value, low, high)]
         arrows = [number(words) for words in cell["arrows"]]
+
+        def has_arrow(end: float, arrows: list[float] = arrows) -> bool:
+            return any(abs(each - end) <= 0.06 for each in arrows)
+
         if cell["marks"]:
-            assert cell["marks"] == [pytest.approx(at[0], abs=1)]
+            assert cell["marks"] == [pytest.approx(at[0], abs=near)]
         else:
-            assert value in arrows
+            assert has_arrow(value)
         for there, expected, end in zip(cell["line"], at[1:], (low, high), strict=True):
-            assert there == pytest.approx(expected, abs=1) or end in arrows or value in arrows
+            assert there == pytest.approx(expected, abs=near) or has_arrow(end) or has_arrow(value)
+
+
+def test_one_system_is_told_how_to_have_a_second_and_what_is_undefined_stands_last(open_page, tmp_path):
+    def page_of(*names: str) -> Any:
+        (tmp_path / "page.html").write_text(render(dashboard_content("demo", {name: evaluation() for name in names})))
+        return open_page(tmp_path / "page.html")
+
+    page = page_of("ple")
+    assert "prerank.fit run=demo model=popularity" in page.inner_text("#opening")
+    assert "no second system" in page.inner_text("#gaps")
+    assert page.locator("#metric option").all_inner_texts() == ["gauc_click", "auc_order (undefined)"]
+    assert "model=popularity" not in page_of("ple", "grace").inner_text("#opening")
 
 
 def check(sentence: str, content: Any, systems: dict[str, Evaluation], pair: tuple[str, str], metric: str) -> None:

@@ -6,6 +6,7 @@ Only the files' footers are read here, so a wrong type or a damaged file is told
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,10 +190,13 @@ def _plain(column: str, type_: str) -> str:
             return f"CAST({quoted} AS BIGINT[])"
         if element in ("FLOAT", "DOUBLE") or element.startswith("DECIMAL"):
             return f"CAST({quoted} AS FLOAT[])"
-        return f"CAST({quoted} AS VARCHAR[])" if element == '"NULL"' else quoted
-    if type_.startswith("DECIMAL") or type_ in ("HUGEINT", "UHUGEINT"):
+    if re.fullmatch(r"DECIMAL\([0-9,]+\)|U?HUGEINT", type_):
         return f"CAST({quoted} AS DOUBLE)"
-    return f"CAST({quoted} AS VARCHAR)" if type_ in ('"NULL"', "UUID") else quoted
+    if type_ == "UUID":
+        return f"CAST({quoted} AS VARCHAR)"
+    # DuckDB hands out nothing but nulls within a list or a struct as an array of a wrong length.
+    known = re.sub('"NULL"(?=[],)[]|$)', "VARCHAR", type_)
+    return f"CAST({quoted} AS {known})" if known != type_ else quoted
 
 
 def _expression(column: ContractColumn, family: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 
 import pyarrow as pa
 import pytest
@@ -195,10 +196,15 @@ def test_frames_and_another_log_contradict_each_other(tables, tmp_path):
             prepare_log(parse([f"runs_folder={tmp_path}", *arguments]), impressions=tables[0])
 
 
-def test_a_list_of_nulls_is_a_list_of_texts(tables, check):
-    empty = pa.array([[None] * (number % 3) for number in range(72)], pa.list_(pa.null()))
-    log = check(tables[0].append_column("tags", empty), tables[1])
+def test_nulls_within_lists_and_structs_are_texts(tables, check):
+    tags = pa.array([[None] * (number % 3) for number in range(72)], pa.list_(pa.null()))
+    parts = pa.array([{"a": None, "b": [None]}] * 72, pa.struct([("a", pa.null()), ("b", pa.list_(pa.null()))]))
+    sums = pa.array([[[decimal.Decimal("1.5")]]] * 72, pa.list_(pa.list_(pa.decimal128(5, 1))))
+    impressions = tables[0].append_column("tags", tags).append_column("parts", parts).append_column("sums", sums)
+    log = check(impressions, tables[1])
+    assert {str(row["sums"]) for row in rows(log)} == {"[[Decimal('1.5')]]"}
     assert sorted(len(row["tags"]) for row in rows(log)) == sorted(number % 3 for number in range(72))
+    assert {str(row["parts"]) for row in rows(log)} == {"{'a': None, 'b': [None]}"}
 
 
 def test_a_path_that_nothing_reads_is_refused(tmp_path):

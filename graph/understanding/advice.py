@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -18,6 +18,9 @@ ROWS = 1_000_000
 NEARLY_ALL, NEARLY_NONE = 0.95, 0.005
 LEAK = 0.9
 """Correlation with the click above which a column says what happened, not what was known before."""
+NUMBERS = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE")
+MOST_VALUES, TOGETHER = 8, 100
+"""Values of a text column that are looked at one by one, and columns that are looked at in one query."""
 FEWEST = 50
 """Rows below which shares mean little."""
 OLDEST = datetime(2000, 1, 1)
@@ -173,30 +176,42 @@ def _of_attribute(
 
 def _of_outcomes(judge: Judge) -> Iterator[str]:
     """Other columns of the impressions that are known only afterwards: by name, or as they say what was clicked."""
-    for column, type_ in judge.columns("rows").items():
-        if column in CONTRACT - {"price"} or "[]" in type_ or type_.startswith(("STRUCT", "MAP")):
-            continue
-        strength = _leak(judge, column, type_)
+    columns = {
+        column: type_
+        for column, type_ in judge.columns("rows").items()
+        if column not in CONTRACT - {"price"} and not type_.endswith("]") and not type_.startswith(("STRUCT", "MAP"))
+    }
+    for column, strength in _leaks(judge, columns).items():
         use = "no feature: it is known only after the item was shown; it can be a task or an event of the graph"
+        if column == "price":
+            use = "it is a feature of the pair unless you say data.remove_features=[price]"
         if strength >= LEAK:
             yield f"{column}: agrees with clicked (correlation {strength:.2f}), so it says what happened: {use}"
-        elif is_outcome(column):
+        elif column != "price" and is_outcome(column):
             yield f"{column}: is an outcome by its name and {use}"
 
 
-def _leak(judge: Judge, column: str, type_: str) -> float:
-    """The strongest correlation of the click with the column: its being there, its being above 0, or its number."""
+def _leaks(judge: Judge, columns: Mapping[str, str]) -> dict[str, float]:
+    """Column → the strongest correlation of the click with it: its being there, above 0, or of one of few values."""
+    strongest: dict[str, float] = {}
+    for start in range(0, len(columns), TOGETHER):
+        some = dict(list(columns.items())[start : start + TOGETHER])
+        tests = [(column, test) for column, type_ in some.items() for test in _tests(judge, column, type_)]
+        corr = ", ".join(f"corr(CAST({test} AS DOUBLE), CAST(clicked AS DOUBLE))" for _, test in tests)
+        for (column, _), strength in zip(tests, judge.values(f"SELECT {corr} FROM rows"), strict=True):
+            # A column of one value has no correlation: null, or NaN.
+            value = 0.0 if strength is None or strength != strength else abs(float(str(strength)))
+            strongest[column] = max(strongest.get(column, 0.0), value)
+    return strongest
+
+
+def _tests(judge: Judge, column: str, type_: str) -> list[str]:
     quoted = name(column)
-    tests = [f"{quoted} IS NOT NULL"]
-    number = type_ in ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE")
-    if number:
-        tests += [f"coalesce(CAST({quoted} AS DOUBLE) > 0, false)"]
-    elif type_ == "VARCHAR":
-        few = judge.connection.sql(f"SELECT DISTINCT {quoted} FROM rows WHERE {quoted} IS NOT NULL LIMIT 9").fetchall()
-        tests += [f"coalesce({quoted} = {text(value)}, false)" for (value,) in few] if len(few) < 9 else []
-    corr = ", ".join(f"corr(CAST({test} AS DOUBLE), CAST(clicked AS DOUBLE))" for test in tests)
-    strengths = judge.values(f"SELECT {corr} FROM rows")
-    return max((abs(float(str(s))) for s in strengths if s is not None and float(str(s)) == s), default=0.0)
+    if type_ in NUMBERS:
+        return [f"{quoted} IS NOT NULL", f"coalesce(CAST({quoted} AS DOUBLE) > 0, false)"]
+    values = list(judge.first("rows", column).counts) if type_ == "VARCHAR" else []
+    few = values if len(values) <= MOST_VALUES else []
+    return [f"{quoted} IS NOT NULL", *(f"coalesce({quoted} = {text(value)}, false)" for value in few)]
 
 
 def _of_labels(judge: Judge) -> Iterator[str]:

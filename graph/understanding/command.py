@@ -114,12 +114,13 @@ def _suggest(config: Config, scratch: Path, problems: list[str]) -> list[Suggest
                 problems.append(str(sample))
             else:
                 samples.append(sample)
-        mapping, found = suggest(samples)
+        mapping, lacking, unused = suggest(samples)
         mapping, mended = agreeing(connection, mapping)
         mapping = with_items(connection, mapping)
     report.tell_suggestions(mapping)
     report.tell_list("ids", mended)
-    problems += found
+    report.tell_list("files that are no part of the log", unused)
+    problems += lacking if samples else []
     return mapping
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from configs.errors import InputError
 from configs.schema import SourceConfig
-from graph.logs.database import name
+from graph.logs.database import name, text
 from graph.logs.readers.table.loading import FILE, ROW, Loaded, load
 from graph.logs.readers.table.sources import ENDINGS, Source
 from graph.understanding.suggest import Sample
@@ -21,6 +22,10 @@ from graph.understanding.values import Column
 SAMPLED = 5_000
 """Rows of a table that are looked at: half of them its first, the others spread over it."""
 MOST_TABLES = 20
+NOT_UTF8 = "is not utf-8"
+"""What the reader says of a CSV file in another encoding."""
+NULL_WORDS = ("NULL", "null", "\\N", "NaN", "nan", "(null)", "#N/A", "N/A", "undefined")
+"""Words for a missing value that are nothing else."""
 
 
 def samples_below(connection: duckdb.DuckDBPyConnection, path: Path, scratch: Path) -> Iterator[Sample | InputError]:
@@ -40,21 +45,70 @@ def samples_below(connection: duckdb.DuckDBPyConnection, path: Path, scratch: Pa
             "each table in a mapping (data.table.impressions.files), or give the folder of the log alone"
         )
     for number, (pattern, files) in enumerate(groups.items()):
-        called, form = f"file{number + 1}", form_of(files[0].name) or ""
-        source = Source(called, SourceConfig(files=[str(file) for file in files]), tuple(map(str, files)), form)
+        form = form_of(files[0].name) or ""
         try:
-            loaded = load(connection, source, scratch, {})
+            loaded, options = _loaded(connection, f"file{number + 1}", files, form, scratch)
         except InputError as error:
             yield error
             continue
         stem = re.sub(r"\.(csv|tsv|txt|parquet|pq|json|jsonl|ndjson)(\.(gz|zst))?$", "", files[0].name, flags=re.I)
+        told = "".join(f", {option} {value}" for option, value in options.items())
         yield Sample(
-            name=stem if len(files) == 1 or not files[0].parent.name else _common(files) or files[0].parent.name,
+            name=stem if len(files) == 1 else _common(files) or files[0].parent.name,
             files=(pattern,) if path.is_dir() else (),
             columns=tuple(first_rows(connection, loaded)),
             view=loaded.view,
-            format=f"{form}, {len(files):,} file{'s' * (len(files) > 1)}, {loaded.rows:,} rows",
+            options=options,
+            format=f"{form}{told}, {len(files):,} file{'s' * (len(files) > 1)}, {loaded.rows:,} rows",
         )
+
+
+def _loaded(
+    connection: duckdb.DuckDBPyConnection, called: str, files: Sequence[Path], form: str, scratch: Path
+) -> tuple[Loaded, dict[str, Any]]:
+    """The rows of files, and the options of CSV files that they need: an encoding, words that mean a missing value.
+
+    Raises:
+        InputError: if they cannot be read.
+    """
+    options: dict[str, Any] = {}
+
+    def source(attempt: str) -> Source:
+        config = SourceConfig(files=[str(file) for file in files], options=dict(options))
+        return Source(f"{called}{attempt}", config, tuple(map(str, files)), form)
+
+    try:
+        loaded = load(connection, source(""), scratch, {})
+    except InputError as error:
+        if form != "csv" or NOT_UTF8 not in str(error):
+            raise
+        options["encoding"] = _encoding(files)
+        try:
+            loaded = load(connection, source("encoded"), scratch, {})
+        except InputError:
+            raise error from None
+    words = _null_words(connection, loaded) if form == "csv" else []
+    if words:
+        options["nullstr"] = ["", *words]
+        loaded = load(connection, source("nulls"), scratch, {})
+    return loaded, options
+
+
+def _encoding(files: Sequence[Path]) -> str:
+    """UTF-16 shows itself by its first bytes; other text that is not UTF-8 is mostly Windows' western one."""
+    head = files[0].open("rb").read(2) if files[0].suffix not in (".gz", ".zst") else b""
+    return "utf-16" if head in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
+
+
+def _null_words(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> list[str]:
+    """The words for a missing value that stand in text columns."""
+    listed = ", ".join(map(text, NULL_WORDS))
+    columns = [name(column) for column, type_ in loaded.columns.items() if type_ == "VARCHAR"]
+    if not columns:
+        return []
+    lists = ", ".join(f"list(DISTINCT {column}) FILTER ({column} IN ({listed}))" for column in columns)
+    rows = connection.sql(f"SELECT {lists} FROM {loaded.view}").fetchall()[0]
+    return sorted({word for words in rows for word in words or ()})
 
 
 def first_rows(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> Iterator[Column]:
@@ -116,7 +170,7 @@ def _flat(
             continue
         sql = f"{prefix}{name(column)}"
         if type_.startswith("STRUCT(") and not type_.endswith("]"):
-            described = connection.sql(f"DESCRIBE SELECT {sql}.* FROM {called}").fetchall()
+            described = connection.sql(f"DESCRIBE SELECT unnest({sql}) FROM {called}").fetchall()
             fields = {field: kind for field, kind, *_ in described}
             yield from _flat(connection, called, fields, f"{sql}.", f"{dotted}{column}.")
         else:

@@ -107,17 +107,20 @@ class Suggestion:
     leave: Mapping[str, str] = field(default_factory=dict)
 
 
-def suggest(samples: Sequence[Sample]) -> tuple[list[Suggestion], list[str]]:
-    """The mapping of each table that has a part in the log, and what stands in its way, in words."""
-    kinds = {sample.name: kind_of(sample) for sample in samples}
+def suggest(samples: Sequence[Sample]) -> tuple[list[Suggestion], list[str], list[str]]:
+    """The mapping of each table that has a part in the log.
+
+    Returns:
+        The mapping; what stands in its way, in words; and which samples are not used, in words.
+    """
     chosen: dict[str, Sample] = {}
-    problems = []
+    problems, unused = [], []
     for sample in samples:
-        kind = kinds[sample.name]
+        kind = kind_of(sample)
         if kind is None:
-            problems.append(f"{sample.name}: cannot be told what a row is ({_names(sample)}); it is not used")
+            unused.append(f"{sample.name}: cannot be told what a row is ({_names(sample)}); it is not used")
         elif kind in chosen:
-            problems.append(
+            unused.append(
                 f"{sample.name}: looks like {kind} as {chosen[kind].name} does; only {chosen[kind].name} is used"
             )
         else:
@@ -128,7 +131,7 @@ def suggest(samples: Sequence[Sample]) -> tuple[list[Suggestion], list[str]]:
         problems.append(
             "no table of impressions (what was shown, with request, item and time) nor of events was recognised"
         )
-    return mapped, problems + [problem for suggestion in mapped for problem in lacking(suggestion, mapped)]
+    return mapped, problems + [problem for s in mapped for problem in lacking(s, mapped)], unused
 
 
 def kind_of(sample: Sample) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -119,9 +120,10 @@ def test_everything_that_is_missing_is_told_in_one_run(check, tmp_path):
     (tmp_path / "weather.csv").write_text("city,rain\nUlm,1.5\n")
     status, out, err = check(f"data.path={tmp_path}")
     assert status == 2
-    assert "3 problems" in err
-    for problem in ("holds a time", "what was clicked", "weather: cannot be told what a row is (city, rain)"):
+    assert "2 problems" in err
+    for problem in ("holds a time", "what was clicked"):
         assert problem in err
+    assert "weather: cannot be told what a row is (city, rain); it is not used" in out
     assert "searchId" in out
 
 
@@ -176,6 +178,51 @@ def test_it_never_loads_torch_and_prints_in_any_encoding(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Messer [1]" in done.stdout
+
+
+def test_another_encoding_and_words_for_a_missing_value(check, tmp_path):
+    folder, mine = shop(tmp_path / "shop"), tmp_path / "mine.yaml"
+    text = (folder / "suchen.csv").read_text()
+    text = text.replace("messer", "küche").replace(";nein;\n", ";nein;NULL\n")
+    (folder / "suchen.csv").write_bytes(text.encode("cp1252"))
+    (folder / "LIESMICH.txt").write_text("Guten Tag\nAlles da\n")
+    status, out, err = check(f"data.path={folder}", f"init={mine}")
+    assert (status, err) == (0, "")
+    assert "küche" in out
+    assert "LIESMICH: cannot be told what a row is" in out
+    assert yaml.safe_load(mine.read_text("utf-8"))["data"]["table"]["impressions"]["options"] == {
+        "encoding": "cp1252",
+        "nullstr": ["", "NULL"],
+    }
+    assert check("--config", mine)[0] == 0
+
+
+def test_a_file_that_cannot_be_read_is_told_beside_the_others(check, tmp_path):
+    folder = shop(tmp_path / "shop")
+    (folder / "kunden.parquet").write_bytes(b"PAR1")
+    status, out, err = check(f"data.path={folder}")
+    assert status == 2
+    assert "kunden.parquet is not a whole Parquet file" in err
+    assert "ranks begin at 0" in out
+
+
+def test_fields_of_structs_within_structs(check, tmp_path):
+    lines = [
+        json.dumps(
+            {
+                "event": ["view", "click", "purchase"][number % 3],
+                "properties": {"product": {"id": f"p{number // 3 % 9}"}, "tags": ["a"], "m": {}},
+                "userId": f"u{number % 4}",
+                "timestamp": f"2024-03-0{1 + number // 60}T10:00:{number // 6 % 60:02d}Z",
+                "sessionId": f"s{number // 6}",
+            }
+        )
+        for number in range(180)
+    ]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines))
+    _, out, err = check(f"data.path={tmp_path / 'events.jsonl'}", "data.rejected_share=1")
+    assert '"properties"."product"."id"' in out
+    assert not err
 
 
 def test_items_of_the_impressions_own_columns(check, tmp_path):

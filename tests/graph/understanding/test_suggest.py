@@ -41,7 +41,7 @@ def wide(**more):
 
 
 def test_a_wide_log():
-    ((suggestion,), problems) = suggest([wide(colour=["r", "g", "b", "r"])])
+    ((suggestion,), problems, _) = suggest([wide(colour=["r", "g", "b", "r"])])
     assert suggestion.table == "impressions"
     assert {role: template.plain(mapped) for role, mapped in suggestion.columns.items()} == {
         "request_id": "searchId",
@@ -59,7 +59,7 @@ def test_a_wide_log():
 
 
 def test_what_is_missing_is_all_told_at_once():
-    ((suggestion,), problems) = suggest([sample("log", searchId=["1", "1"], sku=["a", "b"], rank=["1", "2"])])
+    ((suggestion,), problems, _) = suggest([sample("log", searchId=["1", "1"], sku=["a", "b"], rank=["1", "2"])])
     assert suggestion.table == "impressions"
     assert [problem.split(":")[1].strip() for problem in problems] == [
         "no column holds a time that can be read",
@@ -68,17 +68,17 @@ def test_what_is_missing_is_all_told_at_once():
 
 
 def test_a_table_of_nothing_known():
-    suggestions, problems = suggest([sample("weather", city=["Ulm", "Bonn"], rain=["1.5", "2.5"])])
+    suggestions, problems, unused = suggest([sample("weather", city=["Ulm", "Bonn"], rain=["1.5", "2.5"])])
     assert not suggestions
-    assert "weather: cannot be told what a row is (city, rain)" in problems[0]
-    assert "no table of impressions" in problems[1]
+    assert "weather: cannot be told what a row is (city, rain)" in unused[0]
+    assert "no table of impressions" in problems[0]
 
 
 def test_stand_ins_for_user_query_and_request():
     log = sample(
         "log", session=["a", "a"], ts=["1709294400"] * 2, sku=["1", "2"], position=["1", "2"], click=["1", "0"]
     )
-    ((suggestion,), problems) = suggest([log])
+    ((suggestion,), problems, _) = suggest([log])
     columns = {role: template.plain(mapped) for role, mapped in suggestion.columns.items()}
     assert columns["user_id"] == "session"
     assert columns["query"] == "''"
@@ -97,7 +97,7 @@ def test_lists_of_a_request():
         prices=[None, "7|8|9", "1|2"],
         city=["Ulm", "Ulm", "Bonn"],
     )
-    ((suggestion,), problems) = suggest([log])
+    ((suggestion,), problems, _) = suggest([log])
     assert suggestion.unnest == ("impressions", "prices")
     assert suggestion.separator == "|"
     assert suggestion.where == "action_type = 'clickout item'"
@@ -114,7 +114,7 @@ def test_events():
     log = sample(
         "events", user=["u"] * 4, product_id=["1", "2", "1", "1"], event_time=["2024-03-01 12:00:00"] * 4, event=kinds
     )
-    ((suggestion,), problems) = suggest([log])
+    ((suggestion,), problems, _) = suggest([log])
     assert suggestion.table == "events"
     assert suggestion.kinds == {"impression": ("view",), "click": ("add_to_cart",), "order": ("purchase",)}
     assert suggestion.columns["request_id"].why == "no request id: what one user and day saw is one request"
@@ -132,7 +132,7 @@ def test_a_view_is_the_click_where_impressions_are_logged():
 
 def test_orders_of_a_file_of_their_own():
     orders = sample("bestellungen-2024", kunde=["u1"], artikel_nr=["1"], zeit=["1709294500"])
-    (impressions, events), problems = suggest([orders, wide()])
+    (impressions, events), problems, _ = suggest([orders, wide()])
     assert (impressions.table, events.table) == ("impressions", "events")
     assert events.columns["event"].sql == "'order'"
     assert events.kinds == {"order": ("order",)}
@@ -157,13 +157,13 @@ def test_items_with_a_category_path_and_an_id_of_their_own():
 
 
 def test_a_column_whose_name_means_something_else_in_the_log_is_left_out():
-    ((suggestion,), _) = suggest([wide(stage=["a", "b", "c", "d"], day=["1", "2", "3", "4"])])
+    ((suggestion,), _, _) = suggest([wide(stage=["a", "b", "c", "d"], day=["1", "2", "3", "4"])])
     assert {"stage", "day"} <= set(suggestion.leave)
 
 
 def test_the_file_says_what_was_suggested():
     odd = {"a: b # c": ["1", "2", "1", "2"], "${HOME}": ["1", "2", "1", "2"], 'it\'s "odd"': ["1", "2", "1", "2"]}
-    suggestions, _ = suggest([wide(**odd)])
+    suggestions, _, _ = suggest([wide(**odd)])
     written = template.write(suggestions, "/some where/it's ${x} \\${y}\\", "mine.yaml")
     read = OmegaConf.to_container(OmegaConf.create(written), resolve=True)["data"]
     assert read == template.keys_of(suggestions, "/some where/it's ${x} \\${y}\\")

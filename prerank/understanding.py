@@ -12,7 +12,7 @@ from configs.schema import DataConfig
 from graph.logs.contract import day_files
 from graph.logs.log import SearchLog
 from graph.understanding.command import check
-from prerank.encoding.columns import automatic_columns, named_columns, say_columns
+from prerank.encoding.columns import automatic_columns, changed_columns, named_columns, say_columns
 
 
 def understand(invocation: Invocation) -> None:
@@ -30,14 +30,13 @@ def tell_features(data: DataConfig, log: SearchLog) -> None:
     tables = {called: table for called, table in tables.items() if table is not None}
     first = next(iter(day_files(log.folder / "impressions").values()))[0]
     sources = {"impressions": pq.read_schema(first), **{called: table.schema for called, table in tables.items()}}
-    if data.features:
-        try:
-            say_columns(named_columns(data.features, sources))
-        except InputError as error:
-            say(f"features: {error}")
-        return
-    rows = log.dataset()
-    held = [
-        n for n in ("user_id", "price") if rows.scanner(columns=[n], filter=pc.field(n).is_valid()).head(1).num_rows
-    ]
-    say_columns(automatic_columns(sources, tables, held))
+    try:
+        if data.features:
+            columns = named_columns(data.features, sources)
+        else:
+            rows, named = log.dataset(), ("user_id", "price")
+            filled = [n for n in named if rows.scanner(columns=[n], filter=pc.field(n).is_valid()).head(1).num_rows]
+            columns = automatic_columns(sources, tables, filled)
+        say_columns(changed_columns(columns, data.remove_features, data.add_features, sources))
+    except InputError as error:
+        say(f"features: {error}")

@@ -139,9 +139,7 @@ def kind_of(sample: Sample) -> str | None:
     has = {role: best(sample, role) is not None for role in (*ROLES["impressions"], "event", "items")}
     named, event = table_of(sample.name), event_of(sample.name)
     when = has["timestamp"] and any(has[role] for role in ("request_id", "session_id", "user_id", "query"))
-    if has["items"] and when and not has["item_id"]:
-        return "impressions"
-    if has["items"] and when and nested_lists(sample):
+    if when and nested_lists(sample):
         return "impressions"
     if has["event"] and has["item_id"]:
         return "events"
@@ -191,7 +189,8 @@ def assigned(sample: Sample, roles: Sequence[str]) -> dict[str, Mapped]:
 def nested_lists(sample: Sample) -> list[Column]:
     """List columns that are parallel to the items' list, that one first; empty where rows are no requests."""
     surely = best(sample, "items")
-    if surely is None:
+    # A list that only its values tell may be of tags: where a column names an item, rows are no requests.
+    if surely is None or (surely[0] < LIKELY and best(sample, "item_id") is not None):
         return []
     items = surely[1]
     lengths = [len(parts) for parts in parts_of(items, separator_of(items) or "")]
@@ -471,7 +470,7 @@ def _as_label(column: Column) -> Reading | None:
 
 
 def _as_list(column: Column) -> Reading | None:
-    return None if separator_of(column) is None else Reading(column.sql)
+    return None if column.path or separator_of(column) is None else Reading(column.sql)
 
 
 def _as_event(column: Column) -> Reading | None:

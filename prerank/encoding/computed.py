@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
@@ -19,9 +20,11 @@ import pyarrow as pa
 from configs.errors import InputError
 from graph.logs.database import name as quoted
 from graph.logs.readers.table.expressions import partitions, problem_with, references, sql_of
-from prerank.encoding.lookup import Lookup
 from prerank.encoding.schema import Column
 from prerank.encoding.types import TrainedTypes
+
+if TYPE_CHECKING:
+    from prerank.encoding.lookup import Lookup  # loads torch, which graph.check does without
 
 KEYS = {"items": "item_id", "users": "user_id", "queries": "query"}
 """Table → the column of impressions that names its row."""

@@ -15,8 +15,9 @@ from configs.stages import read_json, replacing, write_json
 from graph.figure import Figure
 from index.report.figures import NOT_MEASURED, typed
 from index.report.verdict import WORDS, findings
+from prerank.evaluation.claims import POINTS
 from prerank.pages import plot
-from prerank.pages.numbers import interval, number, percent, short_count
+from prerank.pages.numbers import difference, interval, number, percent, short_count
 from prerank.pages.plot import CIRCLE, SHAPES, SQUARE, Bar, Box, Line, PlotAxis, Point
 from prerank.pages.provenance import Facts
 from prerank.pages.render import render_page
@@ -219,7 +220,9 @@ def _cells(name: str, figure: Figure, chance: Figure | None) -> tuple[str, str, 
     """Value, chance level, interval and n."""
 
     def say(value: float) -> str:
-        return number(value, ".3g") if any(unit in name for unit in PLAIN_UNITS) else percent(value)
+        if any(unit in name for unit in PLAIN_UNITS):
+            return number(value, ".3g")
+        return difference(value, POINTS) if _is_difference(name) else percent(value)
 
     level = "" if chance is None or chance.value is None else say(chance.value)
     if figure.value is None:
@@ -227,9 +230,14 @@ def _cells(name: str, figure: Figure, chance: Figure | None) -> tuple[str, str, 
     return say(figure.value), level, interval(figure.low, figure.high, say) or "exact", f"{figure.n:,}"
 
 
+def _is_difference(name: str) -> bool:
+    """Whether it is one share less another: points, for per cent would be read as relative."""
+    return "_less_" in name or "_minus_" in name
+
+
 def _chance_of(name: str, figures: Mapping[str, Figure]) -> Figure | None:
     """The chance level that a figure is read against; a difference has none, its interval is read against 0."""
-    if "_less_" in name or "_minus_" in name:
+    if _is_difference(name):
         return None
     stem = name.removesuffix("_matched").removesuffix("_centred").removesuffix("_attributes")
     for candidate in (f"{stem}_chance", f"{stem.rsplit('/', maxsplit=1)[-1]}_chance"):

@@ -157,7 +157,7 @@ def _provenance(report: Report) -> Facts:
     newest = max(run.written for run in runs)[:16].replace("T", " ")
     facts = [
         ("data", "; ".join(data)),
-        ("last days", f"{min(days)} to {max(days)}" if days else ""),
+        ("last days", " to ".join(dict.fromkeys((min(days), max(days)))) if days else ""),
         ("seed", ", ".join(seeds)),
         ("measured", f"{newest} UTC" if newest else ""),
         ("code", code_version()),

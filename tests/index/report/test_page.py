@@ -57,6 +57,16 @@ def test_every_figure_of_the_audit_is_in_the_table(made: Any) -> None:
                 assert f"</span> {name}</th>" in page
 
 
+def test_a_difference_of_shares_is_said_in_points(made: Any) -> None:
+    found, browser = made
+    found["overlap"]["overlap@5_less_attributes"] = {"value": -0.0123, "low": -0.02, "high": 0.01, "n": 300}
+    row = re.search(r"overlap@5_less_attributes</th>(.*?)</tr>", render(found, browser))
+    assert row
+    assert "−1.23 points" in row[1]
+    assert "−2.00 points to +1.00 points" in row[1]
+    assert "%" not in row[1]
+
+
 def hostile(value: Any) -> Any:
     """Every string of a structure replaced by a hostile one, keys and the names of attributes included."""
     if isinstance(value, dict):

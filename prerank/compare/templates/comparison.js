@@ -1,6 +1,7 @@
 // Systems over seeds on one data set, segment and metric, chosen above.
 // A figure is [value, low, high, n, [seed, value, ...]]; a gap [value, low, high, p, p_holm, visible, seeds, claim, n] or [null, reason].
 const PAPER = "paper (another, private data set)";
+const places = placesOf(content.systems);
 const chosen = {data: 0, segment: "all", metric: "gauc_click"};
 const data = () => content.data[chosen.data];
 const systems = () => content.systems.filter(system => at(data(), "figures", system) !== undefined);
@@ -66,7 +67,7 @@ function showPlot() {
   if (hasLevel) svg.append(line(x(level), top, x(level), bottom, "chance"));
   if (base) svg.append(line(x(base[0]), top, x(base[0]), bottom, "baseline"));
   shown.forEach((system, lane) => {
-    const each = figure(system), place = content.systems.indexOf(system), y = top + lane * row + row / 2;
+    const each = figure(system), place = places.get(system), y = top + lane * row + row / 2;
     const group = draw("g", {class: `${seriesOf(place)} ${few(each)}`}, draw("title", {}, `${system}: ${number(each[0])}, ${seedCount(each)} seed${seedCount(each) === 1 ? "" : "s"} from ${spread(each)}`));
     if (each[1] !== null) {
       group.append(line(x(each[1]), y + 5, x(each[2]), y + 5, "interval"));

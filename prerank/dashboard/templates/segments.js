@@ -10,7 +10,8 @@ const chosen = {
   systems: new Set(content.systems.slice(0, 8)),
 };
 const systemsShown = () => content.systems.filter(system => chosen.systems.has(system));
-const seriesPlace = system => content.systems.indexOf(system);
+const places = placesOf(content.systems);
+const seriesPlace = system => places.get(system);
 const isAttribute = () => chosen.rows !== "";
 const attribute = () => details.attributes[Number(chosen.rows)];
 const metricsOf = system => at(details.metrics, system, chosen.split) || [];

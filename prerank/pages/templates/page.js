@@ -101,6 +101,18 @@ function gridUp(svg, y, ticks, left, right) {
   for (const [tick, text] of ticks) svg.append(line(left, y(tick), right, y(tick), "grid"), label(left - 6, y(tick) + 4, text, "tick end"));
 }
 
+// A system has the same shape and colour on every page: those fitted most have places of their own, others one by their
+// name, the next free one where that is taken.
+const PLACES = ["popularity", "lightgbm", "ple", "grace", "cold", "copr", "dssm", "esmm"];
+function placesOf(systems) {
+  const places = new Map(systems.filter(name => PLACES.includes(name)).map(name => [name, PLACES.indexOf(name)]));
+  for (const name of systems.filter(name => !places.has(name)).sort()) {
+    const first = [...name].reduce((sum, letter) => (31 * sum + letter.codePointAt(0)) % 9973, 0), taken = new Set(places.values());
+    const turn = SHAPES.map((_, step) => (first + step) % SHAPES.length);
+    places.set(name, turn.find(place => !taken.has(place)) ?? turn[0]);
+  }
+  return places;
+}
 // A shape and a colour for each series: the shape tells what the colour tells.
 const seriesOf = place => `series-${place % SHAPES.length}`;
 function mark(place, x, y, size = 1, title = "") {

@@ -240,3 +240,19 @@ def check(sentence: str, content: Any, systems: dict[str, Evaluation], pair: tup
     small = re.search(r"Not compared, n below 100: (.*)\.$", told)
     expected_small = [(segment, n_of(segment)) for segment in parts if n_of(segment) < 100]
     assert [(name, int(n)) for name, n in re.findall(r"(\w+) \(n (\d+)\)", small[1] if small else "")] == expected_small
+
+
+def test_a_system_has_one_colour_whatever_others_are_beside_it(open_page, tmp_path):
+    names = [*("popularity", "lightgbm", "ple", "grace", "dssm"), "grace_no_hash_id"]
+
+    def places(*chosen: str) -> dict[str, int]:
+        (tmp_path / "page.html").write_text(render(dashboard_content("demo", {name: evaluation() for name in chosen})))
+        found: dict[str, int] = open_page(tmp_path / "page.html").evaluate("Object.fromEntries(places)")
+        return found
+
+    everyone = places(*names)
+    assert len(set(everyone.values())) == len(names)
+    for name in names[:-1]:
+        assert places(name, "copr")[name] == everyone[name]
+    # More than there are shapes: some share one, and none goes without.
+    assert set(places(*(f"system_{place}" for place in range(20))).values()) == set(range(8))

@@ -6,6 +6,7 @@ orders are not read. Items that training did not know are scored by their attrib
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pyarrow as pa
@@ -63,7 +64,7 @@ def score_log(invocation: Invocation) -> Path:
     folder = work if config.score.folder is None else resolved(config.score.folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"score.folder={config.score.folder} is a file: expected a folder for predictions and phi")
-    with alone(work):
+    with alone(work), nullcontext() if folder == work else alone(folder):
         log = check_new_log(config.data, work / "logs", labelled=False)
         new = encode_new_log(loaded.encoded, log, work / "encoded", invocation.run.logs)
         folder.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ from configs.command import Invocation
 from configs.commands import COMMANDS
 from configs.console import say, warn
 from configs.errors import InputError
+from configs.locks import alone
 from graph.logs.contract import ACCEPTED, ADVICE, IMPRESSION_COLUMNS, Kind, family_of
 
 PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
@@ -61,16 +62,17 @@ def in_run(invocation: Invocation, **frames: Any) -> Iterator[Invocation]:
 def _write(folder: Path, tables: dict[str, pa.Table], overwrite: bool) -> Path:
     """Write tables in the contract's form into a folder of ``folder`` that is named for their content."""
     written = folder / f".{os.getpid()}.tmp"
-    shutil.rmtree(written, ignore_errors=True)
-    try:
-        path = folder / write_frames(written, tables)
-        if not path.exists():
-            written.rename(path)
-        for other in folder.iterdir() if overwrite else ():
-            if other != path:
-                shutil.rmtree(other, ignore_errors=True)
-    finally:
+    with alone(folder):
         shutil.rmtree(written, ignore_errors=True)
+        try:
+            path = folder / write_frames(written, tables)
+            if not path.exists():
+                written.rename(path)
+            for other in folder.iterdir() if overwrite else ():
+                if other != path:
+                    shutil.rmtree(other, ignore_errors=True)
+        finally:
+            shutil.rmtree(written, ignore_errors=True)
     return path
 
 

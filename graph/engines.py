@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from configs.errors import InputError
 from configs.packages import not_installed
 from configs.schema import GraphEngine
-from graph.logs.log import impressions_pattern
+from graph.logs.database import text
+from graph.logs.log import DAY_OF_FILE, FILE, impressions_pattern
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,20 @@ class Workbench:
     scratch: Path
 
     def impressions(self, folder: Path) -> Any:
-        """The checked log's impressions as a table expression; ``day`` comes from the folders' names."""
+        """The checked log's impressions as a table expression; ``day`` comes from the files' own folders."""
         if self.engine is GraphEngine.duckdb:
-            return self.backend.read_parquet(impressions_pattern(folder.parent), hive_partitioning=True)
+            rows = self.backend.read_parquet(impressions_pattern(folder.parent), hive_partitioning=False, filename=FILE)
+            return rows.mutate(day=rows[FILE].re_extract(DAY_OF_FILE, 1)).drop(FILE)
         return self.backend.read_parquet(str(folder))
 
     def keep(self, expression: Any, name: str) -> Any:
         """Evaluate an expression once, into ``scratch/<name>.parquet``, and return the stored table."""
-        self.backend.to_parquet(expression, str(self.path(name)))
+        if self.engine is GraphEngine.duckdb:
+            # Ibis's own to_parquet writes a newline in the path as a backslash and an n.
+            query = self.backend.compile(expression)
+            self.backend.con.execute(f"COPY ({query}) TO {text(self.path(name))} (FORMAT 'parquet')")
+        else:
+            self.backend.to_parquet(expression, str(self.path(name)))
         return self.table(name)
 
     def put(self, table: pa.Table, name: str) -> Any:
@@ -51,7 +58,10 @@ class Workbench:
 
     def table(self, name: str) -> Any:
         """A kept table, by name."""
-        return self.backend.read_parquet(glob.escape(str(self.path(name))))
+        if self.engine is GraphEngine.duckdb:
+            # Folders above may be named key=value, as sweeps name them: no columns of ours.
+            return self.backend.read_parquet(glob.escape(str(self.path(name))), hive_partitioning=False)
+        return self.backend.read_parquet(str(self.path(name)))
 
     def path(self, name: str) -> Path:
         return self.scratch / f"{name}.parquet"

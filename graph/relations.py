@@ -59,7 +59,7 @@ def attributes_of(items: pa.Table, wanted: Sequence[str]) -> list[str]:
         InputError: for a column that is not in the items table, is a list, or whose name no node type may have.
     """
     if not wanted:
-        return [name for name in DEFAULT_ATTRIBUTES if name in items.column_names]
+        return [name for name in DEFAULT_ATTRIBUTES if name in items.column_names and _is_single(items, name)]
     for name in wanted:
         if name not in items.column_names or name == "item_id":
             raise InputError(
@@ -79,6 +79,14 @@ def attributes_of(items: pa.Table, wanted: Sequence[str]) -> list[str]:
                 f"{LONGEST_NAME} at most: rename the column"
             )
     return list(dict.fromkeys(wanted))
+
+
+def _is_single(items: pa.Table, name: str) -> bool:
+    """Whether a column holds single values, as nodes need; another one is left out of the graph out loud."""
+    type_ = items.schema.field(name).type
+    if pa.types.is_nested(type_):
+        warn(f"items: column {name} has type {type_}: nodes are made of single values, so it is left out of the graph")
+    return not pa.types.is_nested(type_)
 
 
 def build_relations(

@@ -208,7 +208,7 @@ def _quantiles(
     column: pa.ChunkedArray, name: str, buckets: int, known: npt.NDArray[np.bool_]
 ) -> Int64[np.ndarray, " nodes"]:
     """Numbers as the hash of their bucket between the known nodes' quantiles; missing and infinite ones as padding."""
-    numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
+    numbers = pc.fill_null(column.cast(pa.float64(), safe=False), float("nan")).to_numpy()
     finite = np.isfinite(numbers)
     if not (finite & known).any():
         return np.zeros(len(numbers), np.int64)

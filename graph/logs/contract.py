@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +17,10 @@ import pyarrow as pa
 
 from configs.errors import InputError
 from configs.schema import DataConfig
+from graph.logs.problems import Problems
+
+MAGIC = b"PAR1"
+"""What every Parquet file begins with."""
 
 STAGES = ("exposed", "ranked", "passed", "recalled", "random")
 """How far an item got: shown; ranked, not shown; passed by the pre-ranker; recalled; a negative from the catalogue."""
@@ -164,10 +168,19 @@ def source_path(data: DataConfig, purpose: str) -> Path:
     """
     if data.path is None:
         raise InputError(f"data={data.name} needs data.path=... ({purpose})")
-    path = Path(data.path).expanduser()
-    if not path.exists():
+    path = existing(data.path)
+    if path is None:
         raise InputError(f"data.path={data.path} does not exist: expected {purpose}")
     return path
+
+
+def existing(path: str) -> Path | None:
+    """The file or folder of that path, ``~`` being the home folder; None where there is none."""
+    try:
+        expanded = Path(path).expanduser()
+        return expanded if expanded.exists() else None
+    except (OSError, RuntimeError, ValueError):  # a name too long, a home of nobody, a null character
+        return None
 
 
 def source_folder(data: DataConfig, purpose: str) -> Path:
@@ -197,50 +210,90 @@ def parse_day(text: str, where: str) -> datetime.date:
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """The Parquet files of a table: the file itself, or those in the folder, by name; hidden ones are skipped.
+    """The Parquet files of a table: the file itself, or all below the folder, by path and whatever their ending.
+
+    Names that begin with a dot or an underscore are hidden and skipped.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or if other files lie there, whose rows would be missing in silence.
     """
     if path.is_file():
         return [path]
-    files = sorted(f for f in path.glob("*.parquet") if f.is_file() and not f.name.startswith((".", "_")))
+    files = list(_below(path, frozenset()))
+    others = [str(file.relative_to(path)) for file in files if not is_parquet(file)]
+    if others:
+        raise InputError(
+            f"{path} holds {len(others)} files that are not Parquet ({_some(others)}) and would not be read: write "
+            "them as Parquet, move them away, or hide them by a name that begins with _"
+        )
     if not files:
         raise InputError(f"{path} holds no *.parquet file")
     return files
 
 
+def is_parquet(file: Path) -> bool:
+    """Whether a file is meant to be Parquet, by its ending or its first bytes."""
+    if file.name.endswith(".parquet"):
+        return True
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return opened.read(len(MAGIC)) == MAGIC
+
+
+def hidden(path: Path) -> bool:
+    """Whether a file or folder belongs to whoever wrote the log: ``_SUCCESS``, ``.part-0.parquet.crc``."""
+    return path.name.startswith((".", "_"))
+
+
+def _below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """All that is no folder below one, in order of paths; a link that leads back to a folder above is not followed."""
+    above |= {folder.resolve()}
+    for entry in sorted(folder.iterdir()):
+        if hidden(entry):
+            continue
+        if not entry.is_dir():
+            yield entry
+        elif entry.resolve() not in above:
+            yield from _below(entry, above)
+
+
 def day_files(impressions: Path) -> dict[str, list[Path]]:
-    """The files of each day, in order of days.
+    """The files of each day, in order of days; folders below a day are read too.
 
     Raises:
-        InputError: if the folder is missing, holds no day, or holds Parquet files outside of day folders.
+        InputError: if the folder is missing, holds no day, or holds Parquet files outside of day folders; names all
+            that is wrong.
     """
     if not impressions.is_dir():
         raise InputError(
             f"{impressions} is missing: the contract expects {impressions.parent.name}/impressions/day=YYYY-MM-DD/"
             f"*.parquet and items.parquet; found {_listing(impressions.parent)}"
         )
-    flat = [f.name for f in sorted(impressions.glob("*.parquet"))]
+    entries = sorted(entry for entry in impressions.iterdir() if not hidden(entry))
+    flat = [entry.name for entry in entries if not entry.is_dir() and is_parquet(entry)]
     if flat:
         raise InputError(
             f"{impressions / flat[0]} lies outside of a day folder: expected {impressions.name}/day=YYYY-MM-DD/"
             "*.parquet, one folder for each UTC day; write with partition_by the day"
         )
-    days = {}
-    for folder in sorted(f for f in impressions.iterdir() if f.is_dir() and not f.name.startswith((".", "_"))):
-        name, _, value = folder.name.partition("=")
-        if name != "day":
-            raise InputError(f"{folder}: expected a folder named day=YYYY-MM-DD, found {folder.name!r}")
-        day = parse_day(value, str(folder)).isoformat()
-        days[day] = parquet_files(folder)
-    if not days:
-        raise InputError(
-            f"{impressions} holds no day: expected day=YYYY-MM-DD/*.parquet, found {_listing(impressions)}"
-        )
+    problems, days = Problems(str(impressions)), {}
+    for folder in (entry for entry in entries if entry.is_dir()):
+        with problems.collecting():
+            name, _, value = folder.name.partition("=")
+            if name != "day":
+                raise InputError(f"{folder}: expected a folder named day=YYYY-MM-DD, found {folder.name!r}")
+            day = parse_day(value, str(folder)).isoformat()
+            days[day] = parquet_files(folder)
+    if not days and not problems:
+        problems.add(f"{impressions} holds no day: expected day=YYYY-MM-DD/*.parquet, found {_listing(impressions)}")
+    problems.raise_any()
     return days
 
 
-def _listing(folder: Path, most: int = 5) -> str:
-    names: Sequence[str] = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "nothing"
+def _listing(folder: Path) -> str:
+    return _some(sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []) or "nothing"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

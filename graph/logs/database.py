@@ -21,6 +21,10 @@ from configs.stages import replacing
 ROW_GROUP_ROWS = 262_144
 
 
+class NotUtf8Error(InputError):
+    """A text column of a source file holds bytes that are not UTF-8."""
+
+
 @contextmanager
 def scratch_database(folder: Path, memory_limit_gb: float) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB database on disk that spills into ``folder`` and is removed afterwards.
@@ -49,7 +53,7 @@ def scratch_database(folder: Path, memory_limit_gb: float) -> Iterator[duckdb.Du
             yield connection
         except duckdb.OutOfMemoryException as error:
             raise InputError(
-                f"DuckDB ran out of its {memory_limit_gb} GB: raise graph.memory_limit_gb ({_first_line(error)})"
+                f"DuckDB ran out of its {memory_limit_gb} GB: raise graph.memory_limit_gb ({first_line(error)})"
             ) from None
         except duckdb.Error as error:
             if "No space left" in str(error):
@@ -90,8 +94,13 @@ def reading(source: Path) -> Iterator[None]:
     except duckdb.Error as error:
         if "No space left" in str(error):
             raise
+        if "not valid UTF8" in str(error):
+            raise NotUtf8Error(
+                f"{source} holds text that is not UTF-8 ({first_line(error)}): decode it as what it is, e.g. latin-1, "
+                "and write it again"
+            ) from None
         raise InputError(
-            f"{source} cannot be read: {_first_line(error)}. It is damaged or was cut off: write or copy it again"
+            f"{source} cannot be read: {first_line(error)}. It is damaged or was cut off: write or copy it again"
         ) from None
 
 
@@ -103,6 +112,11 @@ def text(value: object) -> str:
 def place(file: Path) -> str:
     """A file as an SQL string literal for DuckDB to read, which takes * and ? of a name for a pattern."""
     return text(glob.escape(str(file)))
+
+
+def patterns(files: Sequence[Path]) -> str:
+    """Files as an SQL list of literals for DuckDB to read, as `place`."""
+    return "[" + ", ".join(place(file) for file in files) + "]"
 
 
 def texts(values: Sequence[object]) -> str:
@@ -191,5 +205,6 @@ def _close(writer: pq.ParquetWriter | None, path: Path | None) -> None:
         path.with_suffix(".tmp").replace(path)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an engine's message."""
     return str(error).strip().splitlines()[0]

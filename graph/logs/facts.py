@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from configs.console import say, table, warn
 from graph.logs.contract import SPLITS, STAGES
 from graph.logs.database import text
-from graph.logs.log import catalogue_fingerprint, impressions_pattern
+from graph.logs.log import catalogue_fingerprint, impressions_rows
 
 COUNTED = ("rows", "requests", "clicks", "orders")
 
@@ -27,7 +27,7 @@ def log_facts(
         rejected: rejected rows by reason.
         simulated: whether the log comes from a simulator.
     """
-    source = f"read_parquet({text(impressions_pattern(folder))}, hive_partitioning = true)"
+    source = impressions_rows(folder)
     (rows, requests, users, queries), *_ = connection.sql(
         f"SELECT count(*), count(DISTINCT request_id), count(DISTINCT user_id), count(DISTINCT query) FROM {source}"
     ).fetchall()

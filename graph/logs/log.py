@@ -18,6 +18,8 @@ from configs.errors import InputError
 from configs.stages import identity_of, mend, read_json
 
 MADE_BY = "python -m pretrain.run"
+FILE, DAY_OF_FILE = "__file", "/day=([^/]*)/[^/]*$"
+"""A column that no log has, for a row's file, and where the day stands in it."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,18 @@ class SearchLog:
     def queries(self) -> pa.Table | None:
         """Query attributes, where the log has them."""
         return _optional(self.folder / "queries.parquet")
+
+
+def impressions_rows(folder: Path) -> str:
+    """The SQL that reads a checked log's impressions in DuckDB, with ``day`` as text.
+
+    The day is that of the file's own folder: folders further above may be named ``key=value`` too, and are no data.
+    """
+    pattern = impressions_pattern(folder).replace("'", "''")
+    return (
+        f"(SELECT * EXCLUDE ({FILE}), regexp_extract({FILE}, '{DAY_OF_FILE}', 1) AS day "
+        f"FROM read_parquet('{pattern}', hive_partitioning = false, filename = '{FILE}'))"
+    )
 
 
 def impressions_pattern(folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,25 @@ import pyarrow as pa
 
 from configs.command import Invocation, parse, run_config, settings
 from configs.console import progress, say, warn
-from configs.errors import InputError
 from configs.keys import Keys
 from configs.origin import origin_input, origin_of
 from configs.schema import Config, DataConfig
 from configs.stages import Run, Stage, fingerprint, source_fingerprint, write_json
 from configs.worlds import load_world
-from graph.logs.accounting import Account, require_equal, rows_in
+from graph.logs.accounting import account_all, require_equal, rows_in
 from graph.logs.checking.checks import Impressions, check
-from graph.logs.checking.columns import FILE, ROW, SourceTable, inspect, tell_absent, unlabelled, without_labels
+from graph.logs.checking.columns import (
+    SourceTable,
+    inspect,
+    tell_absent,
+    unlabelled,
+    with_history,
+    without_labels,
+)
+from graph.logs.checking.encoding import mark_not_utf8
+from graph.logs.checking.footers import FILE, ROW
 from graph.logs.checking.rejected import collect_rejected, tell_rejected
-from graph.logs.checking.tables import KeyedTable, check_table, write_keyed
+from graph.logs.checking.tables import KeyedTable, check_table, inspect_table, write_keyed
 from graph.logs.continuing import Continuation, data_in_words
 from graph.logs.contract import (
     ALWAYS_WRITTEN,
@@ -35,11 +42,13 @@ from graph.logs.contract import (
     Kind,
     RawLog,
     day_files,
+    existing,
 )
-from graph.logs.database import name, reading, scratch_database, texts, write_days
+from graph.logs.database import NotUtf8Error, name, reading, scratch_database, write_days
 from graph.logs.facts import log_facts, tell_facts
 from graph.logs.frames import in_run
 from graph.logs.log import MADE_BY, SearchLog
+from graph.logs.problems import Problems
 from graph.logs.readers import OWN_KEYS, SEEDED, reader
 from graph.logs.readers.table.sources import fingerprints
 from graph.logs.split import assign_splits
@@ -164,8 +173,8 @@ def _sources(data: DataConfig) -> dict[str, str]:
         return fingerprints(data)
     inputs = {}
     if data.path is not None:
-        path = Path(data.path).expanduser()
-        inputs["source"] = source_fingerprint(path) if path.exists() else "missing"
+        path = existing(data.path)
+        inputs["source"] = source_fingerprint(path) if path is not None else "missing"
     if data.name in SEEDED:
         inputs["world"] = fingerprint(settings(load_world(data.world)))
     return inputs
@@ -188,11 +197,38 @@ def _read_check_write(
         labelled: whether clicks and orders are read.
     """
     folder, data = stage.folder, config.data
-    for partial in ("raw", "impressions"):
-        shutil.rmtree(folder / partial, ignore_errors=True)
+    shutil.rmtree(folder / "raw", ignore_errors=True)
     raw = reader(data.name)(data, config.seed, folder / "raw")
+    try:
+        facts = _check_write(config, raw, folder, whole, origin, tell, labelled)
+    except NotUtf8Error as error:
+        say(f"{error}; read again with ? for each such byte")
+        facts = _check_write(config, raw, folder, whole, origin, tell, labelled, replaced=True)
+    write_json(folder / "log.json", facts)
+    tell_facts(facts if labelled else facts | {"tasks": {}})
+    shutil.rmtree(folder / "raw", ignore_errors=True)
+    stage.finish(rows=facts["rows"], catalogue=facts["catalogue"])
+
+
+def _check_write(
+    config: Config,
+    raw: RawLog,
+    folder: Path,
+    whole: str,
+    origin: Continuation | None,
+    tell: TellRejected,
+    labelled: bool,
+    replaced: bool = False,
+) -> dict[str, Any]:
+    """Check, split and write what a reader handed over; return ``log.json``.
+
+    Args:
+        replaced: whether bytes that are not UTF-8 are read as ``?``.
+    """
+    shutil.rmtree(folder / "impressions", ignore_errors=True)
+    data = config.data
     with scratch_database(folder / "scratch", config.graph.memory_limit_gb) as connection:
-        impressions, tables = _check_all(connection, raw, origin, labelled)
+        impressions, tables = _check_all(connection, raw, origin, labelled, replaced)
         checked = [impressions.table, *(table.source for table in tables.values())]
         rejected = collect_rejected(connection, checked, raw.rejected, folder / "rejected.parquet")
         before = rows_in(raw.rejected) if raw.rejected is not None else 0
@@ -208,62 +244,38 @@ def _read_check_write(
         _write_impressions(connection, impressions, folder / "impressions")
         for called, table in tables.items():
             write_keyed(connection, table, called, folder / f"{called}.parquet")
-        accounts = {"impressions": _account_impressions(connection, raw, impressions, before, seen, folder)}
-        accounts |= {called: _account_table(connection, table, called, folder) for called, table in tables.items()}
-        require_equal(
-            sum(rejected.values()), sum(a.rejected for a in accounts.values()), str(folder / "rejected.parquet")
-        )
+        accounts = account_all(connection, raw, impressions, tables, seen, folder)
+        require_equal(sum(rejected.values()), sum(a.rejected for a in accounts.values()), "rejected.parquet")
         carried = 0
         if origin is not None:
             carried = origin.carry(folder / "impressions")
             origin.grow(folder)
         facts = log_facts(connection, folder, split_by, rejected, raw.simulated)
-    require_equal(accounts["impressions"].kept + carried, facts["rows"], str(folder / "log.json"))
+    require_equal(accounts["impressions"].kept + carried, facts["rows"], "log.json")
     require_equal(facts["rows"], sum(split["rows"] for split in facts["splits"].values()), "the splits of log.json")
-    facts["accounts"] = {called: account.as_json for called, account in accounts.items()}
-    if origin is not None:
-        facts["since"] = origin.facts(carried)
-    write_json(folder / "log.json", facts)
     accounts["impressions"].tell("impressions")
-    tell_facts(facts if labelled else facts | {"tasks": {}})
-    shutil.rmtree(folder / "raw", ignore_errors=True)
-    stage.finish(rows=facts["rows"], catalogue=facts["catalogue"])
+    facts["accounts"] = {called: account.as_json for called, account in accounts.items()}
+    return facts if origin is None else facts | {"since": origin.facts(carried)}
 
 
 def _check_all(
-    connection: duckdb.DuckDBPyConnection, raw: RawLog, origin: Continuation | None, labelled: bool = True
+    connection: duckdb.DuckDBPyConnection, raw: RawLog, origin: Continuation | None, labelled: bool, replaced: bool
 ) -> tuple[Impressions, dict[str, KeyedTable]]:
-    """Check every table of the log; bad rows are named in the DuckDB table ``rejected``."""
+    """Check every table of the log; bad rows are named in the DuckDB table ``rejected``.
+
+    Raises:
+        InputError: that names everything that is wrong with files, columns and types.
+    """
     connection.execute("CREATE TABLE rejected (file VARCHAR, row BIGINT, reason VARCHAR)")
-    days = day_files(raw.impressions)
-    if origin is not None:
-        days = origin.unseen_days(days, raw)
-    files = [file for of_day in days.values() for file in of_day]
-    columns = IMPRESSION_COLUMNS if labelled else unlabelled(IMPRESSION_COLUMNS)
-    table = inspect(connection, files, columns, raw.impressions.parent)
-    table = table if labelled else without_labels(table)
-    for day, of_day in days.items():
-        if set(of_day) <= set(table.empty):
-            raise InputError(f"{of_day[0]}: day {day} has no rows: remove its folder, or write the day again")
-    tell_absent(table, "the log")
-    filled = {day: [file for file in of_day if file not in table.empty] for day, of_day in days.items()}
-    sources = {"items": (raw.items, ITEM_COLUMNS), "users": (raw.users, USER_COLUMNS)}
-    sources["queries"] = (raw.queries, QUERY_COLUMNS)
-    tables = {
-        called: check_table(connection, path, columns, called)
-        for called, (path, columns) in sources.items()
-        if path is not None
-    }
+    impressions, tables = _inspect_all(connection, raw, origin, labelled, replaced)
+    if replaced:
+        for called, source in {"impressions": impressions.table, **{n: t.source for n, t in tables.items()}}.items():
+            mark_not_utf8(connection, source, called)
+    tell_absent(impressions.table, "the log")
     for called, keyed in tables.items():
-        families = (keyed.source.families[keyed.key], table.families[keyed.key])
-        if families[0] != families[1]:
-            raise InputError(
-                f"{keyed.key} is {families[0]} in {called}.parquet and {families[1]} in the impressions "
-                f"({files[0]}): write both as int64 or both as string"
-            )
+        check_table(connection, keyed, called)
     if origin is not None:
-        origin.know_tables(connection, table.families)
-    impressions = Impressions(table, filled)
+        origin.know_tables(connection, impressions.table.families)
     if set(impressions.table.extra) - set(impressions.extra):
         warn("columns day and split of the log are not used: the folder names the day and data.split the split")
     check(connection, impressions)
@@ -271,56 +283,65 @@ def _check_all(
     return impressions, tables
 
 
-def _account_impressions(
-    connection: duckdb.DuckDBPyConnection,
-    raw: RawLog,
-    impressions: Impressions,
-    before: int,
-    seen: dict[str, int],
-    folder: Path,
-) -> Account:
-    """What became of every source row, from the reader to the files written.
-
-    Args:
-        before: rows that the reader rejected.
-        seen: reason → good rows that the run which the log goes on from has seen.
+def _inspect_all(
+    connection: duckdb.DuckDBPyConnection, raw: RawLog, origin: Continuation | None, labelled: bool, replaced: bool
+) -> tuple[Impressions, dict[str, KeyedTable]]:
+    """Settle how every table is read, from its footers.
 
     Raises:
-        InputError: if rows were lost or repeated at any step.
+        InputError: that names all problems of all tables.
     """
-    table = impressions.table
-    passed = before + sum(raw.left_out.values())
-    read = passed + table.rows if raw.read is None else raw.read
-    Account(read, table.rows, before, raw.left_out).require(f"the reader of {raw.impressions}")
-    in_splits, in_none = connection.sql(
-        "SELECT coalesce(sum(size) FILTER (split IS NOT NULL), 0), coalesce(sum(size) FILTER (split IS NULL), 0) "
-        "FROM requests LEFT JOIN assigned USING (request_id)"
-    ).fetchall()[0]
-    left_out = dict(Counter(raw.left_out) + Counter(seen))
-    left_out |= {"their day is in no split": int(in_none)} if in_none else {}
-    account = Account(read, int(in_splits), before + _rejected_of(connection, table), left_out)
-    account.require(f"the checks of {raw.impressions}")
-    require_equal(account.kept, rows_in(folder / "impressions"), f"writing {folder / 'impressions'}")
-    return account
+    problems, days, table = Problems(str(raw.impressions.parent)), {}, None
+    with problems.collecting():
+        days = day_files(raw.impressions)
+        days = days if origin is None else origin.unseen_days(days, raw)
+    files = [file for of_day in days.values() for file in of_day]
+    if files:
+        columns = IMPRESSION_COLUMNS if labelled else unlabelled(IMPRESSION_COLUMNS)
+        table = inspect(connection, files, columns, raw.impressions.parent, problems, replaced)
+    sources = {"items": (raw.items, ITEM_COLUMNS), "users": (raw.users, USER_COLUMNS)}
+    sources["queries"] = (raw.queries, QUERY_COLUMNS)
+    tables = {
+        called: inspect_table(connection, path, columns, problems, replaced)
+        for called, (path, columns) in sources.items()
+        if path is not None
+    }
+    keyed = {called: source for called, source in tables.items() if source is not None}
+    if table is not None:
+        for day, of_day in days.items():
+            if set(of_day) <= set(table.empty):
+                problems.add(f"{of_day[0]}: day {day} has no rows: remove its folder, or write the day again")
+        _check_keys(table, keyed, files[0], problems)
+        table = with_history(table, problems)
+    problems.raise_any()
+    assert table is not None
+    _tell_nested(days, raw.impressions)
+    filled = {day: [file for file in of_day if file not in table.empty] for day, of_day in days.items()}
+    return Impressions(table if labelled else without_labels(table), filled), keyed
 
 
-def _account_table(connection: duckdb.DuckDBPyConnection, table: KeyedTable, called: str, folder: Path) -> Account:
-    """What became of every row of a table beside the impressions.
+def _check_keys(table: SourceTable, keyed: dict[str, KeyedTable], file: Path, problems: Problems) -> None:
+    """Ids of a table beside the impressions are of the type that they have there."""
+    for called, beside in keyed.items():
+        families = (beside.source.families[beside.key], table.families[beside.key])
+        if families[0] != families[1]:
+            problems.add(
+                f"{beside.key} is {families[0]} in {called}.parquet and {families[1]} in the impressions "
+                f"({file}): write both as int64 or both as string"
+            )
 
-    Raises:
-        InputError: if rows were lost or repeated.
-    """
-    kept = rows_in(folder / f"{called}.parquet")
-    account = Account(table.source.rows, kept, _rejected_of(connection, table.source))
-    account.require(f"the checks of {called}")
-    return account
 
-
-def _rejected_of(connection: duckdb.DuckDBPyConnection, table: SourceTable) -> int:
-    """Rows of a table that the checks rejected."""
-    files = texts([str(file) for file in table.files])
-    counted = connection.sql(f"SELECT count(*) FROM rejected WHERE list_contains({files}, file)")
-    return int(counted.fetchall()[0][0])
+def _tell_nested(days: dict[str, list[Path]], impressions: Path) -> None:
+    """Folders below a day's are read; a name like ``hour=05`` is no column, though."""
+    nested = {
+        part.partition("=")[0]
+        for day, files in days.items()
+        for file in files
+        for part in file.relative_to(impressions / f"day={day}").parts[:-1]
+        if "=" in part
+    }
+    for key in sorted(nested):
+        warn(f"the folders {key}=... below the days are read, but {key} is no column: write it as one if it matters")
 
 
 def _tell_unknown(connection: duckdb.DuckDBPyConnection, tables: dict[str, KeyedTable]) -> None:

@@ -109,7 +109,7 @@ def encode_list(values: pa.Array, name: str, tally: Tally) -> Int64[np.ndarray, 
 
 def encode_numbers(values: pa.Array, name: str, tally: Tally) -> Float32[np.ndarray, " rows"]:
     """Numbers as float32; NaN where null, NaN or infinite, and at most ``LARGEST_NUMBER`` in size."""
-    numbers = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    numbers = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
     infinite = np.isinf(numbers)
     huge = (np.abs(numbers) > LARGEST_NUMBER) & ~infinite
     tally[name, "infinite values, taken as missing"] += int(infinite.sum())

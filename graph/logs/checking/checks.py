@@ -14,7 +14,9 @@ from pathlib import Path
 import duckdb
 
 from configs.console import progress, say, warn
-from graph.logs.checking.columns import FILE, ROW, SourceTable
+from graph.logs.checking.columns import SourceTable
+from graph.logs.checking.encoding import not_utf8_checks
+from graph.logs.checking.footers import FILE, ROW
 from graph.logs.contract import RANKED_STAGES, RESERVED, STAGES
 from graph.logs.database import batches_of_days, name, reading, text
 
@@ -59,7 +61,8 @@ class Impressions:
 def row_checks(table: SourceTable) -> list[Check]:
     """The checks of a row by itself, for the columns that the log has."""
     has = table.contract
-    checks = [
+    checks = [Check(reason, condition) for reason, condition in not_utf8_checks(table)]
+    checks += [
         Check(f"{column} is null" + ("" if column == "query" else " or empty"), f"{column} IS NULL")
         for column in ("request_id", "user_id", "query", "item_id")
     ]

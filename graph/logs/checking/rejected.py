@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from configs.console import warn
 from configs.errors import InputError
-from graph.logs.checking.columns import FILE, ROW, SourceTable
+from graph.logs.checking.columns import SourceTable
+from graph.logs.checking.footers import FILE, ROW
 from graph.logs.contract import REJECTED_SCHEMA
 from graph.logs.database import name, place, reading, text, texts, write_table
 

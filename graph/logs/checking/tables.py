@@ -10,10 +10,12 @@ import duckdb
 import pyarrow as pa
 
 from configs.console import warn
-from configs.errors import InputError
-from graph.logs.checking.columns import FILE, ROW, SourceTable, inspect
+from graph.logs.checking.columns import SourceTable, inspect
+from graph.logs.checking.encoding import not_utf8_checks
+from graph.logs.checking.footers import FILE, ROW
 from graph.logs.contract import ContractColumn, parquet_files
-from graph.logs.database import name, reading, write_table
+from graph.logs.database import name, reading, text, write_table
+from graph.logs.problems import Problems
 
 
 @dataclass(frozen=True)
@@ -24,32 +26,47 @@ class KeyedTable:
     key: str
 
 
-def check_table(
-    connection: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[ContractColumn], called: str
-) -> KeyedTable:
+def inspect_table(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    columns: Sequence[ContractColumn],
+    problems: Problems,
+    replaced: bool = False,
+) -> KeyedTable | None:
+    """Settle how a table is read, as `inspect` does; None where ``problems`` were added to."""
+    key = columns[0].name
+    if not path.exists():
+        problems.add(f"{path} is missing: the contract expects one row for each {key} there")
+        return None
+    source = None
+    with problems.collecting():
+        source = inspect(connection, parquet_files(path), columns, path.parent, problems, replaced)
+    return KeyedTable(source, key) if source is not None else None
+
+
+def check_table(connection: duckdb.DuckDBPyConnection, table: KeyedTable, called: str) -> None:
     """Check the keys of a table and make the DuckDB table ``called`` of good keys in the file's order.
 
     Rows without a key and repeated keys (the first is kept) go to the table ``rejected``.
-
-    Raises:
-        InputError: if the table is missing or its columns cannot be read.
     """
-    key = columns[0].name
-    if not path.exists():
-        raise InputError(f"{path} is missing: the contract expects one row for each {key} there")
-    source = inspect(connection, parquet_files(path), columns, path.parent)
-    with reading(path):
+    source, key = table.source, table.key
+    with reading(source.root / called):
         connection.execute(
             f"CREATE TABLE {called} AS SELECT {source.contract[key]} AS {key}, {FILE} AS file, {ROW} AS row, "
             f"row_number() OVER (PARTITION BY {source.contract[key]} ORDER BY {FILE}, {ROW}) AS occurrence "
             f"FROM {source.scan()}"
         )
+    reasons = [
+        *((reason, where) for reason, where in not_utf8_checks(source, "file", "row")),
+        (f"{key} is null or empty in {called}", f"{key} IS NULL"),
+        (f"{key} repeats in {called}", "occurrence > 1"),
+    ]
+    cases = " ".join(f"WHEN {condition} THEN {text(reason)}" for reason, condition in reasons)
     connection.execute(
-        f"INSERT INTO rejected SELECT file, row, CASE WHEN {key} IS NULL THEN '{key} is null or empty in {called}' "
-        f"ELSE '{key} repeats in {called}' END FROM {called} WHERE {key} IS NULL OR occurrence > 1"
+        f"INSERT INTO rejected SELECT file, row, reason FROM (SELECT *, CASE {cases} END AS reason FROM {called}) "
+        "WHERE reason IS NOT NULL"
     )
-    connection.execute(f"DELETE FROM {called} WHERE {key} IS NULL OR occurrence > 1")
-    return KeyedTable(source, key)
+    connection.execute(f"DELETE FROM {called} WHERE {' OR '.join(f'({condition})' for _, condition in reasons)}")
 
 
 def write_keyed(connection: duckdb.DuckDBPyConnection, table: KeyedTable, called: str, path: Path) -> None:

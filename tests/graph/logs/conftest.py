@@ -58,7 +58,7 @@ def make_rows(days: Iterable[str] = ("2024-01-01", "2024-01-02", "2024-01-03"), 
     return rows
 
 
-def as_table(rows: list[Row], types: dict[str, pa.DataType] | None = None) -> pa.Table:
+def table_of(rows: list[Row], types: dict[str, pa.DataType] | None = None) -> pa.Table:
     chosen = TYPES | (types or {})
     names = list(dict.fromkeys(name for row in rows for name in row))
     return pa.table({name: pa.array([row.get(name) for row in rows], chosen.get(name)) for name in names})
@@ -78,7 +78,7 @@ def write_log(
     for day, of_day in by_day.items():
         path = folder / "impressions" / f"day={day}" / "part-0.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(as_table(of_day, types), path)
+        pq.write_table(table_of(of_day, types), path)
     table = items if isinstance(items, pa.Table) else pa.Table.from_pylist(ITEMS if items is None else items)
     pq.write_table(table, folder / "items.parquet")
     return folder
@@ -112,6 +112,12 @@ def good_rows() -> list[Row]:
 def rows_of() -> Callable[..., list[Row]]:
     """`make_rows`, for other days and numbers of requests."""
     return make_rows
+
+
+@pytest.fixture
+def as_table() -> Callable[..., pa.Table]:
+    """`table_of`."""
+    return table_of
 
 
 @pytest.fixture

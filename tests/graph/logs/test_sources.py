@@ -179,7 +179,14 @@ def test_other_types_that_mean_the_same_are_read(prepare, written_log, good_rows
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.timestamp("ns"), pa.timestamp("us"), pa.timestamp("s"), pa.timestamp("us", "Europe/Berlin")]
+    "kind",
+    [
+        pa.timestamp("ns"),
+        pa.timestamp("us"),
+        pa.timestamp("s"),
+        pa.timestamp("us", "Europe/Berlin"),
+        pa.timestamp("ns", "Europe/Berlin"),
+    ],
 )
 def test_timestamps_of_any_unit_and_zone_are_the_same_moments(prepare, written_log, good_rows, kind):
     naive = (lambda c: c.cast(pa.timestamp("ms")).cast(kind)) if kind.tz is None else (lambda c: c.cast(kind))

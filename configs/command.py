@@ -23,6 +23,7 @@ from configs.errors import InputError, system_fault
 from configs.layers import CONFIGS as CONFIGS
 from configs.layers import GROUPS, Layer
 from configs.manual import print_help, print_version
+from configs.options import within
 from configs.ranges import check_ranges, require_folder_name
 from configs.schema import Config
 from configs.stages import Run, replacing, watch
@@ -94,9 +95,9 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
     overrides = _keys_of(asked) if command is not ANYTHING else frozenset()
     data, model, experiment = (_last(asked, key) for key in GROUPS.values())
 
-    contents = [schema] if base is None else [schema, base]
-    if data is not None and base is not None:
-        contents.append(OmegaConf.create({"data": OmegaConf.to_container(schema.data)}))
+    contents = [schema]
+    if base is not None:
+        contents.append(base if data is None else layers.masked(base, lambda key: not within(key, ("data",))))
     if data is not None or base is None:
         contents.append(layers.of_group("data", schema.data.name if data is None else data))
     if data is not None and base is not None and settled is None:

@@ -70,6 +70,9 @@ def check_kinds(
             f"{key}.impression must name the values of event that mean an item was shown; there are: {shown}"
         )
         return
+    if not kinds.keys() & OUTCOMES.keys():
+        problems.append(f"{key} must name the values of event that are a click, a cart or an order; there are: {shown}")
+        return
     absent = [f"{kind} {values}" for kind, values in kinds.items() if not there & set(values)]
     if not there & {value for kind, values in kinds.items() if kind in OUTCOMES for value in values}:
         problems.append(f"{key}: none of {', '.join(absent)} is a value of event; there are: {shown}")

@@ -80,8 +80,10 @@ def _map_main(
 ) -> None:
     """The columns of the impressions."""
     beside = [expression for called in plan.of_rows for expression in getattr(table, called).columns.values()]
-    elsewhere = {column for each in beside if (column := column_named(each, list(rows.columns))) is not None}
     columns: tuple[ContractColumn, ...] = IMPRESSION_COLUMNS
+    ours = {column.name for column in columns}
+    elsewhere = {column for each in beside if (column := column_named(each, list(rows.columns))) is not None}
+    elsewhere = {column for column in elsewhere if column.lower() not in ours}
     if plan.main == "events":
         columns = (EVENT, *columns)
     config = getattr(table, plan.main)

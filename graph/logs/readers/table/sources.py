@@ -34,6 +34,8 @@ OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 """Options of CSV files: what each must be, in words and as a test."""
 SOURCES = ("impressions", "events", "items", "users", "queries")
 SHOWN_FILES = 8
+LONGEST_NAME = 255
+"""Characters of a file's name; to look for a longer one is an error of the operating system."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def named_sources(data: DataConfig, problems: list[str]) -> dict[str, Source]:
     table = data.table
     named = {called: getattr(table, called) for called in SOURCES}
     base = None if data.path is None else Path(data.path).expanduser()
-    if base is not None and not base.exists():
+    if base is not None and (max(map(len, base.parts), default=0) > LONGEST_NAME or not base.exists()):
         problems.append(f"data.path={data.path} does not exist")
         return {}
     rows = [config for config in (table.impressions, table.events) if _named(config)]
@@ -107,6 +109,10 @@ def _named(config: SourceConfig) -> bool:
 def _source(called: str, config: SourceConfig, base: Path | None, problems: list[str]) -> Source | None:
     where = f"data.table.{called}"
     before = len(problems)
+    columns: dict[str, Any] = dict(config.columns)  # OmegaConf lets a section stand where a text belongs
+    for target, expression in columns.items():
+        if not isinstance(expression, str):
+            problems.append(f"{where}.columns.{target} must be a column or an SQL expression, found {expression!r}")
     if config.database is not None or config.table is not None:
         if config.files:
             problems.append(f"{where}: give files, or database and table, not both")
@@ -162,6 +168,8 @@ def _files(where: str, patterns: Sequence[str], base: Path | None, problems: lis
 
 def _matched(path: Path, folder: Path) -> list[str]:
     """The files of one pattern: the file or folder of that very name, else what the pattern matches."""
+    if max(map(len, path.parts), default=0) > LONGEST_NAME:
+        return []
     for candidate in (folder / path, path):
         if candidate.is_file():
             return [str(candidate)]

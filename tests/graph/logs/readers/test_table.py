@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from configs.command import parse
 from configs.errors import InputError
 
 NAMED = """
@@ -193,3 +194,52 @@ items:
     }
     assert log.facts["accounts"]["impressions"]["left_out"] == {"events whose request did not show their item": 1}
     assert dict(zip(*log.items().to_pydict().values(), strict=True)) == {1: "red", 2: "blue"}
+
+
+SHOWN = "request_id,user_id,session_id,query,item_id,timestamp\nr,u,1,q,a,2024-03-01 10:00:00\n"
+DONE = "event,item_id,timestamp,session_id\nclick,a,2024-03-01 10:01:00,1\n"
+
+
+@pytest.mark.parametrize(
+    ("shown", "done", "keys", "expected"),
+    [
+        (SHOWN, DONE, "kinds: {click: [tap]}", r"none of click \['tap'\] is a value of event; there are: click \(1\)"),
+        (SHOWN, DONE, "kinds: {click: []}", "(?s)2 things.*lacks clicked.*must name the values of event"),
+        (SHOWN, DONE.replace("session_id", "visit"), "", "request_id, session_id or user_id must be there"),
+        (SHOWN.replace("session_id", "visit"), DONE, "", "request_id, session_id or user_id must be there"),
+        (SHOWN, DONE.replace("event", "type"), "", "data.table.events.columns lacks event"),
+        (SHOWN, DONE, "columns: {own: {a: b}}", "columns.own must be a column or an SQL expression"),
+        (SHOWN, DONE, "where: 'false'", "holds for none of 1 rows"),
+    ],
+)
+def test_events_that_cannot_be_joined_are_refused(read_table, shown, done, keys, expected):
+    mapping = f"impressions: {{files: [s.csv]}}\nevents:\n  files: [e.csv]\n  {keys}"
+    with pytest.raises(InputError, match=expected):
+        read_table({"s.csv": shown, "e.csv": done}, mapping)
+
+
+def test_a_session_id_that_users_share_joins_the_events_of_its_own_user(read_table):
+    shown = SHOWN + "r2,v,1,q,a,2024-03-01 10:00:30\n"
+    done = DONE.replace("session_id", "session_id,user_id").replace(",1\n", ",1,u\n")
+    _, rows = read_table({"s.csv": shown, "e.csv": done}, "impressions: {files: [s.csv]}\nevents: {files: [e.csv]}")
+    assert {key: row["clicked"] for key, row in rows.items()} == {("r", "a"): True, ("r2", "a"): False}
+
+
+def test_a_column_that_another_table_takes_leaves_the_impressions_unless_it_is_theirs(read_table):
+    log = "request_id,user_id,query,item_id,timestamp,clicked,price,colour\nr,u,q,a,2024-03-01 10:00:00,1,2.5,red\n"
+    mapping = "items: {columns: {price: price, colour: colour, shade: upper(colour)}}\nusers: {columns: {who: user_id}}"
+    checked, rows = read_table({"a.csv": log}, mapping)
+    assert rows["r", "a"]["price"] == 2.5
+    assert "colour" not in checked.facts["columns"]
+    assert checked.items().to_pylist() == [{"item_id": "a", "price": 2.5, "colour": "red", "shade": "RED"}]
+
+
+def test_the_newest_mapping_of_a_run_stands_for_the_one_it_remembers(tmp_path):
+    kept = tmp_path / "r" / "config.yaml"
+    kept.parent.mkdir()
+    kept.write_text("data: {name: table, table: {impressions: {columns: {old: a, query: q}}}}\n")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("data: {name: table, table: {impressions: {columns: {query: terms}}}}\n")
+    arguments = [f"runs_folder={tmp_path}", "run=r"]
+    assert parse(arguments).config.data.table.impressions.columns == {"old": "a", "query": "q"}
+    assert parse([*arguments, "--config", str(mine)]).config.data.table.impressions.columns == {"query": "terms"}

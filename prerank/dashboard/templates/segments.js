@@ -231,16 +231,17 @@ function segmentWords(segment, others) {
 
 // What a random order would do better: an interval that lies wholly below the chance level.
 function belowChance() {
-  const cells = systemsShown().flatMap(system => content.segments.map(segment => {
-    const each = at(content.figures, system, chosen.split, segment, chosen.metric), chance = segmentChance(segment);
-    return hasValue(each) && !few(each) && known(each.high) && known(chance) && each.high < chance
-      ? `${segment}: ${system} ${roundly(each.value)} against ${roundly(chance)} (n ${count(each.n)})` : "";
-  })).filter(Boolean);
-  return cells.length ? [`Below chance: ${cells.join("; ")}.`] : [];
+  const parts = content.segments.map(segment => {
+    const chance = segmentChance(segment), cells = systemsShown().map(system => [system, at(content.figures, system, chosen.split, segment, chosen.metric)]);
+    const below = cells.filter(([, each]) => hasValue(each) && !few(each) && known(each.high) && known(chance) && each.high < chance);
+    return below.length ? `${segment} (${roundly(chance)}): ${below.map(([system, each]) => `${system} ${roundly(each.value)}, n ${count(each.n)}`).join("; ")}` : "";
+  }).filter(Boolean);
+  return parts.length ? `Below what a random order would reach: ${parts.join(". ")}.` : "";
 }
 
 function showVerdict() {
-  byId("opening").replaceChildren(...[...openingWords(), ...belowChance()].map(each => make("span", {}, `${each} `)));
+  byId("opening").replaceChildren(...openingWords().map(each => make("span", {}, `${each} `)));
+  byId("below").textContent = belowChance();
   const sentences = systemsShown().filter(system => system !== chosen.baseline).map(verdictOf);
   byId("verdict").replaceChildren(...(sentences.length ? sentences : [["Choose a second system to compare."]]).map(each => make("li", {}, ...each)));
 }

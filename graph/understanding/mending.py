@@ -12,6 +12,8 @@ from graph.understanding.names import is_outcome
 from graph.understanding.suggest import ROLES, Mapped, Sample, Suggestion, assigned, with_levels
 from graph.understanding.values import Column, parts_of, separator_of
 
+TOGETHER = 100
+"""Columns that are compared in one query."""
 MOST_ITEMS, MOST_ROWS = 2_000_000, 1_000_000
 """Ids of the items table that are compared."""
 
@@ -79,13 +81,14 @@ def with_items(connection: duckdb.DuckDBPyConnection, mapping: Sequence[Suggesti
     if main is None or "items" in tables or main.unnest or not {"item_id", "request_id"} <= set(main.columns):
         return list(mapping)
     sample, left = main.sample, set(main.leave) | {mapped.source for mapped in main.columns.values()}
-    free = [c for c in sample.columns if c.name not in left and not c.path and c.filled and not c.type.endswith("]")]
+    free = [c for c in sample.columns if c.name not in left and not c.path and c.filled]
+    free = [column for column in free if not column.type.endswith("]") and not column.type.startswith(("MAP", "UNION"))]
     free = [column for column in free if not is_outcome(column.name)]
     item, request = main.columns["item_id"].sql, main.columns["request_id"].sql
     if not free:
         return list(mapping)
-    own = _shares(connection, sample.view, item, free, "CAST(n = 1 AS DOUBLE)")
-    varied = _shares(connection, sample.view, request, free, "CAST(n > 1 AS DOUBLE)")
+    own = _shares(connection, sample.view, item, free, "=")
+    varied = _shares(connection, sample.view, request, free, "<>")
     columns = [column for column, o, v in zip(free, own, varied, strict=True) if o >= OWN and v >= VARIED]
     if not columns:
         return list(mapping)
@@ -104,10 +107,14 @@ OWN, VARIED = 0.98, 0.3
 
 
 def _shares(
-    connection: duckdb.DuckDBPyConnection, view: str, by: str, columns: Sequence[Column], of: str
+    connection: duckdb.DuckDBPyConnection, view: str, by: str, columns: Sequence[Column], compared: str
 ) -> list[float]:
-    """For each column, over the groups that hold two rows and more, the share of those whose number of values is so."""
-    counted = ", ".join(f"count(DISTINCT {column.sql}) AS n{n}" for n, column in enumerate(columns))
-    shares = ", ".join(f"avg({of.replace('n ', f'n{n} ')})" for n in range(len(columns)))
-    groups = f"SELECT {counted} FROM (FROM {view} LIMIT {MOST_ROWS}) GROUP BY {by} HAVING count(*) > 1"
-    return [share or 0.0 for share in connection.sql(f"SELECT {shares} FROM ({groups})").fetchall()[0]]
+    """For each column, of the groups with two rows and more, the share whose lowest and highest values compare so."""
+    shares: list[float] = []
+    for start in range(0, len(columns), TOGETHER):
+        some = [column.sql for column in columns[start : start + TOGETHER]]
+        ends = ", ".join(f"min({sql}) AS low{n}, max({sql}) AS high{n}" for n, sql in enumerate(some))
+        means = ", ".join(f"avg(CAST(low{n} {compared} high{n} AS DOUBLE))" for n in range(len(some)))
+        groups = f"SELECT {ends} FROM (FROM {view} LIMIT {MOST_ROWS}) GROUP BY {by} HAVING count(*) > 1"
+        shares += [share or 0.0 for share in connection.sql(f"SELECT {means} FROM ({groups})").fetchall()[0]]
+    return shares

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ from graph.logs.frames import in_run
 from graph.logs.log import MADE_BY, SearchLog
 from graph.logs.problems import Problems
 from graph.logs.readers import OWN_KEYS, SEEDED, reader
+from graph.logs.readers.table.plan import mapping_without_labels
 from graph.logs.readers.table.sources import fingerprints
 from graph.logs.split import assign_splits
 
@@ -127,9 +129,9 @@ def check_new_log(data: DataConfig, folder: Path, labelled: bool = True) -> Sear
     Raises:
         InputError: as `prepare_log`.
     """
-    config = Config(data=data)
+    config = Config(data=data if labelled else replace(data, table=mapping_without_labels(data.table)))
     asked = log_keys(config).settings(config) | {"whole": "test"} | ({} if labelled else {"labelled": False})
-    stage = Stage(folder, asked, _sources(data), overwrite=True)
+    stage = Stage(folder, asked, _sources(config.data), overwrite=True)
     if not stage.finished:
         stage.start()
         _read_check_write(log_keys(config).view(config), stage, whole="test", labelled=labelled)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
-from configs.schema import SourceConfig, TableConfig
+from configs.schema import EventsConfig, SourceConfig, TableConfig
+from graph.logs.checking.columns import LABELS
 from graph.logs.contract import IMPRESSION_COLUMNS, ITEM_COLUMNS, QUERY_COLUMNS, USER_COLUMNS, ContractColumn
 from graph.logs.readers.table.events import EVENT, EVENT_COLUMNS, KEYS, check_kinds, named_kinds
 from graph.logs.readers.table.expressions import column_named, columns_of
@@ -130,6 +131,15 @@ def _of_rows(
     if key in main.columns:
         return Mapped({key: main.columns[key]} | named.columns, {key: main.types[key]} | named.types, named.view)
     return named
+
+
+def mapping_without_labels(table: TableConfig) -> TableConfig:
+    """The mapping of rows that are only scored: nothing is clicked or ordered, and nobody joins events to them."""
+    if _reads(table.events) and not _reads(table.impressions):  # the events are the impressions
+        return table
+    columns = {name: sql for name, sql in table.impressions.columns.items() if name not in LABELS}
+    impressions = replace(table.impressions, columns=columns | {"clicked": "false"})
+    return replace(table, impressions=impressions, events=EventsConfig())
 
 
 def _reads(config: SourceConfig) -> bool:

@@ -67,8 +67,8 @@ def columns_read(columns: Iterable[Column], source: str) -> list[str]:
     """The columns of a table that features need: their own, or those that they are computed from."""
     own = [column for column in columns if column.source == source]
     named = references_of(column for column in own if column.sql)
-    keys = [KEYS[name] for name in named if name in KEYS]
-    return list(dict.fromkeys([*(column.name for column in own if not column.sql), *named, *keys]))
+    computed_from = [KEYS.get(name, name) for name in named]  # of a table, the key that names its row
+    return list(dict.fromkeys([*(column.name for column in own if not column.sql), *computed_from]))
 
 
 def references_of(columns: Iterable[Column]) -> list[str]:

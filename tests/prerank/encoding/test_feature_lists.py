@@ -11,6 +11,7 @@ from configs.errors import InputError
 from configs.stages import fingerprint, read_json
 from prerank.encoding import impressions
 from prerank.encoding.batches import EncodedLog
+from prerank.encoding.computed import columns_read
 from prerank.encoding.features import FORMAT, encode_log, encode_new_log, encoding_settings
 from prerank.encoding.places import encoding_for, encoding_of
 from prerank.evaluating import evaluate_system
@@ -180,3 +181,10 @@ def test_of_another_log_the_first_place_is_used_again(log, request_for):
     assert encoding_for(invocation.run, settings, "another log") == invocation.run.encoded
     older = settings | {"format": FORMAT + 1}
     assert encoding_for(invocation.run, older, log.identity) == invocation.run.encoded
+
+
+def test_what_is_read_of_a_log_for_computed_columns(log, request_for):
+    asked = "data.add_features=[{column: pair, side: pair, sql: 'items.brand || query || timestamp'}]"
+    columns = encode_log(request_for("data.features=[{column: brand}]", asked), log).schema.columns
+    assert columns_read(columns, "impressions") == ["item_id", "query", "timestamp"]
+    assert columns_read(columns, "items") == ["brand"]

@@ -6,6 +6,8 @@ import pytest
 
 from configs.command import parse
 from configs.errors import InputError
+from configs.schema import EventsConfig, ImpressionsConfig, TableConfig
+from graph.logs.readers.table.plan import mapping_without_labels
 
 NAMED = """
 request_id: search
@@ -243,3 +245,16 @@ def test_the_newest_mapping_of_a_run_stands_for_the_one_it_remembers(tmp_path):
     arguments = [f"runs_folder={tmp_path}", "run=r"]
     assert parse(arguments).config.data.table.impressions.columns == {"old": "a", "query": "q"}
     assert parse([*arguments, "--config", str(mine)]).config.data.table.impressions.columns == {"query": "terms"}
+
+
+def test_a_mapping_of_rows_that_are_only_scored_needs_no_clicks():
+    impressions = ImpressionsConfig(
+        files=["new.csv"], columns={"clicked": "purchases > 0", "ordered": "o", "query": "q"}
+    )
+    events = EventsConfig(files=["events.csv"])
+    bare = mapping_without_labels(TableConfig(impressions=impressions, events=events))
+    assert bare.impressions.columns == {"query": "q", "clicked": "false"}
+    assert bare.impressions.files == ["new.csv"]
+    assert bare.events == EventsConfig()
+    alone = TableConfig(events=events)
+    assert mapping_without_labels(alone) is alone

@@ -169,7 +169,9 @@ def _judge_error(case: Case, code: int, printed: str) -> Outcome:
 def _is_vague(step: tuple[Any, ...], told: str) -> bool:
     """Whether an error does not name the one column that is odd."""
     match step:
-        case ("type" | "value" | "all" | "drop" | "move" | "name", _, column, *_):
+        case "name", _, column, name:
+            return column not in told and NAMES[name] not in told
+        case (("type" | "value" | "all" | "drop" | "move"), _, column, *_):
             return column not in told
         case "add", _, name, _:
             return NAMES[name] not in told

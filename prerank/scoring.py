@@ -6,6 +6,7 @@ orders are not read. Items that training did not know are scored by their attrib
 
 from __future__ import annotations
 
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from configs.errors import InputError
 from configs.layers import resolved
 from configs.locks import alone
 from configs.options import within
-from configs.stages import fingerprint, read_json
+from configs.stages import MANIFEST, fingerprint, read_json
 from graph.logs.prepare import check_new_log
 from prerank.encoding.batches import EncodedLog
 from prerank.encoding.features import encode_new_log
@@ -80,6 +81,8 @@ def _write(loaded: LoadedSystem, new: EncodedLog, weights: FusionWeights, folder
     write_predictions(table.drop_columns(list(WITHOUT_LABELS)), folder)
     say(f"{split.rows:,} rows scored: {folder / 'predictions.parquet'}")
     vectors = loaded.fitted.item_vectors(new)
+    if (folder / "phi" / MANIFEST).exists():  # of another system, or of items that are no more
+        shutil.rmtree(folder / "phi")
     if vectors is None:
         say("the system has no item network: there is no phi")
         return

@@ -119,3 +119,10 @@ def test_a_log_must_be_named_and_the_folder_be_none_of_a_file(fitted, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"score\.folder=.*file is a file"):
         score_log(parse([*common, "model=ple", f"data.path={root / 'bare'}", f"score.folder={tmp_path / 'file'}"]))
+
+
+def test_a_folder_holds_no_phi_of_another_system(fitted, tmp_path):
+    root, common = fitted
+    for system, there in (("ple", True), ("popularity", False)):
+        score_log(parse([*common, f"model={system}", f"data.path={root / 'bare'}", f"score.folder={tmp_path}"]))
+        assert (tmp_path / "phi").exists() == there

@@ -15,7 +15,7 @@ from graph.understanding.remedies import remedy
 from graph.understanding.suggest import Suggestion
 from graph.understanding.template import kept, plain
 
-EXAMPLES, COLUMNS = 10, 24
+EXAMPLES, COLUMNS, NAMES = 10, 24, 40
 SOURCE = 48
 """Characters of a source column or expression beside which the reason still stands in the same line."""
 WIDEST = 28
@@ -33,7 +33,9 @@ def tell_suggestions(suggestions: Sequence[Suggestion]) -> None:
             rows.append(("(where)", suggestion.where, "other rows hold no list"))
         rows += [(f"({kind})", ", ".join(values), "values of event") for kind, values in suggestion.kinds.items()]
         if kept(suggestion):
-            rows.append(("(as it is)", ", ".join(kept(suggestion)), ""))
+            more = len(kept(suggestion)) - NAMES
+            names = ", ".join(kept(suggestion)[:NAMES]) + (f" and {more:,} more" if more > 0 else "")
+            rows.append(("(as it is)", names, ""))
         why_left = dict.fromkeys(suggestion.leave.values())
         rows += [("(left out)", ", ".join(c for c, w in suggestion.leave.items() if w == why), why) for why in why_left]
         listing(f"{suggestion.table}: {', '.join(sample.files) or sample.name} ({sample.format})", rows)

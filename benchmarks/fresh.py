@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--base", type=int, default=6, help="days that all start from")
     parser.add_argument("--days", type=int, default=10, help="days after them")
-    parser.add_argument("--requests", type=int, default=250, help="requests a day")
+    parser.add_argument("--requests", type=int, default=150, help="requests a day")
     parser.add_argument("--folder", type=Path, default=Path("runs/fresh"), help="of logs and runs, a folder a seed")
     parser.add_argument("--output", type=Path, default=Path("fresh.json"))
     asked = parser.parse_args()

@@ -280,3 +280,25 @@ def test_a_run_may_be_named_in_full_again(tmp_path):
 def test_a_group_without_a_name_lists_the_names(tmp_path):
     with pytest.raises(InputError, match="data= is unknown; there are: aliccp"):
         at(tmp_path, "data=")
+
+
+def test_a_run_that_goes_on_takes_over_what_its_origin_settled(tmp_path):
+    common = [f"runs_folder={tmp_path}", "run=monday", "data=marketplace", "graph.degree_cap=7", "seed=3"]
+    monday = parse([*common, "graph.days=[2024-01-01]"])
+    monday.save(monday.run.config)
+    tuesday = parse([f"runs_folder={tmp_path}", "run=tuesday", "from=monday", "data=contract", "data.path=day"])
+    config = tuesday.config
+    assert (config.from_run, config.seed, config.graph.degree_cap, config.graph.days) == ("monday", 3, 7, [])
+    assert (config.data.name, config.data.path) == ("contract", "day")
+    assert config.data.features == monday.config.data.features
+    assert (config.data.split.by, config.data.split.shares) == ("session", [0.9, 0.05, 0.05])
+    tuesday.save(tuesday.run.config)
+    asked = ["run=wednesday", "from=tuesday", "data.split.shares=[0.8,0.1,0.1]"]
+    wednesday = parse([f"runs_folder={tmp_path}", *asked])
+    assert (wednesday.config.from_run, wednesday.config.data.split.shares) == ("tuesday", [0.8, 0.1, 0.1])
+    again = parse([f"runs_folder={tmp_path}", "run=tuesday", "from=monday"], command=COMMANDS["prerank.fit"])
+    assert again.config.from_run == "monday"
+    with pytest.raises(InputError, match=r"run=tuesday holds from_run=monday, asked for wednesday"):
+        parse([f"runs_folder={tmp_path}", "run=tuesday", "from=wednesday"], command=COMMANDS["prerank.fit"])
+    with pytest.raises(InputError, match=r"from=sunday: .*sunday is no run"):
+        parse([f"runs_folder={tmp_path}", "run=tuesday2", "from=sunday"])

@@ -230,7 +230,7 @@ def _check_write(
     shutil.rmtree(folder / "impressions", ignore_errors=True)
     data = config.data
     with scratch_database(folder / "scratch", config.graph.memory_limit_gb) as connection:
-        impressions, tables = _check_all(connection, raw, origin, labelled, replaced)
+        impressions, tables = _check_all(connection, raw, origin, labelled, replaced, data.rejected_share)
         checked = [impressions.table, *(table.source for table in tables.values())]
         rejected = collect_rejected(connection, checked, raw.rejected, folder / "rejected.parquet")
         before = rows_in(raw.rejected) if raw.rejected is not None else 0
@@ -256,12 +256,18 @@ def _check_write(
     require_equal(accounts["impressions"].kept + carried, facts["rows"], "log.json")
     require_equal(facts["rows"], sum(split["rows"] for split in facts["splits"].values()), "the splits of log.json")
     accounts["impressions"].tell("impressions")
+    facts["derived"] = {what: count for what, count in impressions.derived.items() if count}
     facts["accounts"] = {called: account.as_json for called, account in accounts.items()}
     return facts if origin is None else facts | {"since": origin.facts(carried)}
 
 
 def _check_all(
-    connection: duckdb.DuckDBPyConnection, raw: RawLog, origin: Continuation | None, labelled: bool, replaced: bool
+    connection: duckdb.DuckDBPyConnection,
+    raw: RawLog,
+    origin: Continuation | None,
+    labelled: bool,
+    replaced: bool,
+    allowed: float,
 ) -> tuple[Impressions, dict[str, KeyedTable]]:
     """Check every table of the log; bad rows are named in the DuckDB table ``rejected``.
 
@@ -280,7 +286,7 @@ def _check_all(
         origin.know_tables(connection, impressions.table.families)
     if set(impressions.table.extra) - set(impressions.extra):
         warn("columns day and split of the log are not used: the folder names the day and data.split the split")
-    check(connection, impressions)
+    impressions = check(connection, impressions, allowed)
     _tell_unknown(connection, tables)
     return impressions, tables
 
@@ -358,22 +364,29 @@ def _tell_unknown(connection: duckdb.DuckDBPyConnection, tables: dict[str, Keyed
 def _write_impressions(connection: duckdb.DuckDBPyConnection, impressions: Impressions, folder: Path) -> None:
     """Write the good rows with their split, some days at a time, in the checked log's order and types."""
     columns = _output_columns(impressions)
+    moment, joined = "source.timestamp", ""
+    if impressions.own_times or impressions.shared_sessions:
+        joined = "JOIN (SELECT request_id, timestamp, session_id FROM requests) AS requests USING (request_id)"
+        columns["timestamp"] = moment = "requests.timestamp"
+    if impressions.shared_sessions:
+        columns["session_id"] = "requests.session_id"
     chosen = ", ".join(f"{expression} AS {name(column)}" for column, expression in columns.items())
     with progress() as bar:
-        task = bar.add_task("writing days", total=len(impressions.days))
-        for days in impressions.batches():
+        batches = impressions.batches()
+        task = bar.add_task("writing days", total=sum(len(days) for days in batches))
+        for days in batches:
             query = f"""
-                SELECT {chosen}, split, strftime(timestamp, '%Y-%m-%d') AS day
+                SELECT {chosen}, split, strftime({moment}, '%Y-%m-%d') AS day
                 FROM ({impressions.rows(days, extra=True)}) AS source
-                JOIN assigned USING (request_id)
+                JOIN assigned USING (request_id) {joined}
                 ANTI JOIN rejected ON rejected.file = source.{FILE} AND rejected.row = source.{ROW}
-                ORDER BY source.timestamp, request_id, source.position NULLS LAST, item_id
+                ORDER BY {moment}, request_id, source.position NULLS LAST, item_id
             """
             if "position" not in impressions.table.contract:
                 query = query.replace("source.position NULLS LAST, ", "")
             with reading(impressions.table.root):
-                batches = connection.sql(query).to_arrow_reader(65_536)
-                write_days(batches, folder, _output_schema(batches.schema))
+                rows = connection.sql(query).to_arrow_reader(65_536)
+                write_days(rows, folder, _output_schema(rows.schema))
             bar.advance(task, len(days))
 
 

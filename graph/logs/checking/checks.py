@@ -1,14 +1,17 @@
 """The contract's checks on impressions: set-based, in DuckDB, some days at a time.
 
 Every bad row is named once, by the first check that it fails: first the checks of a row by itself, then those of a
-row within its request, among the rows that are left. Where rows of a request contradict each other, the first in
-order of files and rows is kept. A checked log therefore passes again with nothing rejected.
+row within its request, among the rows that are left. Rows of a request may have times of their own. Where rows of a
+request contradict each other, the first in order of files and rows is kept. A checked log therefore passes again with
+nothing rejected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import datetime
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -17,6 +20,7 @@ from configs.console import progress, say, warn
 from graph.logs.checking.columns import SourceTable
 from graph.logs.checking.encoding import not_utf8_checks
 from graph.logs.checking.footers import FILE, ROW
+from graph.logs.checking.requests import Identity, identify, unite_sessions
 from graph.logs.contract import RANKED_STAGES, RESERVED, STAGES
 from graph.logs.database import batches_of_days, name, reading, text
 
@@ -38,16 +42,34 @@ class Impressions:
 
     table: SourceTable
     days: dict[str, list[Path]]
+    identity: Identity = Identity()
+    own_times: bool = False
+    shared_sessions: int = 0
+    derived: dict[str, int] = field(default_factory=dict)
 
     def batches(self) -> list[list[str]]:
         """Days in order, put together until they hold `BATCH_ROWS` rows."""
         rows_of_day = {day: sum(self.table.rows_of[file] for file in files) for day, files in self.days.items()}
+        if not self.identity.plain:  # a folder's rows may lie on the days beside it
+            rows_of_day = {day: rows_of_day.get(day, 0) for day in sorted(_beside(rows_of_day))}
         return batches_of_days(rows_of_day, BATCH_ROWS)
 
     def rows(self, days: Sequence[str], extra: bool = False) -> str:
         """The SQL of the canonical rows of some days, with day, file and row; the other columns where ``extra``."""
         columns = {**self.table.contract, **(self.extra if extra else {})}
         chosen = ", ".join(f"{expression} AS {name(column)}" for column, expression in columns.items())
+        if self.identity.plain:
+            return self._of_folders(chosen, days)
+        folders = [folder for folder in _beside(days) if folder in self.days]
+        return self.identity.rows(self._of_folders(chosen, folders), list(days), self.table.families["request_id"])
+
+    def raw_rows(self) -> str:
+        """The SQL of all canonical rows as their folders and own ids have them."""
+        columns = {column: self.table.contract[column] for column in ("request_id", "timestamp")}
+        chosen = ", ".join(f"{expression} AS {name(column)}" for column, expression in columns.items())
+        return self._of_folders(chosen, sorted(self.days))
+
+    def _of_folders(self, chosen: str, days: Sequence[str]) -> str:
         files = [file for day in days for file in self.days[day]]
         source = f"{self.table.scan(files)} JOIN day_of_file USING ({FILE})"
         return f"SELECT {chosen}, day_of_file.day AS day, {FILE}, {ROW} FROM {source}"
@@ -58,7 +80,14 @@ class Impressions:
         return {column: sql for column, sql in self.table.extra.items() if column.lower() not in RESERVED}
 
 
-def row_checks(table: SourceTable) -> list[Check]:
+def _beside(days: Iterable[str]) -> list[str]:
+    """Days, and the one before and after each, in order."""
+    numbers = {datetime.date.fromisoformat(day).toordinal() + step for day in days for step in (-1, 0, 1)}
+    last = datetime.date.max.toordinal()
+    return [datetime.date.fromordinal(number).isoformat() for number in sorted(numbers) if 1 <= number <= last]
+
+
+def row_checks(table: SourceTable, identity: Identity) -> list[Check]:
     """The checks of a row by itself, for the columns that the log has."""
     has = table.contract
     checks = [Check(reason, condition) for reason, condition in not_utf8_checks(table)]
@@ -67,7 +96,8 @@ def row_checks(table: SourceTable) -> list[Check]:
         for column in ("request_id", "user_id", "query", "item_id")
     ]
     checks.append(Check("timestamp is null", "timestamp IS NULL"))
-    checks.append(Check("timestamp is not of its folder's day", "strftime(timestamp, '%Y-%m-%d') <> day"))
+    misplaced = "strftime(timestamp, '%Y-%m-%d') <> day" if identity.plain else "__misplaced"
+    checks.append(Check("timestamp is not of its folder's day", misplaced))
     for column in ("clicked", "ordered"):
         if column in has:
             checks.append(Check(f"{column} is neither true nor false", f"{column} IS NULL"))
@@ -99,63 +129,74 @@ def row_checks(table: SourceTable) -> list[Check]:
 
 def request_checks(table: SourceTable) -> list[Check]:
     """The checks of a row against the first row of its request."""
-    of_request = [c for c in ("user_id", "query", "session_id", "timestamp") if c in table.contract]
-    return [
-        Check("request_id occurs on an earlier day", "earlier_day IS NOT NULL AND day <> earlier_day"),
-        *(Check(f"{c} differs within the request", f"{c} IS DISTINCT FROM first_{c}") for c in of_request),
-    ]
+    of_request = [c for c in OF_REQUEST if c in table.contract]
+    return [Check(f"{c} differs within the request", f"{c} IS DISTINCT FROM first_{c}") for c in of_request]
 
 
+OWN_TIMES, MIDNIGHT = "times of their own", "over midnight"
+OF_REQUEST = ("user_id", "query", "session_id")
 DUPLICATE = "item_id repeats in the request"
 REPEATED_POSITION = "position repeats in the request"
 
 
-def check(connection: duckdb.DuckDBPyConnection, impressions: Impressions) -> None:
+def check(connection: duckdb.DuckDBPyConnection, impressions: Impressions, allowed: float) -> Impressions:
     """Add to the table ``rejected`` (file, row, reason) and make ``requests`` (one row a good request).
 
     The tables ``items`` and ``rejected`` must be there. Days are read in batches, so memory does not grow with the log.
+
+    Args:
+        allowed: share of rows that may be rejected (see `identify`).
+
+    Returns:
+        The impressions with what was derived of their requests and sessions.
     """
-    id_type = {"integer": "BIGINT", "string": "VARCHAR"}
-    families = impressions.table.families
-    session = id_type[families["session_id"]] if "session_id" in families else "VARCHAR"
-    connection.execute(
-        f"CREATE TABLE requests (request_id {id_type[families['request_id']]}, user_id "
-        f"{id_type[families['user_id']]}, session_id {session}, timestamp TIMESTAMP, day VARCHAR, size BIGINT)"
-    )
     connection.execute(f"CREATE TABLE day_of_file ({FILE} VARCHAR, day VARCHAR)")
     files = [(str(file), day) for day, files in impressions.days.items() for file in files]
     connection.executemany("INSERT INTO day_of_file VALUES (?, ?)", files)
-    _find_earlier_days(connection, impressions)
-    contradictions = {"ordered without clicked": 0, "clicked or ordered without being exposed": 0}
+    with reading(impressions.table.root):
+        identity = identify(connection, impressions.raw_rows(), allowed)
+    identity.tell()
+    impressions = replace(impressions, identity=identity)
+    id_type = {"integer": "BIGINT", "string": "VARCHAR"}
+    families = impressions.table.families
+    request = "VARCHAR" if identity.repeated else id_type[families["request_id"]]
+    connection.execute(
+        f"CREATE TABLE requests (request_id {request}, user_id {id_type[families['user_id']]}, session_id VARCHAR, "
+        "timestamp TIMESTAMP, day VARCHAR, size BIGINT)"
+    )
+    counted = Counter({"ordered without clicked": 0, "clicked or ordered without being exposed": 0})
     batches = impressions.batches()
     with progress() as bar:
-        task = bar.add_task("checking days", total=len(impressions.days))
+        task = bar.add_task("checking days", total=sum(len(days) for days in batches))
         for days in batches:
-            _check_days(connection, impressions, days, contradictions)
+            _check_days(connection, impressions, days, counted)
             bar.advance(task, len(days))
-    for contradiction, count in contradictions.items():
+    times, midnight = counted.pop(OWN_TIMES, 0), counted.pop(MIDNIGHT, 0)
+    for contradiction, count in counted.items():
         if count:
             warn(f"{count:,} rows are {contradiction}: kept as they are")
+    if times:
+        over = f", {midnight:,} of them over midnight" if midnight else ""
+        say(f"the rows of {times:,} requests have times of their own{over}: a request's time is that of its first row")
     (requests,) = connection.sql("SELECT count(*) FROM requests").fetchall()[0]
     say(f"checked {impressions.table.rows:,} rows of {len(impressions.days)} days: {requests:,} requests")
-
-
-def _find_earlier_days(connection: duckdb.DuckDBPyConnection, impressions: Impressions) -> None:
-    """Requests whose rows lie in several days' folders; only the first day's rows are kept."""
-    rows = impressions.rows(sorted(impressions.days))
-    with reading(impressions.table.root):
-        connection.execute(
-            "CREATE TABLE earlier_days AS SELECT request_id, min(day) AS earlier_day "
-            f"FROM ({rows}) WHERE request_id IS NOT NULL GROUP BY request_id HAVING min(day) <> max(day)"
-        )
+    shared = unite_sessions(connection) if "session_id" in impressions.table.contract else 0
+    return replace(
+        impressions,
+        own_times=bool(times),
+        shared_sessions=shared,
+        derived=identity.derived
+        | {"requests_of_own_times": times, "requests_over_midnight": midnight, "shared_sessions": shared},
+    )
 
 
 def _check_days(
-    connection: duckdb.DuckDBPyConnection, impressions: Impressions, days: Sequence[str], contradictions: dict[str, int]
+    connection: duckdb.DuckDBPyConnection, impressions: Impressions, days: Sequence[str], counted: Counter[str]
 ) -> None:
-    """Judge the rows of some days and add to ``rejected``, ``requests`` and the counts of contradictions."""
+    """Judge the rows of some days and add to ``rejected``, ``requests`` and the counts."""
     table = impressions.table
-    first = [c for c in ("user_id", "query", "session_id", "timestamp") if c in table.contract]
+    begin = "timestamp" if impressions.identity.plain else "coalesce(__begin, timestamp)"
+    first = [c for c in OF_REQUEST if c in table.contract]
     firsts = "".join(f", first_value({c}) OVER request AS first_{c}" for c in first)
     position = (
         "CASE WHEN position IS NOT NULL AND row_number() OVER "
@@ -167,10 +208,10 @@ def _check_days(
         connection.execute(f"""
             CREATE OR REPLACE TEMP TABLE judged AS
             WITH alone AS (
-                SELECT *, {_first_reason(row_checks(table))} AS reason FROM ({impressions.rows(days)})
+                SELECT *, {begin} AS __moment, {_first_reason(row_checks(table, impressions.identity))} AS reason
+                FROM ({impressions.rows(days)})
             ), beside AS (
-                SELECT alone.*, earlier_day {firsts}
-                FROM alone LEFT JOIN earlier_days USING (request_id) WHERE reason IS NULL
+                SELECT alone.* {firsts} FROM alone WHERE reason IS NULL
                 WINDOW request AS (PARTITION BY request_id ORDER BY {FILE}, {ROW} ROWS UNBOUNDED PRECEDING)
             ), within AS (
                 SELECT * REPLACE ({_first_reason(request_checks(table))} AS reason) FROM beside
@@ -188,19 +229,25 @@ def _check_days(
         """)
     connection.execute(f"INSERT INTO rejected SELECT {FILE}, {ROW}, reason FROM judged WHERE reason IS NOT NULL")
     connection.execute(
-        "INSERT INTO requests SELECT request_id, any_value(user_id), any_value(session_id), any_value(timestamp), "
+        "INSERT INTO requests SELECT request_id, any_value(user_id), any_value(session_id), min(__moment), "
         "any_value(day), count(*) FROM judged WHERE reason IS NULL GROUP BY request_id"
     )
+    times, midnight = connection.sql(
+        "SELECT count(*), count(*) FILTER (CAST(first AS DATE) <> CAST(last AS DATE)) FROM "
+        "(SELECT min(timestamp) AS first, max(timestamp) AS last FROM judged WHERE reason IS NULL "
+        "GROUP BY request_id HAVING min(timestamp) <> max(timestamp))"
+    ).fetchall()[0]
+    counted.update({OWN_TIMES: times, MIDNIGHT: midnight})
     for contradiction, condition in _contradictions(table).items():
-        counted = f"SELECT count(*) FROM judged WHERE reason IS NULL AND {condition}"
-        contradictions[contradiction] += connection.sql(counted).fetchall()[0][0]
+        rows = f"SELECT count(*) FROM judged WHERE reason IS NULL AND {condition}"
+        counted[contradiction] += connection.sql(rows).fetchall()[0][0]
     connection.execute("DROP TABLE judged")
 
 
 def _kept(table: SourceTable) -> str:
     """The columns of a judged row that are needed once its reason is known."""
     defaults = {"session_id": "NULL", "stage": "'exposed'", "clicked": "false", "ordered": "false"}
-    columns = [FILE, ROW, "reason", "day", "request_id", "user_id", "timestamp"]
+    columns = [FILE, ROW, "reason", "day", "request_id", "user_id", "timestamp", "__moment"]
     return ", ".join(columns + [c if c in table.contract else f"{d} AS {c}" for c, d in defaults.items()])
 
 

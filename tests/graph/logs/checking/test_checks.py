@@ -46,7 +46,6 @@ ROW_CASES = [
     ({"position": 1}, "position repeats in the request"),
     ({"user_id": 77}, "user_id differs within the request"),
     ({"query": "another"}, "query differs within the request"),
-    ({"timestamp": moment("2024-01-01", 23)}, "timestamp differs within the request"),
 ]
 
 
@@ -108,11 +107,13 @@ def test_a_row_rejected_by_itself_does_not_make_others_duplicates(prepare, good_
     assert prepare(rows, LENIENT).facts["rejected"] == {"price is negative": 1}
 
 
-def test_a_request_on_two_days_keeps_its_first_day(prepare, good_rows):
+def test_a_request_on_two_days_is_two_requests(prepare, good_rows):
     rows = good_rows
     rows.append({**rows[0], "item_id": 30, "position": 8, "timestamp": moment("2024-01-02")})
     log = prepare(rows, LENIENT)
-    assert log.facts["rejected"] == {"request_id occurs on an earlier day": 1}
+    assert log.facts["rejected"] == {}
+    assert log.facts["requests"] == 13
+    assert {"0@2024-01-01", "0@2024-01-02", "1"} < set(log.dataset().to_table()["request_id"].to_pylist())
 
 
 def test_random_negatives_have_no_position_and_may_be_many(prepare, good_rows):

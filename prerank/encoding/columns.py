@@ -86,7 +86,9 @@ def _require_whole(columns: Sequence[Column]) -> None:
     seen: set[tuple[str, str, str]] = set()
     for column in columns:
         if (column.name, column.side, column.kind) in seen:
-            raise InputError(f"{column.name} ({column.kind}, {column.side} side) is a feature twice: name it once")
+            raise InputError(
+                f"data.features or data.add_features names {column.name} ({column.kind}, {column.side} side) twice"
+            )
         seen.add((column.name, column.side, column.kind))
     tables = {column.table for column in columns if column.table == column.name} | {ITEM_TABLE}
     for column in columns:

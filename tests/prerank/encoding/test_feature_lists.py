@@ -74,7 +74,7 @@ def test_features_are_added_to_those_that_the_log_offers_and_removed_from_them(l
             "data.remove_features=[brnad]",
             r"names 'brnad', which is no feature: did you mean 'brand'\? There are: item:",
         ),
-        ("data.add_features=[{column: brand}]", r"brand \(id, item side\) is a feature twice"),
+        ("data.add_features=[{column: brand}]", r"names brand \(id, item side\) twice"),
         ("data.add_features=[{column: gap, side: pair, sql: clicked}]", "reads clicked: what came of an impression"),
         (
             "data.add_features=[{column: gap, side: pair, sql: prise}]",

@@ -343,7 +343,7 @@ def test_a_log_without_positions_has_no_cutoffs(encode: Callable[..., EncodedLog
     assert schema.tasks["rank"] == {"available": False, "reason": "no row of train has a position"}
 
 
-def test_a_finished_encoding_is_kept_and_a_changed_one_made_again(
+def test_a_finished_encoding_is_kept_and_another_one_lies_beside_it(
     checked_log: WriteLog, request_for: RequestFor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = checked_log(ordinary_rows(), ITEMS)
@@ -352,9 +352,11 @@ def test_a_finished_encoding_is_kept_and_a_changed_one_made_again(
     encode_log(request_for("model.dimension=8"), log)
     assert (first.folder / "train" / "item.npy").stat().st_mtime_ns == written
     assert "is up to date" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"asked for \[2\].*overwrite=true"):
-        encode_log(request_for("data.cutoffs=[2]"), log)
-    assert encode_log(request_for("data.cutoffs=[2]", "overwrite=true"), log).schema.cutoffs == (2,)
+    for other in (("data.cutoffs=[2]",), ("data.cutoffs=[2]", "overwrite=true")):
+        beside = encode_log(request_for(*other), log)
+        assert beside.schema.cutoffs == (2,)
+        assert beside.folder != first.folder
+        assert (first.folder / "train" / "item.npy").stat().st_mtime_ns == written
 
 
 def test_an_interrupted_encoding_is_not_taken_for_finished(

@@ -111,6 +111,8 @@ def test_outcomes(name):
     assert is_outcome(name)
 
 
-@pytest.mark.parametrize("name", ["price", "border", "colour", "preorderable", "position_on_page", "carton"])
+@pytest.mark.parametrize(
+    "name", ["price", "border", "colour", "preorderable", "position_on_page", "carton", "sort_order"]
+)
 def test_no_outcomes(name):
     assert not is_outcome(name)

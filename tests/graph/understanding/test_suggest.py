@@ -58,6 +58,13 @@ def test_a_wide_log():
     assert not problems
 
 
+def test_a_list_of_tags_is_no_list_of_items():
+    ((suggestion,), problems, _) = suggest([wide(tags=["a1|b2", "c3|d4", "a1|d4", "b2|c3"])])
+    assert suggestion.unnest == ()
+    assert suggestion.columns["item_id"].source == "sku"
+    assert not problems
+
+
 def test_what_is_missing_is_all_told_at_once():
     ((suggestion,), problems, _) = suggest([sample("log", searchId=["1", "1"], sku=["a", "b"], rank=["1", "2"])])
     assert suggestion.table == "impressions"

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 
 FULL_DISK = ("No space left on device", "file write failed", "unexpected pos ")
 """What libraries that write through C++ or Rust (DuckDB, torch, safetensors) say when the disk is full."""
-NO_MEMORY = ("can't allocate memory", "Out of Memory Error", "std::bad_alloc", "bad allocation")
+NO_MEMORY = (
+    "can't allocate memory",
+    "Out of Memory Error",
+    "std::bad_alloc",
+    "size calculation overflowed",
+    "array is too big",
+)
 """What torch and DuckDB say when the memory does not do."""
 NOT_WRITABLE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),

@@ -18,6 +18,8 @@ LARGEST_SEED = 2**32 - 1
 """What NumPy and Lightning take."""
 LARGEST_NUMBER = 2**63 - 1
 """What arrays and tensors count with."""
+LARGEST_REAL = 1e30
+"""Larger ones cannot be written in 32 bits, or not after a product or two."""
 LONGEST_NAME = 200
 """Bytes of a folder's name, of the 255 that file systems take: ours add to it."""
 LARGEST_PORT = 2**16 - 1
@@ -114,6 +116,8 @@ def _check_plain(name: str, each: Any, within: Any) -> None:
     """Refuse what no key takes, whatever its range."""
     if isinstance(each, float) and not math.isfinite(each):
         raise InputError(f"{name} must be a finite number, found {each}")
+    if isinstance(each, float) and abs(each) > LARGEST_REAL:
+        raise InputError(f"{name} must be at most {LARGEST_REAL}, found {each}")
     if isinstance(each, int) and abs(each) > LARGEST_NUMBER:
         raise InputError(f"{name} must be at most {LARGEST_NUMBER}, found a number of {each.bit_length()} bits")
     if isinstance(each, str) and not _is_text(each):

@@ -145,7 +145,10 @@ def fit(
         start = time.perf_counter()
         learning.hard.active = config.hard_negatives > 0 and state.epoch >= config.warmup_epochs
         loss = _epoch(encoder, batches, learning, optimiser, state)
-        mrr = validate(encoder)
+        try:
+            mrr = validate(encoder)
+        except FloatingPointError as error:
+            raise _diverged(f"psi after epoch {state.epoch + 1}: {error}", config) from None
         state.epoch += 1
         seconds = time.perf_counter() - start
         entry = {"epoch": state.epoch, "loss": loss, "validation_mrr": mrr, "seconds": round(seconds, 3)}
@@ -191,15 +194,18 @@ def _epoch(
         for compared in ahead(learning.comparisons(batches.epoch(state.epoch))):
             value = step(encoder, learning, optimiser, compared)
             if not np.isfinite(value):
-                raise InputError(
-                    f"the loss of psi is {value} in epoch {state.epoch + 1}: lower pretrain.learning_rate "
-                    f"(now {learning.config.learning_rate}) "
-                    f"or raise pretrain.temperature (now {learning.config.temperature})"
-                )
+                raise _diverged(f"the loss of psi is {value} in epoch {state.epoch + 1}", learning.config)
             count = len(compared.batch.queries)
             total, pairs = total + value * count, pairs + count
             bar.update(task, advance=1, note=f"{pairs / (time.perf_counter() - start):,.0f} pairs/s{best}")
     return total / pairs
+
+
+def _diverged(what: str, config: PretrainConfig) -> InputError:
+    return InputError(
+        f"{what}: lower pretrain.learning_rate (now {config.learning_rate}) or raise pretrain.temperature "
+        f"(now {config.temperature})"
+    )
 
 
 def step(encoder: GraphEncoder, learning: Learning, optimiser: torch.optim.Optimizer, compared: Comparisons) -> float:

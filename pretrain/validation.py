@@ -52,7 +52,7 @@ def ranks(scores: Scores, held_out: Pairs, known: KnownPairs, candidates: Candid
         table = scores(queries, candidates)
         own = scores(queries, items)[row_of, column_of]
         if not np.isfinite(own).all() or not np.isfinite(table).all():
-            raise ValueError("a score is not finite")
+            raise FloatingPointError("a score is not finite")
         rank_of[first : first + rows] = _count(table, row_of, own, part.queries, candidates, known.indptr, known.items)
     return rank_of
 

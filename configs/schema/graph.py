@@ -90,13 +90,15 @@ class GraphConfig:
     """Logs to the query-item-attribute co-engagement graph."""
 
     days: list[str] = key([], "training days to use, as in data.split.train; empty: all training days")
-    weight_click: float = key(1.0, "weight of a clicked impression", at_least=0)
-    weight_order: float = key(4.0, "weight of an ordered impression, in place of the click's", at_least=0)
-    weight_touch: float = key(0.5, "weight of an item touched in the session before the request (history)", at_least=0)
+    weight_click: float = key(1.0, "weight of a clicked impression", at_least=0, at_most=1e6)
+    weight_order: float = key(4.0, "weight of an ordered impression, in place of the click's", at_least=0, at_most=1e6)
+    weight_touch: float = key(
+        0.5, "weight of an item touched in the session before the request (history)", at_least=0, at_most=1e6
+    )
     half_life_days: float = key(14.0, "days after which an event's weight halves", above=0)
     degree_cap: int = key(100, "heaviest edges kept per node and relation", above=0)
     item_item_window: int = key(20, "engaged items of one session that are paired with each other at most", at_least=2)
     attributes: list[str] = key(
         [], "item columns that become nodes; empty: brand, shop, category where the log has them"
     )
-    memory_limit_gb: float = key(4.0, "memory DuckDB may use before it spills to disk, in GB", above=0)
+    memory_limit_gb: float = key(4.0, "memory DuckDB may use before it spills to disk, in GB", above=0, at_most=1e6)

@@ -33,7 +33,7 @@ class PrerankConfig:
         "of the matrix products; auto: both are measured and the faster one taken, so machines may differ",
         choices=("32-true", "bf16-mixed", "auto"),
     )
-    threads: int = key(2, "CPU threads", above=0)
+    threads: int = key(2, "CPU threads", above=0, at_most=1024)
     logger: TrainingLogger = key(
         TrainingLogger.tensorboard,
         "where the curves of a training go besides log/curve, which is CSV; mlflow and wandb need the extra [tracking]",

@@ -46,4 +46,4 @@ class PretrainConfig:
         2.0, "engaged events an item needs to belong to P, the items psi is kept for", at_least=0
     )
     shuffled: bool = key(False, "null control: psi's rows are dealt out to other items of P, as a shuffled graph would")
-    threads: int = key(2, "CPU threads", above=0)
+    threads: int = key(2, "CPU threads", above=0, at_most=1024)

@@ -19,6 +19,10 @@ NUMBERS = ("int", "float", "list[int]", "list[float]")
     ("argument", "message"),
     [
         ("seed=-1", "seed must be at least 0, found -1"),
+        ("prerank.learning_rate=1e300", "prerank.learning_rate must be at most 1e\\+30"),
+        ("graph.memory_limit_gb=1e300", "graph.memory_limit_gb must be at most"),
+        ("graph.weight_click=1e9", "graph.weight_click must be at most 1000000"),
+        ("prerank.threads=1000000000", "prerank.threads must be at most 1024"),
         ("seed=4294967296", "seed must be at most"),
         ("pretrain.threads=0", "pretrain.threads must be above 0"),
         ("pretrain.text_buckets=0", "above 0"),

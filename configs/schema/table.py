@@ -51,7 +51,10 @@ class EventsConfig(SourceConfig):
 
     kinds: KindsConfig = key(KindsConfig, "what the values of the column event stand for")
     window_minutes: float = key(
-        30.0, "minutes for which an event without request_id belongs to the request that showed its item", above=0
+        30.0,
+        "minutes for which an event without request_id belongs to the request that showed its item",
+        above=0,
+        at_most=525_600,
     )
 
 

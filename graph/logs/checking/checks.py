@@ -71,7 +71,7 @@ class Impressions:
 
     def _of_folders(self, chosen: str, days: Sequence[str]) -> str:
         files = [file for day in days for file in self.days[day]]
-        source = f"{self.table.scan(files)} JOIN day_of_file USING ({FILE})"
+        source = f"{self.table.scan(files)} JOIN (FROM day_of_file) AS day_of_file USING ({FILE})"
         return f"SELECT {chosen}, day_of_file.day AS day, {FILE}, {ROW} FROM {source}"
 
     @property

@@ -154,7 +154,7 @@ def _match(connection: duckdb.DuckDBPyConnection, by: str, condition: str, windo
     if by == "request":
         query = (
             f"SELECT kind, first.shown FROM (FROM done WHERE {condition}) AS done JOIN (SELECT request_id, item_id, "
-            "min(rowid) AS shown FROM shown GROUP BY ALL) AS first USING (request_id, item_id)"
+            "min(__shown) AS shown FROM shown GROUP BY ALL) AS first USING (request_id, item_id)"
         )
     else:
         keys = [f"{by}_id", "item_id"]
@@ -163,7 +163,7 @@ def _match(connection: duckdb.DuckDBPyConnection, by: str, condition: str, windo
         same = " AND ".join(f"done.{key} = first.{key}" for key in keys)
         query = (
             f"SELECT kind, first.shown FROM (FROM done WHERE {condition}) AS done ASOF JOIN (SELECT {', '.join(keys)}, "
-            f"timestamp, min(rowid) AS shown FROM shown WHERE timestamp IS NOT NULL GROUP BY ALL) AS first ON {same} "
+            f"timestamp, min(__shown) AS shown FROM shown WHERE timestamp IS NOT NULL GROUP BY ALL) AS first ON {same} "
             "AND done.timestamp >= first.timestamp WHERE done.timestamp - first.timestamp <= "
             f"to_microseconds({round(window_minutes * 60_000_000)})"
         )

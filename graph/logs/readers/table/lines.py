@@ -180,7 +180,10 @@ def _likeliest(line: str, quote: str, file: str) -> str:
 def _fields(line: str, delimiter: str, quote: str) -> list[str]:
     if len(delimiter) > 1 or not quote:
         return line.split(delimiter)
-    return next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter, quotechar=quote))
+    try:
+        return next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter, quotechar=quote))
+    except csv.Error:  # a field of more than 128 KiB
+        return line.split(delimiter)
 
 
 def _as_utf8(file: str, encoding: str, scratch: Path) -> Path:

@@ -27,6 +27,8 @@ from graph.logs.readers.table.texts import exact_types, typed
 
 FILE, ROW = "__source", "__source_row"
 """Columns of every loaded table: the file's name, and the row in it from 0."""
+OURS = (FILE, ROW, "__shown", "__day", "__moment", "__value", "__misread", "__file", "file_row_number")
+"""Names that no column of a source or of the log can have."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def _refuse_names(where: str, columns: Sequence[str]) -> None:
     twice = [column for column in columns if counted[column.lower()] > 1]
     if twice:
         raise InputError(f"{where}: columns {', '.join(twice)} cannot be told apart: rename them")
-    own = [column for column in columns if column.lower() in (FILE, ROW, "file_row_number")]
+    own = [column for column in columns if column.lower() in OURS]
     if own:
         raise InputError(f"{where}: columns {', '.join(own)} have names that are used here: rename them")
 

@@ -13,13 +13,11 @@ from configs.schema import SourceConfig
 from graph.logs.contract import RESERVED, ContractColumn
 from graph.logs.database import name
 from graph.logs.readers.table.expressions import column_named, listed, near, problem_with, sql_of
-from graph.logs.readers.table.loading import FILE, ROW, Loaded
+from graph.logs.readers.table.loading import OURS, Loaded
 from graph.logs.readers.table.values import VALUE, Value, canonical
 
 SHARED = ("request_id", "session_id", "user_id", "query", "item_id")
 """Columns by which tables are joined."""
-USED = (FILE, ROW, "__file", "file_row_number", "", *RESERVED)
-"""Names that a column of the log cannot have."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def mapped(
     sqls = {}
     for target, expression in sources.items():
         key = f"{where}.columns.{target}"
-        if target.lower() in USED:
+        if target.lower() in ("", *OURS, *RESERVED):
             problems.append(f"{key}: {target!r} is a name that is used here: take another")
         elif (sql := bound(connection, loaded, expression, key, problems)) is not None:
             computed = f"(SELECT {sql} AS {VALUE} FROM {loaded.view})"

@@ -21,7 +21,8 @@ from graph.logs.readers.table.sources import Source, named_sources
 from graph.logs.readers.table.texts import IDS
 
 CHUNK_ROWS = 1_000_000
-DAY = "__day"
+DAY, SHOWN = "__day", "__shown"
+"""Columns of the table ``shown``: the day, and the row's number; a source may have a ``rowid`` of its own."""
 
 
 def read(data: DataConfig, seed: int, folder: Path) -> RawLog:
@@ -84,7 +85,10 @@ def _make_shown(connection: duckdb.DuckDBPyConnection, table: TableConfig, plan:
     rows = f"(SELECT {FILE}, {ROW}, {main.chosen} FROM {main.view})"
     if plan.main == "events":
         rows = f"(SELECT * EXCLUDE (event) FROM {rows} WHERE {is_kind('impression', table.events)})"
-    connection.execute(f"CREATE TABLE shown AS SELECT *, strftime(timestamp, '%Y-%m-%d') AS {DAY} FROM {rows}")
+    connection.execute(
+        f"CREATE TABLE shown AS SELECT row_number() OVER () AS {SHOWN}, *, strftime(timestamp, '%Y-%m-%d') AS {DAY} "
+        f"FROM {rows}"
+    )
     return [column for column in main.columns if column != "event"]
 
 
@@ -128,12 +132,12 @@ def _write_impressions(
     for column, outcome in joined.outcomes.items():
         columns[column] = f"coalesce({outcome}, false)" + (f" OR {columns[column]}" if column in columns else "")
     chosen = ", ".join(f"{sql} AS {name(column)}" for column, sql in columns.items())
-    outcomes = "LEFT JOIN outcomes ON outcomes.shown = shown.rowid" if joined.outcomes else ""
+    outcomes = f"LEFT JOIN outcomes ON outcomes.shown = shown.{SHOWN}" if joined.outcomes else ""
     with progress() as bar:
         for days in bar.track(batches_of_days(counts, CHUNK_ROWS), description="reading days"):
             query = (
                 f"SELECT {chosen}, shown.{DAY} AS day FROM shown {outcomes} WHERE shown.{DAY} BETWEEN {text(days[0])} "
-                f"AND {text(days[-1])} ORDER BY shown.{DAY}, shown.timestamp, shown.request_id, shown.rowid"
+                f"AND {text(days[-1])} ORDER BY shown.{DAY}, shown.timestamp, shown.request_id, shown.{SHOWN}"
             )
             write_days(connection.sql(query).to_arrow_reader(65_536), folder)
 

@@ -20,7 +20,10 @@ ENDINGS = {
 """Format → how the names of its files end."""
 REMOTE = ("s3://", "gs://", "gcs://", "r2://", "http://", "https://", "hf://")
 OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "delim": ("one to four characters", lambda value: isinstance(value, str) and len(value.encode()) <= 4),
+    "delim": (
+        "one to four characters",
+        lambda value: isinstance(value, str) and len(value.encode()) <= 4 and value not in ("\n", "\r"),
+    ),
     "quote": ("one character, or none: ''", lambda value: isinstance(value, str) and len(value) <= 1),
     "escape": ("one character, or none: ''", lambda value: isinstance(value, str) and len(value) <= 1),
     "nullstr": ("a text, or a list of texts", lambda value: isinstance(value, (str, list))),

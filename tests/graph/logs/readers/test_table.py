@@ -258,3 +258,13 @@ def test_a_mapping_of_rows_that_are_only_scored_needs_no_clicks():
     assert bare.events == EventsConfig()
     alone = TableConfig(events=events)
     assert mapping_without_labels(alone) is alone
+
+
+def test_a_source_may_number_its_rows_itself(read_table):
+    shown = "rowid,request_id,user_id,session_id,query,item_id,timestamp\n"
+    shown += "9,r,u,1,q,b,2024-03-01 10:00:00\n2,r,u,1,q,a,2024-03-01 10:00:00\n"
+    _, rows = read_table({"s.csv": shown, "e.csv": DONE}, "impressions: {files: [s.csv]}\nevents: {files: [e.csv]}")
+    assert {key: (row["clicked"], row["rowid"]) for key, row in rows.items()} == {
+        ("r", "a"): (True, 2),
+        ("r", "b"): (False, 9),
+    }

@@ -17,6 +17,7 @@ FAILED_ONCE = [
     Case("contract", steps=(("file", "hour_beside"),)),
     Case("contract", steps=(("add", "impressions", "raw", "list_null"),)),
     Case("contract", steps=(("add", "impressions", "reason", "struct_empty"),)),
+    Case("table", steps=(("written", "json"), ("add", "items", "empty", "int64"))),
     Case("contract", "check", steps=(("value", "users", "segment", 0, "bad_utf8"),)),
     Case("frames", steps=(("value", "users", "segment", 0, "bad_utf8"),)),
 ]

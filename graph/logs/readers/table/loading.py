@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -186,5 +187,7 @@ def _reading(source: Source) -> Iterator[None]:
     except duckdb.Error as error:
         if "No space left" in str(error):
             raise
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{source.shown} cannot be read as {source.format}: {reason}") from None
+        reason = re.sub(r"^[\w ]+ Error: ", "", str(error).strip().splitlines()[0])
+        raise InputError(
+            f"{source.shown} cannot be read as {source.format} ({reason}): mend the file, or leave it out of files"
+        ) from None

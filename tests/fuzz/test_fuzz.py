@@ -18,6 +18,7 @@ FAILED_ONCE = [
     Case("contract", steps=(("add", "impressions", "raw", "list_null"),)),
     Case("contract", steps=(("add", "impressions", "reason", "struct_empty"),)),
     Case("table", steps=(("written", "json"), ("add", "items", "empty", "int64"))),
+    Case("contract", "build", keys=("graph.weight_click=1e308 graph.weight_order=1e308",)),
     Case("contract", "check", steps=(("value", "users", "segment", 0, "bad_utf8"),)),
     Case("frames", steps=(("value", "users", "segment", 0, "bad_utf8"),)),
 ]

@@ -2,8 +2,7 @@
 
 Later wins: defaults < what the run remembers < data and model files < experiment < ``--config`` < overrides. A key that
 the command does not read is refused, or passed over where a command that comes after it on the same run reads it, or
-where it comes from a file that is about several commands: an
-experiment, or a configuration that a command saved.
+where it comes from a file that is about several commands: an experiment, or a configuration that a command saved.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CONTRIBUTING's recipe, word for word, by a new user: in a folder of her own, outside of the repository."""
+"""The guide's recipe (docs/guides/add_system.md), word for word, by a new user: in a folder of her own, outside of the repository."""
 
 from __future__ import annotations
 
@@ -106,6 +106,11 @@ def run(folder, command, *arguments):
         timeout=250,
         check=False,
     )
+
+
+@pytest.mark.parametrize("text", [FEATURE, LOSS, LOSS_KEYS, SYSTEM])
+def test_the_guide_says_it_as_it_is_tried_here(text):
+    assert f"\"\n{text}```" in (ROOT / "docs" / "guides" / "add_system.md").read_text()
 
 
 def test_each_is_written_in_under_twenty_lines():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -23,6 +23,8 @@ MOST_VALUES, TOGETHER = 8, 100
 """Values of a text column that are looked at one by one, and columns that are looked at in one query."""
 FEWEST = 50
 """Rows below which shares mean little."""
+FEWEST_RANKED = 2
+"""Items of a list that has an order."""
 OLDEST = datetime(2000, 1, 1)
 CONTRACT = {column.name for column in IMPRESSION_COLUMNS} | {"split", "day"}
 
@@ -73,10 +75,32 @@ def unseen(judge: Judge) -> list[tuple[str, int, float]]:
     return shares
 
 
-def advice(judge: Judge) -> list[str]:
-    """Sentences, each of a column or a property of the log, with what to do."""
+def advice(judge: Judge, cutoffs: Sequence[int]) -> list[str]:
+    """Sentences, each of a column or a property of the log, with what to do; ``cutoffs``: ``data.cutoffs``."""
     parts = (_of_requests, _of_times, _of_ids, _of_attributes, _of_outcomes, _of_labels)
-    return [sentence for part in parts for sentence in part(judge)]
+    sentences = [sentence for part in parts for sentence in part(judge)]
+    longest = int(judge.log.facts["longest_list"])
+    if (lower := lower_cutoffs(longest, cutoffs)) is not None:
+        sentences.append(
+            f"data.cutoffs: no ranked list has more than {longest} items, so that all rows are among the first k for "
+            f"each k of {list(cutoffs)} and nothing can be learnt of the order: data.cutoffs={lower}"
+        )
+    return sentences
+
+
+def lower_cutoffs(longest: int, cutoffs: Sequence[int]) -> list[int] | None:
+    """Cutoffs that tell the rows of ranked lists apart, where those that there are do not.
+
+    Args:
+        longest: items of the longest ranked list.
+        cutoffs: k of eq. 6.
+
+    Returns:
+        Of a tenth, a quarter and half of the longest list those that are different; None where nothing is to be done.
+    """
+    if longest < FEWEST_RANKED or min(cutoffs) < longest:
+        return None
+    return sorted({max(1, longest // part) for part in (10, 4, 2)})
 
 
 def _of_requests(judge: Judge) -> Iterator[str]:

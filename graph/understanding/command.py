@@ -22,7 +22,7 @@ from graph.logs.database import scratch_database
 from graph.logs.log import SearchLog
 from graph.logs.prepare import understand_log
 from graph.understanding import report, template
-from graph.understanding.advice import Judge, advice, unseen
+from graph.understanding.advice import Judge, advice, lower_cutoffs, unseen
 from graph.understanding.ids import rewriting
 from graph.understanding.mending import agreeing, with_items
 from graph.understanding.sampling import samples_below
@@ -56,8 +56,12 @@ def check(invocation: Invocation, tell_features: TellFeatures) -> None:
             if problems or not mapping:
                 raise InputError(_joined("the mapping needs a hand", problems))
             config = dataclasses.replace(config, data=_mapped(config.data, mapping))
-        _check_log(config, Path(scratch) / "log", tell_features)
+        log = _check_log(config, Path(scratch) / "log", tell_features)
+        lower = lower_cutoffs(int(log.facts["longest_list"]), config.data.cutoffs)
     if target is not None:
+        if lower is not None:
+            with replacing(target) as temporary:
+                temporary.write_text(target.read_text(encoding="utf-8") + template.cutoffs(lower), encoding="utf-8")
         say(f"next: python -m pretrain.run --config {target} run=NAME")
 
 
@@ -132,8 +136,8 @@ def _mapped(data: DataConfig, mapping: Sequence[Suggestion]) -> DataConfig:
     return dataclasses.replace(data, table=table)
 
 
-def _check_log(config: Config, folder: Path, tell_features: TellFeatures) -> None:
-    """Read and check into ``folder``, and print what became of the log.
+def _check_log(config: Config, folder: Path, tell_features: TellFeatures) -> SearchLog:
+    """Read and check into ``folder``, and print what became of the log, which is returned.
 
     Raises:
         InputError: if it cannot be read, or more of its rows are bad than ``data.rejected_share`` allows.
@@ -160,10 +164,11 @@ def _check_log(config: Config, folder: Path, tell_features: TellFeatures) -> Non
     judge = Judge(log)
     report.tell_unseen(unseen(judge))
     tell_features(config.data, log)
-    report.tell_list("advice", advice(judge))
+    report.tell_list("advice", advice(judge, config.data.cutoffs))
     if problems:
         raise InputError(_joined("the log cannot be used as it is", problems))
     say("\nthe log can be used")
+    return log
 
 
 def _unknown_items(rejected: Path, where: Path) -> list[str]:

@@ -39,6 +39,11 @@ def write(suggestions: Sequence[Suggestion], path: str, file: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def cutoffs(lower: Sequence[int]) -> str:
+    """What is added to the section ``data`` for lists that are too short for ``data.cutoffs`` as they stand."""
+    return f"  cutoffs: {list(lower)}  # k of 'is in the ranking model's first k', below the longest list\n"
+
+
 def plain(mapped: Mapped) -> str:
     """A column's expression as a person would write it: its bare name where it is nothing more."""
     return mapped.source if mapped.source and mapped.sql in (mapped.source, name(mapped.source)) else mapped.sql

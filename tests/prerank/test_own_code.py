@@ -110,7 +110,7 @@ def run(folder, command, *arguments):
 
 @pytest.mark.parametrize("text", [FEATURE, LOSS, LOSS_KEYS, SYSTEM])
 def test_the_guide_says_it_as_it_is_tried_here(text):
-    assert f"\"\n{text}```" in (ROOT / "docs" / "guides" / "add_system.md").read_text()
+    assert f'"\n{text}```' in (ROOT / "docs" / "guides" / "add_system.md").read_text()
 
 
 def test_each_is_written_in_under_twenty_lines():

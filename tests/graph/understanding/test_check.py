@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from configs.command import main
+from graph.understanding.advice import lower_cutoffs
 
 HEADER = "Suchanfrage-ID;Zeitstempel;Kunden-Nr;Suchbegriff;Artikel-Nr;Rang;angeklickt;Verweildauer\n"
 
@@ -74,7 +75,27 @@ def test_a_shop_that_nobody_has_described(check, tmp_path):
     assert written["impressions"]["columns"]["position"] == "TRY_CAST(Rang AS INTEGER) + 1"
     status, again, _ = check("--config", mine)
     assert status == 0
-    assert again[again.index("checks:") :] == out[out.index("checks:") : out.index("next:")]
+    lines = out[out.index("checks:") : out.index("next:")].splitlines()
+    assert again[again.index("checks:") :].splitlines() == [line for line in lines if "data.cutoffs" not in line]
+
+
+def test_lists_that_are_shorter_than_every_cutoff(check, tmp_path):
+    folder, mine = shop(tmp_path / "shop"), tmp_path / "mine.yaml"
+    status, out, _ = check(f"data.path={folder}", f"init={mine}")
+    assert status == 0
+    assert "no ranked list has more than 4 items" in out
+    assert yaml.safe_load(mine.read_text())["data"]["cutoffs"] == [1, 2]
+    status, out, _ = check(f"--config={mine}")
+    assert status == 0
+    assert "data.cutoffs" not in out
+
+
+@pytest.mark.parametrize(
+    ("longest", "cutoffs", "lower"),
+    [(10, [10, 30], [1, 2, 5]), (11, [10, 30], None), (2, [10], [1]), (1, [10], None), (0, [10], None)],
+)
+def test_lower_cutoffs(longest, cutoffs, lower):
+    assert lower_cutoffs(longest, cutoffs) == lower
 
 
 def test_a_path_alone_is_enough(check, tmp_path):

@@ -1,4 +1,4 @@
-"""The guide's recipe (docs/guides/add_system.md), word for word, by a new user: in a folder of her own, outside of the repository."""
+"""The recipe of docs/guides/add_system.md, word for word, by a new user: in a folder outside of the repository."""
 
 from __future__ import annotations
 

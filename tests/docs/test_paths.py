@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from configs.commands import COMMANDS
-from configs.layers import CONFIGS, GROUPS
+from configs.layers import CONFIGS, GROUPS, SPELT
 from configs.options import names
 
 ROOT = Path(__file__).parents[2]
@@ -23,8 +23,8 @@ ROOMS = ("configs", "graph", "pretrain", "prerank", "index")
 PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 WHOLE_TABLES = ROOT / "docs" / "results" / "tables"
 WORDS = 1200
-NO_KEYS = {"key", "day", "limit"}
-"""What stands before ``=`` in code and is no key: ``key=value`` itself, a log's folders, a benchmark's argument."""
+NO_KEYS = {"key", "day", "hour", "limit", "impressions"}
+"""What stands before ``=`` in code and is no key: ``key=value`` itself, a log's folders, an argument in Python."""
 
 OWN = ("clicks_only", "models/clicks_only.yaml")
 """What a reader writes: the model of docs/guides/add_system.md."""
@@ -33,7 +33,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"(?<![\w/.<>-])((?:[\w.-]+/)*[\w.-]+\.(?:py|yaml|toml|jinja))\b")
 DOTTED = re.compile(rf"(?<![\w./])((?:{'|'.join(ROOMS)})(?:\.[A-Za-z_]\w*)+)")
-KEY = re.compile(r"(?<![\w./?&\"'<])([a-z_]+(?:\.[a-z_]+)*)=")
+KEY = re.compile(r"(?<![\w./?&\"'<])([a-z_]+(?:\.[a-z_]+)*)=(?!=)")
 IMPORT = re.compile(r"^from ([\w.]+) import ([\w, ]+)$", re.MULTILINE)
 COMMAND = re.compile(r"python -m ((?:graph|pretrain|prerank|index)[\w.]*)")
 
@@ -110,7 +110,7 @@ def test_modules_members_and_commands_that_a_page_names_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_keys_that_a_page_sets_exist(page):
     short = {key.rsplit(".", 1)[1] for command in COMMANDS.values() for key in command.short}
-    allowed = {*names(), *GROUPS, *short, *NO_KEYS}
+    allowed = {*names(), *GROUPS, *SPELT, *short, *NO_KEYS}
     keys = {key for code in _code(page.read_text(encoding="utf-8")) for key in KEY.findall(code)}
     assert sorted(keys - allowed) == []
 

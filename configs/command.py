@@ -85,6 +85,7 @@ def parse(arguments: Sequence[str], remember: bool = True, command: Command = AN
     if settled is not None:
         everything = [layers.respelt(layer, settled) for layer in everything]
     elif (origin := _last(everything, "from_run")) is not None:
+        layers.require_begun(run, origin, command)
         base = layers.continued(Run(run.root.parent / origin))
     held = settled
     if settled is not None and "prerank" in command.inherits:

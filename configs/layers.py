@@ -417,6 +417,18 @@ def _require_settled(layer: Layer, keys: Sequence[str], command: Command, run: R
             )
 
 
+def require_begun(run: Run, origin: str, command: Command) -> None:
+    """Refuse ``from=`` of a run that there is not yet, by a command that works on what the run holds.
+
+    Raises:
+        InputError: that names the command which makes it.
+    """
+    if within("from_run", command.inherits) and not command.takes("from_run"):
+        raise InputError(
+            f"{run.root} is no run yet: make it with `python -m pretrain.run run={run.root.name} from={origin}` first"
+        )
+
+
 def _belongs_elsewhere(key: str, command: Command) -> str:
     nearest, *others = readers(key)
     also = f" (also by {', '.join(others)})" if others else ""

@@ -20,12 +20,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from omegaconf import OmegaConf
 
+from configs import layers
 from configs.command import Invocation
 from configs.commands import COMMANDS
 from configs.console import say, warn
 from configs.errors import InputError
 from configs.locks import alone
+from configs.schema import DataConfig
 from graph.logs.contract import ACCEPTED, ADVICE, IMPRESSION_COLUMNS, Kind, family_of
 
 PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
@@ -53,10 +56,19 @@ def in_run(invocation: Invocation, **frames: Any) -> Iterator[Invocation]:
     if "items" not in tables:
         tables["items"] = _named_items(tables["impressions"])
     path = _write(invocation.run.root / "frames", tables, config.overwrite)
-    data = replace(config.data, name="contract", path=str(path))
+    data = replace(_as_contract(invocation), path=str(path))
     inside = replace(invocation, config=replace(config, data=data), command=COMMANDS["pretrain.run"])
     yield inside
     inside.save(invocation.run.config)
+
+
+def _as_contract(invocation: Invocation) -> DataConfig:
+    """The data section of ``data=contract``: the marketplace's, where no data are named, lists features of its own."""
+    if invocation.config.data.name == "contract":
+        return invocation.config.data
+    own = layers.masked(OmegaConf.structured(invocation.config), lambda key: key in invocation.asked)
+    own.get("data", {}).pop("name", None)
+    return layers.as_object(layers.merge([layers.schema(), layers.of_group("data", "contract"), own])).data
 
 
 def _write(folder: Path, tables: dict[str, pa.Table], overwrite: bool) -> Path:

@@ -302,3 +302,6 @@ def test_a_run_that_goes_on_takes_over_what_its_origin_settled(tmp_path):
         parse([f"runs_folder={tmp_path}", "run=tuesday", "from=wednesday"], command=COMMANDS["prerank.fit"])
     with pytest.raises(InputError, match=r"from=sunday: .*sunday is no run"):
         parse([f"runs_folder={tmp_path}", "run=tuesday2", "from=sunday"])
+    first = r"tuesday2 is no run yet: make it with `python -m pretrain.run run=tuesday2 from=monday` first"
+    with pytest.raises(InputError, match=first):
+        parse([f"runs_folder={tmp_path}", "run=tuesday2", "from=monday"], command=COMMANDS["prerank.fit"])

@@ -2,7 +2,8 @@
 
 A request's moment is the time of its first row. Rows of one id that follow each other by `PAUSE` at most belong
 together, also over midnight; an id that comes again on another day is another request, and both get the key
-``id@YYYY-MM-DD``. Folders may be named by a local day: times say which UTC day a request belongs to.
+``id@YYYY-MM-DD``. Folders may be named by a local day: times say which UTC day a request belongs to, and ids start
+again with the folder's day, two of which have hours in each UTC day.
 """
 
 from __future__ import annotations
@@ -64,13 +65,13 @@ class Identity:
                 f"coalesce(visits.again, false) AS __again FROM ({rows}) AS source LEFT JOIN visits "
                 "ON source.request_id = visits.request_id AND source.timestamp = visits.timestamp"
             )
-        home = f"coalesce(__home, strftime(timestamp, {DATE}))"
         key = "request_id"
         if self.repeated:
             ended = f"OR regexp_matches(request_id, {text(SUFFIX)})" if family == "string" else ""
+            home = f"coalesce(__home, strftime(timestamp, {DATE}))"
             key = f"CAST(request_id AS VARCHAR) || CASE WHEN __again {ended} THEN '@' || {home} ELSE '' END"
         placed = f"coalesce({self.named('timestamp')}, false) OR coalesce({self.named('__begin')}, false)"
-        day = f"CASE WHEN __placed THEN {home} ELSE day END"
+        day = f"CASE WHEN __placed THEN strftime(coalesce(__begin, timestamp), {DATE}) ELSE day END"
         return (
             f"SELECT * EXCLUDE (__home, __again) REPLACE ({key} AS request_id, {day} AS day), "
             "NOT __placed AND timestamp IS NOT NULL AS __misplaced "
@@ -82,6 +83,11 @@ class Identity:
         """SQL: whether the folder ``day`` is named by the day of a moment."""
         tests = (f"strftime({moment} + to_minutes({QUARTER * offset}), {DATE}) = day" for offset in self.offsets)
         return f"({' OR '.join(tests)})"
+
+    def day_of_row(self) -> str:
+        """SQL: the folder's day where a row's time lies in it, else the day of its time at the same offset."""
+        own = f"strftime(timestamp + to_minutes({QUARTER * self.offsets[0]}), {DATE})"
+        return f"CASE WHEN {self.named('timestamp')} THEN day ELSE {own} END"
 
     def tell(self) -> None:
         """Say what was derived."""
@@ -113,13 +119,13 @@ def identify(connection: duckdb.DuckDBPyConnection, rows: str, allowed: float) -
         f"HAVING count(*) > 1 OR strftime(min(first), {DATE}) <> strftime(max(last), {DATE})"
     )
     wandering = connection.sql("SELECT count(*) FROM wandering").fetchall()[0][0] > 0
-    repeated, named = 0, Identity(offsets).named
+    repeated, folders = 0, Identity(offsets)
     if wandering:
         connection.execute(f"""
             CREATE TABLE visits AS
             WITH moments AS (
-                SELECT DISTINCT request_id, timestamp, day FROM ({rows}) SEMI JOIN wandering USING (request_id)
-                WHERE {near}
+                SELECT DISTINCT request_id, timestamp, day, {folders.day_of_row()} AS own
+                FROM ({rows}) SEMI JOIN wandering USING (request_id) WHERE {near}
             ), breaks AS (
                 SELECT *, coalesce(timestamp - lag(timestamp) OVER (PARTITION BY request_id ORDER BY timestamp)
                     > {PAUSE}, true) AS breaks FROM moments
@@ -127,13 +133,13 @@ def identify(connection: duckdb.DuckDBPyConnection, rows: str, allowed: float) -
                 SELECT *, sum(CAST(breaks AS INTEGER)) OVER (PARTITION BY request_id ORDER BY timestamp) AS chain
                 FROM breaks
             ), homes AS (
-                SELECT request_id, timestamp, day, strftime(CASE WHEN max(timestamp) OVER together - min(timestamp)
-                    OVER together <= {LONGEST} THEN min(timestamp) OVER together ELSE timestamp END, {DATE}) AS home
+                SELECT request_id, timestamp, day, CASE WHEN max(timestamp) OVER together - min(timestamp) OVER together
+                    <= {LONGEST} THEN arg_min(own, timestamp) OVER together ELSE own END AS home
                 FROM chains WINDOW together AS (PARTITION BY request_id, chain)
-            )            , starts AS (
+            ), starts AS (
                 SELECT *, min(timestamp) OVER (PARTITION BY request_id, home) AS __begin FROM homes
             ), placed AS (
-                SELECT *, {named("timestamp")} OR {named("__begin")} AS placed FROM starts
+                SELECT *, {folders.named("timestamp")} OR {folders.named("__begin")} AS placed FROM starts
             ), counted AS (
                 SELECT *, count(DISTINCT CASE WHEN placed THEN home END) OVER (PARTITION BY request_id) > 1 AS again
                 FROM placed

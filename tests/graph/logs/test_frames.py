@@ -69,6 +69,15 @@ def test_the_same_content_is_the_same_log_and_other_content_is_refused(tables, c
     assert first.identity not in {shorter.identity, check(impressions, items, run="other").identity}
 
 
+def test_frames_are_read_as_a_log_of_the_contract_not_as_the_marketplace(tables, check, tmp_path):
+    impressions, items = tables
+    check(impressions, items, "data.cutoffs=[2, 4]", "data.world=tiny")
+    data = parse([f"runs_folder={tmp_path}", "run=frames"]).config.data
+    plain = parse(["data=contract", "data.cutoffs=[2, 4]", f"data.path={data.path}", "data.world=tiny"]).config.data
+    assert data == plain
+    assert (data.features, data.cutoffs) == ([], [2, 4])
+
+
 def test_later_commands_of_the_run_read_the_log_from_it(tables, check, tmp_path):
     log = check(*tables, "data.split.shares=[0.4, 0.3, 0.3]")
     remembered = parse([f"runs_folder={tmp_path}", "run=frames"])

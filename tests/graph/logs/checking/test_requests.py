@@ -82,6 +82,22 @@ def test_folders_of_a_local_day_are_read(prepare, rows_of, capsys, offset):
     assert f"the folders are named by days of UTC{offset:+g} h: rows are taken by their own day in UTC" in printed
 
 
+@pytest.mark.parametrize("offset", [8, -8])
+def test_ids_that_start_again_with_each_local_day_get_its_key(prepare, rows_of, offset):
+    rows = rows_of([f"2024-01-0{day}" for day in range(1, 5)], requests=6)
+    for index, row in enumerate(rows):
+        number = index // 6 % 6
+        hour = (0, 5, 9, 13, 17, 23)[::-1][number]  # the later in a local day, the smaller the id
+        row |= {"_day": row["timestamp"].date().isoformat(), "request_id": number}
+        row["timestamp"] = row["timestamp"].replace(hour=hour) - offset * HOUR
+        row["user_id"] = index // 6
+    log = prepare(rows)
+    assert log.facts["accounts"]["impressions"] == {"read": 144, "kept": 144, "rejected": 0, "left_out": {}}
+    assert log.facts["derived"] == {"folders_minutes_from_utc": offset * 60, "repeated_request_ids": 6}
+    assert {rows for _, rows in requests_of(log).values()} == {6}
+    assert set(requests_of(log)) == {f"{number}@2024-01-0{day}" for number in range(6) for day in range(1, 5)}
+
+
 def test_a_row_of_another_day_is_still_rejected(prepare, good_rows):
     rows = [{**row, "_day": row["timestamp"].date().isoformat()} for row in good_rows]
     rows[0]["timestamp"] += 24 * HOUR

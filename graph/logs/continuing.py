@@ -7,7 +7,7 @@ trained on now. So every row is trained on once, and has been predicted before t
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from configs.errors import InputError
 from configs.schema import DataConfig
 from configs.stages import replacing
 from graph.logs.accounting import rows_in
+from graph.logs.checking.columns import INTEGERS, SourceTable
 from graph.logs.contract import RawLog, day_files, family_of
 from graph.logs.database import text
 from graph.logs.log import SearchLog, read_table
@@ -44,11 +45,14 @@ class Continuation:
         name: of the run that it goes on from.
         log: of that run.
         data: what that run's log was read from, in words.
+        typed_by_values: whether the new log's columns have the types that their values allow, as those of a CSV file:
+            texts that are digits on one day are whole numbers there.
     """
 
     name: str
     log: SearchLog
     data: str
+    typed_by_values: bool = False
 
     def facts(self, carried: int) -> dict[str, Any]:
         """What the new ``log.json`` says of it; ``carried``: rows held out before and trained on now."""
@@ -70,6 +74,30 @@ class Continuation:
         if not left:
             self._refuse_seen(seen)
         return left
+
+    def as_before(self, table: SourceTable, called: str) -> SourceTable:
+        """The new table, its whole numbers read as text where the origin's column holds text, if types say little."""
+        path = self.log.folder / f"{called}.parquet"
+        if called == "impressions":
+            path = next(file for files in day_files(self.log.folder / called).values() for file in files)
+        if not (self.typed_by_values and path.exists()):
+            return table
+        texts = {field.name for field in pq.read_schema(path) if family_of(field.type) == "string"}
+        ids = {column: sql for column, sql in table.contract.items() if column in KEYS.values()}
+        read = {
+            column: f"CAST({sql} AS VARCHAR)"
+            for column, sql in (table.extra | ids).items()
+            if column in texts and table.types[column] in INTEGERS
+        }
+        if read:
+            say(f"{called}: {', '.join(read)} read as text, as in {self.name}'s log: all their values are digits")
+        return replace(
+            table,
+            contract={column: read.get(column, sql) for column, sql in table.contract.items()},
+            extra={column: read.get(column, sql) for column, sql in table.extra.items()},
+            families=table.families | {column: "string" for column in ids if column in read},
+            types=table.types | dict.fromkeys(read, "VARCHAR"),
+        )
 
     def know_tables(self, connection: duckdb.DuckDBPyConnection, families: Mapping[str, str]) -> None:
         """Let the checks know the origin's items, users and queries beside those of the new log's own tables.

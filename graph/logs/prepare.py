@@ -115,7 +115,8 @@ def _continuation(config: Config) -> Continuation | None:
     origin = origin_of(config)
     if origin is None:
         return None
-    return Continuation(origin.root.name, SearchLog.open(origin.logs), data_in_words(run_config(origin).data))
+    before = data_in_words(run_config(origin).data)
+    return Continuation(origin.root.name, SearchLog.open(origin.logs), before, config.data.name == "table")
 
 
 def check_new_log(data: DataConfig, folder: Path, labelled: bool = True) -> SearchLog:
@@ -315,6 +316,9 @@ def _inspect_all(
         if path is not None
     }
     keyed = {called: source for called, source in tables.items() if source is not None}
+    if origin is not None:
+        table = None if table is None else origin.as_before(table, "impressions")
+        keyed = {called: replace(each, source=origin.as_before(each.source, called)) for called, each in keyed.items()}
     if table is not None:
         for day, of_day in days.items():
             if set(of_day) <= set(table.empty):

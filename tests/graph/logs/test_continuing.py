@@ -176,3 +176,25 @@ def test_a_run_of_its_own_does_not_become_one_that_goes_on(tmp_path: Path, run: 
     run("other", source, "from=monday")
     with pytest.raises(InputError, match=r"from=monday, asked for tuesday"):
         run("other", source, "from=tuesday")
+
+
+def test_texts_that_are_digits_today_are_read_as_the_texts_they_were(tmp_path, capsys):
+    common = [f"runs_folder={tmp_path / 'runs'}", "data.table.items.columns={item_id: item_id, brand: brand}"]
+    for name, day, items in (("monday", 0, {0: "A0", 1: "11"}), ("tuesday", 1, {0: "10", 1: "11"})):
+        rows = [
+            f"{row['request_id']},{row['user_id']},shoes,{row['timestamp']:%Y-%m-%d %H:%M},{items[row['item_id']]},"
+            f"{row['clicked']},{items[row['item_id']]},{items[row['item_id']]}"
+            for row in requests(0, 20, day)
+        ]
+        source = tmp_path / f"{name}.csv"
+        source.write_text("\n".join(["request_id,user_id,query,timestamp,item_id,clicked,brand,shown", *rows]))
+        start = ["data=table", *common[1:]] if name == "monday" else ["from=monday"]
+        asked = parse([common[0], f"run={name}", f"data.path={source}", *start])
+        log = prepare_log(asked)
+        asked.save(asked.run.config)
+    assert log.items()["item_id"].to_pylist() == ["11", "A0", "10"]
+    assert log.items()["brand"].to_pylist() == ["11", "A0", "10"]
+    assert set(log.dataset().to_table()["shown"].to_pylist()) == {"A0", "10", "11"}
+    assert "impressions: shown, item_id read as text, as in monday's log: all their values are digits" in " ".join(
+        capsys.readouterr().out.split()
+    )

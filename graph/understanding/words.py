@@ -41,7 +41,7 @@ PHRASES = {
     "query": (
         "query q querytext querystring rawquery userquery searchterm searchterms term terms searchquery "
         "searchtext searchstring searchphrase searchkeyword keyword keywords kw suchbegriff suchbegriffe "
-        "suchtext suchwort suchanfrage suchphrase suche requete recherche motcle motscles consulta termino "
+        "phrase suchtext suchwort suchanfrage suchphrase suche requete recherche motcle motscles consulta termino "
         "busqueda palabraclave busca termo pesquisa ricerca zoekterm zoekopdracht searchstringtokens 查询 查询词 "
         "搜索词 关键词 запрос"
     ),
@@ -59,7 +59,7 @@ PHRASES = {
     ),
     "clicked": (
         "clicked click isclick isclicked wasclicked hasclick clicks clickbool clickflag clickthrough geklickt "
-        "angeklickt klick klicks clique clics clic cliccato geklikt 点击 клик"
+        "angeklickt klick klicks clique clics clic cliccato geklikt clk isclk 点击 клик"
     ),
     "ordered": (
         "ordered order isorder purchased purchase isbought bought buy conversion converted isconversion "

@@ -35,13 +35,16 @@ def test_accents_and_umlauts_and_other_scripts():
         *[(name, "user_id") for name in ("client_id", "Customer ID", "domain_userid", "用户ID")],
         *[(name, "session_id") for name in ("session_id", "ga_session_id", "user_session", "Sitzung", "SessionID")],
         *[(name, "item_id") for name in ("item_id", "productId", "Artikel-Nr", "objectID", "prop_id", "SKU", "商品id")],
-        *[(name, "query") for name in ("query", "searchTerm", "Suchbegriff", "user_query", "search_term", "keywords")],
+        *[
+            (name, "query")
+            for name in ("query", "searchTerm", "Suchbegriff", "user_query", "search_term", "phrase", "keywords")
+        ],
         *[
             (name, "timestamp")
             for name in ("timestamp", "ts", "date_time", "Zeitstempel", "event_time", "derived_tstamp")
         ],
         *[(name, "position") for name in ("position", "Rang", "rank", "ordinal", "item_list_index", "clickRank")],
-        *[(name, "clicked") for name in ("clicked", "isClick", "click_bool", "angeklickt", "was_clicked")],
+        *[(name, "clicked") for name in ("clicked", "isClick", "click_bool", "angeklickt", "was_clicked", "clk")],
         *[(name, "ordered") for name in ("ordered", "is_purchased", "gekauft", "booking_bool", "conversion")],
         *[(name, "carted") for name in ("add_to_cart", "addToCart", "in den Warenkorb", "cart")],
         *[(name, "price") for name in ("price", "Preis", "price_usd", "salePrice", "prix")],

@@ -192,7 +192,7 @@ def live(market: Market, base: int, days: int, known: dict[str, Any]) -> Iterato
 
 def summary(seeds: dict[str, Any]) -> dict[str, Any]:
     """Means over days of each seed, and over seeds with Student's t intervals; the first day is the same for all."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for segment in SEGMENTS:
         for metric in METRICS:
             by_arm = {
@@ -200,16 +200,16 @@ def summary(seeds: dict[str, Any]) -> dict[str, Any]:
                 for arm in ARMS
             }
             name = f"{segment} {metric}"
-            found[name] = {arm: _interval(values) for arm, values in by_arm.items()}
+            figures[name] = {arm: _interval(values) for arm, values in by_arm.items()}
             for arm, other in (("incremental", "full"), ("incremental", "never"), ("full", "never")):
                 pairs = zip(by_arm[arm], by_arm[other], strict=True)
-                found[name][f"{arm} less {other}"] = _interval([a - b for a, b in pairs])
+                figures[name][f"{arm} less {other}"] = _interval([a - b for a, b in pairs])
     costs = {}
     for arm in ("incremental", "full"):
         entries = [day[f"{arm}_cost"] for seed in seeds.values() for day in seed["days"] if f"{arm}_cost" in day]
         if entries:
             costs[arm] = {key: float(np.mean([entry[key] for entry in entries])) for key in entries[0]}
-    return {"figures": found, "costs a day": costs}
+    return {"figures": figures, "costs a day": costs}
 
 
 def _mean(days: Sequence[dict[str, Any]], arm: str, segment: str, metric: str) -> float:

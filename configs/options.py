@@ -64,14 +64,17 @@ def within(name: str, parts: Sequence[str]) -> bool:
 def suggestion(name: str, among: Sequence[str]) -> str:
     """The nearest of some names, as the end of an error; empty where none is near.
 
-    A name that only lacks its section is nearest to the key that has it.
+    After one that is a letter away, a name that only lacks its section is nearest to the key that has it.
     """
     last = name.rsplit(".", 1)[-1]
     same = [full for full in among if full.rsplit(".", 1)[-1] == last]
-    near = difflib.get_close_matches(name, same, n=1, cutoff=0) or difflib.get_close_matches(
-        name, among, n=1, cutoff=0.5
-    )
+    tries = ((among, 0.95), (same, 0), (among, 0.5))
+    near = next((nearest for names, cutoff in tries if (nearest := _nearest(name, names, cutoff))), [])
     return f": did you mean {near[0]!r}?" if near else ""
+
+
+def _nearest(name: str, among: Sequence[str], cutoff: float) -> list[str]:
+    return difflib.get_close_matches(name, among, n=1, cutoff=cutoff)
 
 
 def _options(schema: type, prefix: str) -> Iterator[Option]:

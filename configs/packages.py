@@ -10,8 +10,8 @@ from configs.schema import Backend, Config, GraphEngine
 
 REMEDIES = {
     "dgl": "dgl is not installed: dgl==1.1.3 needs Python 3.11 on Linux x86-64; use backend=pyg anywhere else",
-    "pyspark": "engine=spark needs pyspark, which is not installed: `pip install 'grace-prerank[spark]'` (Java 17 or "
-    "later is needed too), or take engine=duckdb",
+    "pyspark": "engine=spark needs pyspark, which is not installed: install the extra [spark], as by `pip install "
+    "'.[spark]'` (Java 17 or later is needed too), or take engine=duckdb",
 }
 
 

@@ -483,7 +483,7 @@ def test_spark_that_is_not_installed_is_explained(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyspark.sql", None)
     log = make_log(tmp_path / "logs", [{"item_id": "a", "clicked": True}], [{"item_id": "a"}])
-    with pytest.raises(InputError, match=r"pip install -e \.\[spark\]"):
+    with pytest.raises(InputError, match=r"pip install '\.\[spark\]'"):
         build_graph(make_request("engine=spark"), log)
 
 

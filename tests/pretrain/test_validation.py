@@ -47,7 +47,7 @@ def test_constant_scores_get_the_middle_rank_and_scores_must_be_finite() -> None
     one = Pairs(np.array([0]), np.array([4]))
     known = KnownPairs.of(one, 1)
     assert ranks(table_scores(np.zeros((1, 9), np.float32)), one, known, np.arange(9)).tolist() == [5.0]
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(FloatingPointError, match="finite"):
         ranks(table_scores(np.full((1, 9), np.nan, np.float32)), one, known, np.arange(9))
 
 

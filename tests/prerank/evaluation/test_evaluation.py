@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -370,6 +371,8 @@ def test_the_context_of_a_run_comes_from_its_encoded_training_split():
     encoded.training_counts = SimpleNamespace(impressions=np.array([5, 0, 1]))
     encoded.items = SimpleNamespace(item_hash=np.array([4, -6, 3]))
     encoded.split = lambda name: SimpleNamespace(requests={"train": training}[name])
+    encoded.folder = Path("no encoding that goes on from another")
+    encoded.training_queries = EncodedLog.training_queries.fget(encoded)
     order = {"available": False, "reason": "no orders"}
     encoded.schema = SimpleNamespace(cutoffs=(3, 5), tasks={"click": {"available": True, "reason": ""}, "order": order})
     found = evaluation_context(encoded, replace(SETTINGS, seed=7), in_p=None, item=ItemNetworkConfig(hash_vocabulary=5))

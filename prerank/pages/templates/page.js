@@ -83,8 +83,8 @@ function extent(values, margin) {
 function ticksBetween(low, high, most) {
   const step = [1, 2, 2.5, 5, 10].map(part => part * 10 ** Math.floor(Math.log10((high - low) / most)))
     .find(part => (high - low) / part <= most);
-  const quarter = step.toString().includes("25") ? 1 : 0;
-  const decimals = Math.max(0, Math.min(5, Math.ceil(-Math.log10(step) - 1e-9) + quarter)), ticks = [];
+  const whole = decimals => Math.abs(step * 10 ** decimals - Math.round(step * 10 ** decimals)) < 1e-6;
+  const decimals = [0, 1, 2, 3, 4].find(whole) ?? 5, ticks = [];
   for (let tick = Math.ceil(low / step) * step; tick <= high + step * 1e-6; tick += step) ticks.push([tick, number(tick, decimals)]);
   return ticks;
 }

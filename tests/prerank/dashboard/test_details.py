@@ -328,6 +328,11 @@ def test_every_control_works_and_no_string_runs(measured, open_page, tmp_path, w
     assert page.locator("script").count() == 2
     assert page.locator("a").count() == 0
     assert page.title() == title
+    ticks = "([low, high, most]) => ticksBetween(low, high, most).map(([tick, text]) => [tick, text])"
+    for scale in ([-6, 12, 8], [0, 1, 4], [0, 0.08, 4], [-30, 40, 8], [0.4, 0.7, 3]):
+        assert all(
+            float(text.replace("−", "-")) == pytest.approx(tick, abs=1e-9) for tick, text in page.evaluate(ticks, scale)
+        )
 
 
 def test_paper_is_light_says_what_was_chosen_and_unfolds(measured, open_page, tmp_path):
